@@ -1,0 +1,27 @@
+export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
+export { Deadlines } from "./deadlines.ts";
+export { FormatError, UsageError } from "./faults.ts";
+export { hex, toHex } from "./hex.ts";
+export {
+  Ledger,
+  type Direction,
+  type LedgerSide,
+  type LedgerSnapshot,
+  type Purpose,
+} from "./ledger.ts";
+export { earlier, unreachable, type Instant, type Machine } from "./machine.ts";
+export { Outbox } from "./outbox.ts";
+export { Reader } from "./reader.ts";
+export { ReplayWindow } from "./replay-window.ts";
+export { below, seededRng, type Rng } from "./rng.ts";
+export {
+  formatAddress,
+  type DatagramEvent,
+  type Identity,
+  type Path,
+  type SessionId,
+  type SocketAddress,
+} from "./session.ts";
+export { fromUtf8, utf8 } from "./text.ts";
+export { TimerTable } from "./timer-table.ts";
+export { Writer } from "./writer.ts";

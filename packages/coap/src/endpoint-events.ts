@@ -1,0 +1,124 @@
+import type { DatagramEvent, SessionId } from "@godwit/base";
+import type { Request, Response } from "./message.ts";
+
+/** Names a request that our side sends; chosen by the caller, unique while it runs. */
+export type RequestId = number;
+/** Names a request that the peer sent; given by the endpoint, never reused. */
+export type ExchangeId = number;
+
+/** What the endpoint is told. Session-keyed throughout: no address is known here. */
+export type EndpointInput =
+  /** One CoAP message from the transport below. `verified`: the transport has authenticated it. */
+  | { readonly type: "received"; readonly session: SessionId; readonly bytes: Uint8Array }
+  /** Sends a request. Observe option 0 in `request` starts an observation: `response` comes more than once. */
+  | {
+      readonly type: "request";
+      readonly id: RequestId;
+      readonly session: SessionId;
+      readonly request: Request;
+      /** CON unless false. */
+      readonly confirmable?: boolean;
+      /** Sends once more under the message id and token of an earlier try, so that the peer's deduplication finds it. */
+      readonly again?: { readonly mid: number; readonly token: Uint8Array };
+      /** Counts the bytes as keep-alive in the ledger. */
+      readonly keepAlive?: boolean;
+    }
+  /** Stops waiting for `id`. An observation is also cancelled at the peer: by Observe 1, or by RST to its next notification. */
+  | { readonly type: "cancel"; readonly id: RequestId; readonly how?: "deregister" | "forget" }
+  /** Takes up an observation from before a restart: notifications with this token come out as responses to `id`. */
+  | {
+      readonly type: "resumeObservation";
+      readonly id: RequestId;
+      readonly session: SessionId;
+      readonly token: Uint8Array;
+      readonly request: Request;
+    }
+  /** Answers a request of the peer. An Observe option in the response accepts the observation asked for. */
+  | {
+      readonly type: "respond";
+      readonly exchange: ExchangeId;
+      readonly response: Response;
+      /** For a separate response: CON unless false. */
+      readonly confirmable?: boolean;
+    }
+  /** Another notification for an accepted observation. A class 4 or 5 code ends it. */
+  | {
+      readonly type: "notify";
+      readonly exchange: ExchangeId;
+      readonly response: Response;
+      /** NON unless true or unless a CON is due (RFC 7641 4.5: once in 24 hours). */
+      readonly confirmable?: boolean;
+    }
+  /** Ends an accepted observation without a word to the peer. */
+  | { readonly type: "unobserve"; readonly exchange: ExchangeId }
+  /** CoAP ping: an empty CON, answered by RST. */
+  | { readonly type: "ping"; readonly id: RequestId; readonly session: SessionId }
+  /** The session's path changed. What waits for an answer is sent again at once; the new path is unproven unless `validated`. */
+  | { readonly type: "moved"; readonly session: SessionId; readonly validated: boolean }
+  /** The session's path is proven (handshake, return routability check). */
+  | { readonly type: "validated"; readonly session: SessionId }
+  /**
+   * A request that arrived in the provisional session `from` belongs to `into`: `from` ends, and the request is treated
+   * as if it had come in `into`. Was it answered there before, that answer goes out again; else `request` comes out anew.
+   */
+  | { readonly type: "adopt"; readonly exchange: ExchangeId; readonly into: SessionId }
+  /** The session is over: everything of it ends. */
+  | { readonly type: "closed"; readonly session: SessionId };
+
+export type EndpointOutput =
+  /** One CoAP message to hand to the transport below. */
+  | { readonly type: "send"; readonly session: SessionId; readonly bytes: Uint8Array }
+  /** The peer asks, with its whole body. Answer with `respond`, once. */
+  | {
+      readonly type: "request";
+      readonly exchange: ExchangeId;
+      readonly session: SessionId;
+      readonly request: Request;
+      /** The peer's path is proven, or its request carried a valid Echo. */
+      readonly validated: boolean;
+    }
+  /** The answer to `id`, or a notification when `notification` is set (newer than all before it). */
+  | {
+      readonly type: "response";
+      readonly id: RequestId;
+      readonly session: SessionId;
+      readonly response: Response;
+      readonly notification: boolean;
+      /** Nothing more will come for `id`. */
+      readonly final: boolean;
+      /** The token of the request, to resume an observation after a restart. */
+      readonly token: Uint8Array;
+    }
+  /** `id` ended without an answer. `again` repeats it so that the peer's deduplication finds it. */
+  | {
+      readonly type: "failed";
+      readonly id: RequestId;
+      readonly session: SessionId;
+      readonly reason: "timeout" | "reset" | "closed" | "tooLarge" | "bodyChanged" | "badResponse" | "full";
+      readonly again: { readonly mid: number; readonly token: Uint8Array } | undefined;
+    }
+  /** The first transmission of `id` got its ACK, or a first answer: the peer is there. */
+  | { readonly type: "alive"; readonly session: SessionId }
+  /** The peer cancelled an observation, or its notifications were not acknowledged. */
+  | {
+      readonly type: "unobserved";
+      readonly exchange: ExchangeId;
+      readonly why: "reset" | "deregistered" | "timeout" | "replaced" | "closed" | "error";
+    }
+  | { readonly type: "pong"; readonly id: RequestId; readonly session: SessionId }
+  /** Something was thrown away, and counted under this reason. */
+  | { readonly type: "dropped"; readonly session: SessionId; readonly reason: string };
+
+/** What carries CoAP: plain UDP here, DTLS elsewhere. One contract for both. */
+export type TransportInput =
+  | DatagramEvent
+  | { readonly type: "send"; readonly session: SessionId; readonly bytes: Uint8Array }
+  | { readonly type: "close"; readonly session: SessionId };
+
+export type TransportOutput =
+  | DatagramEvent
+  | { readonly type: "received"; readonly session: SessionId; readonly bytes: Uint8Array }
+  /** A session came to be. For raw UDP: a datagram from a path not seen before. */
+  | { readonly type: "opened"; readonly session: SessionId }
+  | { readonly type: "moved"; readonly session: SessionId; readonly validated: boolean }
+  | { readonly type: "closed"; readonly session: SessionId; readonly why: string };

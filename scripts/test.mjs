@@ -1,0 +1,12 @@
+// Every test in one process: walk the sources, import the compiled twin. `node scripts/test.mjs coap/` runs a part.
+import { readdirSync } from "node:fs";
+
+const want = process.argv[2] ?? "";
+for (const room of ["packages", "apps"]) {
+  for (const pkg of readdirSync(room)) {
+    for (const file of readdirSync(`${room}/${pkg}/src`, { recursive: true })) {
+      if (!file.endsWith(".test.ts") || !`${pkg}/${file}`.includes(want)) continue;
+      await import(`../${room}/${pkg}/dist/${file.replace(/\.ts$/, ".js")}`);
+    }
+  }
+}
