@@ -22,6 +22,7 @@ export {
   type SessionId,
   type SocketAddress,
 } from "./session.ts";
+export { type StoreChange, type StoreOutput, type StoredInput } from "./store.ts";
 export { fromUtf8, utf8 } from "./text.ts";
 export { TimerTable } from "./timer-table.ts";
 export { Writer } from "./writer.ts";

@@ -94,7 +94,14 @@ export type EndpointOutput =
       readonly type: "failed";
       readonly id: RequestId;
       readonly session: SessionId;
-      readonly reason: "timeout" | "reset" | "closed" | "tooLarge" | "bodyChanged" | "badResponse" | "full";
+      readonly reason:
+        | "timeout"
+        | "reset"
+        | "closed"
+        | "tooLarge"
+        | "bodyChanged"
+        | "badResponse"
+        | "full";
       readonly again: { readonly mid: number; readonly token: Uint8Array } | undefined;
     }
   /** The first transmission of `id` got its ACK, or a first answer: the peer is there. */
