@@ -1,3 +1,13 @@
+export {
+  Code,
+  codeClass,
+  codeName,
+  formatCode,
+  isRequest,
+  isResponse,
+  isSuccess,
+  type CodeName,
+} from "./codes.ts";
 export type {
   EndpointInput,
   EndpointOutput,
@@ -17,6 +27,45 @@ export {
   type Request,
   type Response,
 } from "./message.ts";
+export {
+  MessageFormatError,
+  decodeMessage,
+  encodeMessage,
+  type MessageFormatReason,
+} from "./message-codec.ts";
+export { OptionNumber, isCritical, isNoCacheKey, isUnsafe } from "./option-numbers.ts";
+export {
+  OPTION_TABLE,
+  checkOptions,
+  optionName,
+  optionSubset,
+  type OptionDefinition,
+  type OptionTable,
+} from "./option-table.ts";
+export { decodeBody, encodeBody, type Body } from "./options-codec.ts";
+export {
+  allStrings,
+  findOption,
+  findString,
+  findUint,
+  formatPath,
+  locationPath,
+  opaqueOption,
+  parsePath,
+  readUint,
+  request,
+  response,
+  sortOptions,
+  stringOption,
+  uintBytes,
+  uintOption,
+  uriPath,
+  uriQuery,
+  withOption,
+  withoutOption,
+  type RequestParts,
+  type ResponseParts,
+} from "./options.ts";
 export {
   coapTuning,
   exchangeLifetime,
