@@ -1,4 +1,14 @@
 export {
+  MAX_BLOCK_NUM,
+  blockOffset,
+  blockOption,
+  blockSize,
+  decodeBlock,
+  encodeBlock,
+  szxFor,
+  type Block,
+} from "./block-option.ts";
+export {
   Code,
   codeClass,
   codeName,
@@ -8,6 +18,8 @@ export {
   isSuccess,
   type CodeName,
 } from "./codes.ts";
+export { ContentFormat, mediaType } from "./content-format.ts";
+export { DIAGNOSTIC_LIMIT, diagnostic } from "./diagnostic.ts";
 export type {
   EndpointInput,
   EndpointOutput,
@@ -16,6 +28,17 @@ export type {
   TransportInput,
   TransportOutput,
 } from "./endpoint-events.ts";
+export {
+  LinkFormatError,
+  encodeLinks,
+  filterLinks,
+  formatLinks,
+  linkAttribute,
+  parseLinks,
+  type Link,
+  type LinkAttribute,
+  type LinkFormatOptions,
+} from "./link-format.ts";
 export {
   ACK,
   CON,
@@ -33,6 +56,14 @@ export {
   encodeMessage,
   type MessageFormatReason,
 } from "./message-codec.ts";
+export { NoResponse, suppresses } from "./no-response.ts";
+export {
+  OBSERVE_DEREGISTER,
+  OBSERVE_REGISTER,
+  findObserve,
+  isNewer,
+  observeOption,
+} from "./observe-option.ts";
 export { OptionNumber, isCritical, isNoCacheKey, isUnsafe } from "./option-numbers.ts";
 export {
   OPTION_TABLE,
