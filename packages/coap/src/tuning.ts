@@ -76,12 +76,20 @@ export type CoapTuning = {
   readonly maxPartialBodiesPerSession: number;
   readonly maxPartialBodies: number;
   readonly maxPartialBytes: number;
+  /** Their bytes in one session. */
+  readonly maxPartialBytesPerSession: number;
+  /** Client role: how often one transfer begins again because the peer lost blocks or its resource changed. */
+  readonly maxBlockRestarts: number;
 
   /** Observations a peer may hold at us: per session and over all. One more is answered without observing. */
   readonly maxObservationsPerSession: number;
   readonly maxObservations: number;
   /** A notification at least this often is confirmable (RFC 7641 4.5). */
   readonly confirmableNotifyInterval: number;
+  /** Between non-confirmable notifications to a peer whose round-trip time is not known (RFC 7641 4.5.1). */
+  readonly nonNotifyInterval: number;
+  /** So many of them may go at once before that average holds. */
+  readonly nonNotifyBurst: number;
   /** After this long any notification is newer (RFC 7641 3.4). */
   readonly notificationReorderSpan: number;
 };
@@ -174,9 +182,13 @@ const DEFAULTS: CoapTuning = {
   maxPartialBodiesPerSession: 4,
   maxPartialBodies: 4_096,
   maxPartialBytes: 32 * 1_048_576,
+  maxPartialBytesPerSession: 1_048_576,
+  maxBlockRestarts: 2,
 
   maxObservationsPerSession: 256,
   maxObservations: 100_000,
   confirmableNotifyInterval: 86_400_000,
+  nonNotifyInterval: 3_000,
+  nonNotifyBurst: 4,
   notificationReorderSpan: 128_000,
 };
