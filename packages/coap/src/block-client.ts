@@ -1,0 +1,365 @@
+import { EMPTY, FormatError, equal, unreachable } from "@godwit/base";
+import { MAX_BLOCK_NUM, blockOffset, blockOption, blockSize, type Block } from "./block-option.ts";
+import { Code, isSuccess } from "./codes.ts";
+import type { Option, Request, Response } from "./message.ts";
+import { OptionNumber } from "./option-numbers.ts";
+import { findOption, findUint, opaqueOption, sortOptions, uintOption } from "./options.ts";
+import { findBlock } from "./transfer-options.ts";
+import type { CoapTuning } from "./tuning.ts";
+
+/**
+ * One request of ours whose body or answer may not fit one message (RFC 7959), in the client role:
+ *
+ *     plain ───────────────┐  the request fits, and goes as it is
+ *     sending ─ 2.31 ─▶ …  ├─▶ done
+ *        └─ answer to the last block ─▶ fetching ─ Block2 with M ─▶ … ─▶ done
+ *
+ * Send `first()`, give each answer to `handle`, send what it says, until it is done or failed. One request is under
+ * way at a time. For a notification that is a first block (RFC 7959 2.6), skip `first()` and begin with `handle`.
+ */
+export class BlockTransfer {
+  readonly #request: Request;
+  readonly #tuning: CoapTuning;
+  readonly #tag: Uint8Array | undefined;
+  /** Size exponents of the blocks we send, and of those we ask for once the size is settled. */
+  #szx1: number;
+  #szx2: number | undefined;
+  #state: State;
+  #restarts = 0;
+  /** The caller moves single blocks by himself: nothing is added or joined. */
+  readonly #raw: boolean;
+  /** The request's body went out in blocks. */
+  #blocked = false;
+  /** Begun again: an Observe option has done its work. */
+  #quiet = false;
+  /** Observe of the first answer, for the joined one. */
+  #observe: Option | undefined;
+
+  /** `request`: whole; a Block2 option with number 0 in it asks for a block size early. */
+  constructor(request: Request, tuning: CoapTuning, options: BlockTransferOptions = {}) {
+    this.#request = request;
+    this.#tuning = tuning;
+    this.#tag = options.requestTag;
+    this.#szx1 = options.szx ?? tuning.preferredSzx;
+    const block2 = findBlock(request.options, OptionNumber.Block2);
+    this.#szx2 = block2?.szx;
+    this.#raw =
+      (block2?.num ?? 0) > 0 || findOption(request.options, OptionNumber.Block1) !== undefined;
+    this.#state =
+      !this.#raw && request.payload.length > blockSize(this.#szx1)
+        ? { kind: "sending", offset: 0 }
+        : { kind: "plain" };
+  }
+
+  /** Whether the request goes out in blocks: such a one may need a Request-Tag (RFC 9175 3.4). */
+  get sending(): boolean {
+    return this.#state.kind === "sending";
+  }
+
+  first(): Request {
+    return this.#ask();
+  }
+
+  /**
+   * The request under way once more, with blocks of half the size, for a path that seems not to carry it (RFC 7959
+   * 2.5). Undefined if it cannot get smaller. Only for requests that may be carried out twice.
+   */
+  smaller(): Request | undefined {
+    if (this.#raw) return undefined;
+    const { length } = this.#request.payload;
+    if (this.#state.kind === "fetching" || length === 0) {
+      const szx = (this.#szx2 ?? this.#tuning.preferredSzx) - 1;
+      if (szx < 0 || this.#received >= longestBody(szx)) return undefined;
+      this.#szx2 = szx;
+      return this.#ask();
+    }
+    let szx = this.#szx1 - 1;
+    while (szx > 0 && blockSize(szx) >= length) szx--;
+    if (szx < 0 || blockSize(szx) >= length || length > longestBody(szx)) return undefined;
+    this.#szx1 = szx;
+    if (this.#state.kind === "plain") this.#state = { kind: "sending", offset: 0 };
+    return this.#ask();
+  }
+
+  get #received(): number {
+    return this.#state.kind === "fetching" ? this.#state.received : 0;
+  }
+
+  /** The answer to what was sent last. */
+  handle(response: Response): BlockStep {
+    if (this.#raw) return { kind: "done", response };
+    try {
+      return this.#handle(response);
+    } catch (error) {
+      if (error instanceof FormatError) return BAD_RESPONSE;
+      throw error;
+    }
+  }
+
+  #handle(response: Response): BlockStep {
+    const block1 = findBlock(response.options, OptionNumber.Block1);
+    const block2 = findBlock(response.options, OptionNumber.Block2);
+    const state = this.#state;
+    if (response.code === Code.RequestEntityTooLarge && state.kind !== "fetching")
+      return this.#refused(state, response, block1);
+    if (state.kind === "sending") {
+      const step = this.#sent(state, response, block1);
+      if (step !== undefined) return step;
+    }
+    if (response.code === Code.Continue) return BAD_RESPONSE; // nothing is left to continue with
+    return this.#answered(response, block2);
+  }
+
+  // ── Block1 (RFC 7959 2.5) ──
+
+  /** Undefined: this is the answer to the whole request. */
+  #sent(state: Sending, response: Response, block1: Block | undefined): BlockStep | undefined {
+    const length = this.#request.payload.length;
+    const size = blockSize(this.#szx1);
+    const end = Math.min(length, state.offset + size);
+    const last = end === length;
+    if (response.code === Code.RequestEntityIncomplete) {
+      // The server has lost the blocks before. After the last block it may also have carried out the request and
+      // forgotten that: only what may be done twice is begun again.
+      if (last && !IDEMPOTENT.has(this.#request.code)) return undefined;
+      return this.#restarts < this.#tuning.maxBlockRestarts ? this.#again() : undefined;
+    }
+    // A success without Block1 is the answer to it all; with Block1 and without M only this block was carried out,
+    // and the others are still to be sent (RFC 7959 2.3).
+    if (last || block1 === undefined || !isSuccess(response.code)) return undefined;
+    if (block1.num !== state.offset / size) return BAD_RESPONSE;
+    this.#szx1 = Math.min(this.#szx1, block1.szx);
+    if (length > longestBody(this.#szx1)) return TOO_LARGE;
+    this.#state = { kind: "sending", offset: end };
+    return this.#next();
+  }
+
+  /** 4.13 with a smaller size in Block1, or to a request without Block1: a hint to try that (RFC 7959 2.9.3). */
+  #refused(state: State, response: Response, block1: Block | undefined): BlockStep {
+    const { length } = this.#request.payload;
+    let szx = Math.min(block1?.szx ?? this.#szx1, this.#szx1);
+    // What went in one piece has to become at least two blocks.
+    if (state.kind === "plain") while (szx > 0 && blockSize(szx) >= length) szx--;
+    const smaller = state.kind === "plain" ? blockSize(szx) < length : szx < this.#szx1;
+    const most = findUint(response.options, OptionNumber.Size1) ?? length;
+    if (!smaller || most < length || length > longestBody(szx)) return done(response);
+    this.#szx1 = szx;
+    this.#state = { kind: "sending", offset: 0 };
+    return this.#next();
+  }
+
+  // ── Block2 (RFC 7959 2.4) ──
+
+  #answered(response: Response, block2: Block | undefined): BlockStep {
+    // Without Block2 an answer is whole, and an error in the middle is the outcome.
+    if (block2 === undefined) return this.#done(response);
+    if (this.#state.kind === "fetching" && !isSuccess(response.code)) return done(response);
+    const { length } = response.payload;
+    if (block2.more && length !== blockSize(block2.szx)) return BAD_RESPONSE;
+    const fetching: Pick<Fetching, "first" | "parts" | "received"> =
+      this.#state.kind === "fetching" ? this.#state : { first: response, parts: [], received: 0 };
+    const { first, received } = fetching;
+    if (!sameBody(first, response)) return this.#changed();
+    if (blockOffset(block2) !== received) return BAD_RESPONSE;
+    const size = findUint(response.options, OptionNumber.Size2) ?? 0;
+    const most = this.#tuning.maxResponseBody;
+    if (received + length > most || (block2.more && size > most)) return TOO_LARGE;
+    const { parts } = fetching;
+    if (!block2.more) return this.#done({ ...first, payload: joined(parts, response.payload) });
+    this.#szx2 = Math.min(this.#szx2 ?? this.#tuning.preferredSzx, block2.szx);
+    if (received + length >= longestBody(this.#szx2)) return TOO_LARGE;
+    parts.push(Uint8Array.from(response.payload)); // it was a view of a datagram
+    this.#observe ??= findOption(copied(first).options, OptionNumber.Observe);
+    this.#state = {
+      kind: "fetching",
+      first: received === 0 ? copied(first) : first,
+      parts,
+      received: received + length,
+    };
+    return this.#next();
+  }
+
+  #changed(): BlockStep {
+    if (SAFE.has(this.#request.code) && this.#restarts < this.#tuning.maxBlockRestarts)
+      return this.#again();
+    return { kind: "failed", reason: "bodyChanged" };
+  }
+
+  #done(response: Response): BlockStep {
+    if (this.#observe === undefined || !isSuccess(response.code)) return done(response);
+    const options = response.options.filter((o) => o.number !== OptionNumber.Observe);
+    return done({ ...response, options: sortOptions([...options, this.#observe]) });
+  }
+
+  /** From the beginning; an observation is not registered twice. */
+  #again(): BlockStep {
+    this.#restarts++;
+    this.#quiet = true;
+    this.#state = this.#blocked ? { kind: "sending", offset: 0 } : { kind: "plain" };
+    return this.#next();
+  }
+
+  // ── What is sent ──
+
+  #next(): BlockStep {
+    return { kind: "next", request: this.#ask() };
+  }
+
+  #ask(): Request {
+    const state = this.#state;
+    switch (state.kind) {
+      case "plain":
+        return this.#plain();
+      case "sending":
+        return this.#block(state.offset);
+      case "fetching":
+        return this.#further(state.received);
+      default:
+        return unreachable(state);
+    }
+  }
+
+  #plain(): Request {
+    if (this.#raw || (!this.#quiet && this.#szx2 === undefined)) return this.#request;
+    const options = this.#options(this.#quiet ? [OptionNumber.Observe] : []);
+    return { ...this.#request, options: sortOptions([...options, ...this.#early()]) };
+  }
+
+  #block(offset: number): Request {
+    this.#blocked = true;
+    const { code, payload } = this.#request;
+    const szx = this.#szx1;
+    const end = Math.min(payload.length, offset + blockSize(szx));
+    const more = end < payload.length;
+    const options = this.#options([
+      // RFC 7959 2.10: only with block 0.
+      ...(offset > 0 ? [OptionNumber.IfNoneMatch] : []),
+      // These are about the answer, and that comes to the last block; its token is the observation's.
+      ...(more || this.#quiet ? [OptionNumber.Observe] : []),
+      ...(more ? [OptionNumber.Size2] : []),
+    ]);
+    const num = offset / blockSize(szx);
+    options.push(blockOption(OptionNumber.Block1, { num, more, szx }));
+    if (offset === 0) options.push(uintOption(OptionNumber.Size1, payload.length));
+    if (!more) options.push(...this.#early());
+    return { code, options: sortOptions(options), payload: payload.subarray(offset, end) };
+  }
+
+  /** RFC 7959 2.6, 2.7: the same options, without Block1 and Observe. */
+  #further(received: number): Request {
+    const { code, payload } = this.#request;
+    const szx = this.#szx2!; // settled by the first block
+    const options = this.#options([
+      OptionNumber.IfNoneMatch,
+      OptionNumber.Observe,
+      OptionNumber.Size2,
+    ]);
+    const num = received / blockSize(szx);
+    options.push(blockOption(OptionNumber.Block2, { num, more: false, szx }));
+    // The payload of a FETCH is part of what is asked for (RFC 8132 2.1).
+    const question = code === Code.FETCH && !this.#blocked ? payload : EMPTY;
+    return { code, options: sortOptions(options), payload: question };
+  }
+
+  /** The request's own options but these, with the Request-Tag where blocks are sent. */
+  #options(without: readonly number[]): Option[] {
+    const options = this.#request.options.filter(
+      ({ number }) => number !== OptionNumber.Block2 && !without.includes(number),
+    );
+    if (this.#blocked && this.#tag !== undefined)
+      options.push(opaqueOption(OptionNumber.RequestTag, this.#tag));
+    return options;
+  }
+
+  #early(): Option[] {
+    if (this.#szx2 === undefined) return [];
+    return [blockOption(OptionNumber.Block2, { num: 0, more: false, szx: this.#szx2 })];
+  }
+}
+
+export type BlockTransferOptions = {
+  /** Largest blocks to send, where the path or a security layer leaves less room than the tuning says. */
+  readonly szx?: number;
+  /** See RequestTags; goes along only if the request is sent in blocks. */
+  readonly requestTag?: Uint8Array | undefined;
+};
+
+export type BlockStep =
+  | { readonly kind: "next"; readonly request: Request }
+  /** The answer with its whole body, and without the options of the transfer. */
+  | { readonly kind: "done"; readonly response: Response }
+  | { readonly kind: "failed"; readonly reason: "tooLarge" | "bodyChanged" | "badResponse" };
+
+type Sending = { readonly kind: "sending"; readonly offset: number };
+
+type Fetching = {
+  readonly kind: "fetching";
+  /** Block 0; the later ones must be of the same body. */
+  readonly first: Response;
+  /** Grows in place: a body may have 2^16 blocks. */
+  readonly parts: Uint8Array[];
+  readonly received: number;
+};
+
+type State = { readonly kind: "plain" } | Sending | Fetching;
+
+/** RFC 7959 2.4: blocks whose tags differ are not joined; 2.3: nor those of different formats. */
+function sameBody(first: Response, block: Response): boolean {
+  return (
+    first.code === block.code &&
+    sameOption(first, block, OptionNumber.ETag) &&
+    sameOption(first, block, OptionNumber.ContentFormat)
+  );
+}
+
+function sameOption(a: Response, b: Response, number: number): boolean {
+  const inA = findOption(a.options, number);
+  const inB = findOption(b.options, number);
+  if (inA === undefined || inB === undefined) return inA === inB;
+  return equal(inA.value, inB.value);
+}
+
+/** What blocks of this size can carry, numbered with 20 bits. */
+function longestBody(szx: number): number {
+  return blockSize(szx) * (MAX_BLOCK_NUM + 1);
+}
+
+/** The datagram it came in is not ours to keep. */
+function copied({ code, options }: Response): Response {
+  const own = options.map(({ number, value }) => ({ number, value: Uint8Array.from(value) }));
+  return { code, options: own, payload: EMPTY };
+}
+
+function joined(parts: readonly Uint8Array[], last: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, last.length));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  whole.set(last, at);
+  return whole;
+}
+
+function done(response: Response): BlockStep {
+  const options = response.options.filter((option) => !OF_TRANSFER.has(option.number));
+  return { kind: "done", response: { ...response, options } };
+}
+
+const BAD_RESPONSE: BlockStep = { kind: "failed", reason: "badResponse" };
+const TOO_LARGE: BlockStep = { kind: "failed", reason: "tooLarge" };
+const OF_TRANSFER: ReadonlySet<number> = new Set([
+  OptionNumber.Block1,
+  OptionNumber.Block2,
+  OptionNumber.Size2,
+]);
+/** May be asked again at any time (RFC 7252 5.1, RFC 8132 2). */
+const SAFE: ReadonlySet<number> = new Set([Code.GET, Code.FETCH]);
+/** May be carried out twice (the same sections). */
+const IDEMPOTENT: ReadonlySet<number> = new Set([
+  Code.GET,
+  Code.FETCH,
+  Code.PUT,
+  Code.DELETE,
+  Code.iPATCH,
+]);
