@@ -127,16 +127,9 @@ function parseAttribute(scanner: Scanner): LinkAttribute {
     return { name };
   }
   const quoted = !name.endsWith("*") && scanner.at('"');
-  const value = quoted
-    ? unescape(scanner.take(QUOTED, "no end of quotes"))
-    : scanner.take(TOKEN, "no value");
+  const value = quoted ? scanner.quoted() : scanner.take(TOKEN, "no value");
   scanner.blanks();
   return { name, value };
-}
-
-function unescape(quoted: string): string {
-  const inner = quoted.slice(1, -1);
-  return inner.includes("\\") ? inner.replace(/\\(.)/gs, "$1") : inner;
 }
 
 function formatLink({ target, attributes }: Link): string {
@@ -208,6 +201,27 @@ class Scanner {
     return match[0];
   }
 
+  /** A quoted-string (RFC 2616 2.2) without control characters, as what it means. */
+  quoted(): string {
+    let value = "";
+    let from = this.#at + 1;
+    for (let i = from; i < this.#text.length; i++) {
+      const unit = this.#text.charCodeAt(i);
+      if (unit === 0x22 /* " */) {
+        this.#at = i + 1;
+        return value + this.#text.slice(from, i);
+      }
+      if (unit < 0x20 || unit === 0x7f) break;
+      if (unit === 0x5c /* \ */) {
+        value += this.#text.slice(from, i);
+        from = i + 1;
+        i++; // whatever it is, it stands for itself
+        if (CONTROL.test(this.#text.charAt(i))) break;
+      }
+    }
+    return this.fail("no end of quotes");
+  }
+
   fail(what: string): never {
     throw new LinkFormatError(what, this.#at);
   }
@@ -245,6 +259,4 @@ const NAME_ONLY = /^[\w!#$&+\-.^`|~]+\*?$/;
 /** ptoken of RFC 6690 2. */
 const TOKEN = /[\w!#$%&'()*+\-./:<=>?@[\]^`{|}~]+/y;
 const TOKEN_ONLY = /^[\w!#$%&'()*+\-./:<=>?@[\]^`{|}~]+$/;
-/** quoted-string of RFC 2616 2.2 without control characters. */
-const QUOTED = /"(?:[^"\\\0-\x1f\x7f]|\\[^\0-\x1f\x7f])*"/y;
 const CONTROL = /[\0-\x1f\x7f]/;

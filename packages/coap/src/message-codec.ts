@@ -4,10 +4,10 @@ import { ACK, CON, RST, type Message, type MessageType } from "./message.ts";
 import {
   MAX_EXTENDED,
   bodyLength,
-  decodeBody,
   extension,
   nibble,
   put,
+  scanBody,
   writeBody,
   writeExtension,
 } from "./options-codec.ts";
@@ -100,13 +100,9 @@ export function decodeMessage(bytes: Uint8Array, maxTokenLength: number = PLAIN_
   if (body > end) throw new MessageFormatError("token", "token ends early", type, mid);
   const token = length === 0 ? EMPTY : bytes.subarray(at, body);
 
-  try {
-    const { options, payload } = decodeBody(bytes, body);
-    return { type, code, mid, token, options, payload };
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-    throw new MessageFormatError("options", error.message, type, mid);
-  }
+  const rest = scanBody(bytes, body);
+  if (typeof rest === "string") throw new MessageFormatError("options", rest, type, mid);
+  return { type, code, mid, token, options: rest.options, payload: rest.payload };
 }
 
 /**

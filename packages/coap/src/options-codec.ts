@@ -11,6 +11,13 @@ export type Body = { readonly options: readonly Option[]; readonly payload: Uint
  * @throws FormatError
  */
 export function decodeBody(bytes: Uint8Array, at = 0): Body {
+  const body = scanBody(bytes, at);
+  if (typeof body === "string") throw new FormatError(body);
+  return body;
+}
+
+/** {@link decodeBody} with the fault as its result: an error made and caught on the way would cost more than the reading. */
+export function scanBody(bytes: Uint8Array, at: number): Body | string {
   const end = bytes.length;
   if (at >= end) return NO_BODY;
   const options: Option[] = [];
@@ -18,29 +25,29 @@ export function decodeBody(bytes: Uint8Array, at = 0): Body {
   while (at < end) {
     const head = bytes[at++]!; // at < end
     if (head === PAYLOAD_MARKER) {
-      if (at === end) throw new FormatError("payload marker without payload");
+      if (at === end) return "payload marker without payload";
       return { options, payload: bytes.subarray(at) };
     }
     let delta = head >>> 4;
     if (delta >= 13) {
-      if (delta === 15) throw new FormatError("option delta nibble 15 is reserved");
+      if (delta === 15) return "option delta nibble 15 is reserved";
       const width = delta - 12;
-      if (at + width > end) throw new FormatError("option delta ends early");
+      if (at + width > end) return "option delta ends early";
       delta = extension(bytes, at, width);
       at += width;
     }
     let length = head & 0x0f;
     if (length >= 13) {
-      if (length === 15) throw new FormatError("option length nibble 15 is reserved");
+      if (length === 15) return "option length nibble 15 is reserved";
       const width = length - 12;
-      if (at + width > end) throw new FormatError("option length ends early");
+      if (at + width > end) return "option length ends early";
       length = extension(bytes, at, width);
       at += width;
     }
     number += delta;
-    if (number > MAX_OPTION_NUMBER) throw new FormatError("option number above 65535");
+    if (number > MAX_OPTION_NUMBER) return "option number above 65535";
     const stop = at + length;
-    if (stop > end) throw new FormatError(`option ${number} is longer than the message`);
+    if (stop > end) return `option ${number} is longer than the message`;
     options.push({ number, value: length === 0 ? EMPTY : bytes.subarray(at, stop) });
     at = stop;
   }
