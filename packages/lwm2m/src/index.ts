@@ -1,10 +1,4 @@
-export {
-  ContentFormat,
-  decodeNodes,
-  encodeNodes,
-  valueFormat,
-  type ValueFormat,
-} from "./content-format.ts";
+export { decodeNodes, encodeNodes, valueFormat, type ValueFormat } from "./value-format.ts";
 export {
   Registry,
   impliedVersion,
@@ -46,3 +40,42 @@ export {
   type Whole,
 } from "./value.ts";
 export { LWM2M_VERSIONS, atLeast, isLwm2mVersion, type Lwm2mVersion } from "./version.ts";
+export {
+  applyAttributes,
+  attributeLinks,
+  checkConsistent,
+  checkLevel,
+  effectiveAttributes,
+  formatAttributes,
+  parseAttributes,
+  type AttributeChange,
+  type AttributeName,
+  type Attributes,
+} from "./attributes.ts";
+export { formatBinding, parseBinding, type Binding } from "./binding.ts";
+export {
+  formatObjectList,
+  objectVersions,
+  parseObjectList,
+  sameObjectList,
+  type ObjectEntry,
+  type ObjectList,
+} from "./object-list.ts";
+export { refused, type Refusal } from "./refusal.ts";
+export {
+  DEFAULT_LIFETIME,
+  MAX_LIFETIME,
+  REGISTRATION_PATH,
+  endpointFault,
+  formatDeregister,
+  formatRegister,
+  formatUpdate,
+  parseRegister,
+  parseUpdate,
+  type ParsedRegister,
+  type ParsedUpdate,
+  type RegisterParts,
+  type RegisterRules,
+  type Registration,
+  type RegistrationUpdate,
+} from "./registration.ts";

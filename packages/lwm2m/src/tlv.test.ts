@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { FormatError, UsageError, Writer, concat, hex, toHex, utf8 } from "@godwit/base";
-import { ContentFormat, decodeNodes, encodeNodes, valueFormat } from "./content-format.ts";
+import { ContentFormat } from "@godwit/coap";
+import { decodeNodes, encodeNodes, valueFormat } from "./value-format.ts";
 import { builtInRegistry } from "./definitions/index.ts";
 import type { NodePath } from "./node-path.ts";
 import { MAX_NODES, decodeTlv, decodeValue, encodeTlv, encodeValue } from "./tlv.ts";
@@ -225,10 +226,10 @@ test("the formats say what they can hold", () => {
   for (const [format, path, nodes, fits] of [
     [ContentFormat.Text, [3, 0, 9], leaf, true],
     [ContentFormat.Text, [3, 0], leaf, false],
-    [ContentFormat.Opaque, [3, 0, 9], leaf, false],
-    [ContentFormat.Opaque, [5, 0, 0], opaque, true],
-    [ContentFormat.OldTlv, [3, 0], leaf, true],
-    [ContentFormat.Tlv, [], leaf, false],
+    [ContentFormat.OctetStream, [3, 0, 9], leaf, false],
+    [ContentFormat.OctetStream, [5, 0, 0], opaque, true],
+    [ContentFormat.OldLwm2mTlv, [3, 0], leaf, true],
+    [ContentFormat.Lwm2mTlv, [], leaf, false],
   ] as const) {
     assert.equal(valueFormat(format)?.fits(path, nodes), fits, `${format} ${path.join("/")}`);
     if (fits) {
@@ -243,7 +244,7 @@ test("the formats say what they can hold", () => {
   assert.equal(valueFormat(65_000), undefined);
   assert.throws(() => encodeNodes(65_000, [3], []), UsageError);
   assert.throws(
-    () => decodeNodes(ContentFormat.Opaque, [3, 0, 9], hex("00"), definitions),
+    () => decodeNodes(ContentFormat.OctetStream, [3, 0, 9], hex("00"), definitions),
     FormatError,
   );
   assert.throws(() => decodeNodes(ContentFormat.Text, [3, 0], hex("30"), definitions), FormatError);

@@ -1,26 +1,10 @@
 import { FormatError, UsageError } from "@godwit/base";
+import { ContentFormat } from "@godwit/coap";
 import type { Definitions } from "./definition.ts";
 import { formatNodePath, samePath, type NodePath } from "./node-path.ts";
 import { decodeText, encodeText } from "./text.ts";
 import { decodeTlv, encodeTlv } from "./tlv.ts";
 import type { ValueNode } from "./value.ts";
-
-/** Content-Format numbers of OMA TS Core 7.4 (IANA CoAP Content-Formats). */
-export const ContentFormat = {
-  Text: 0,
-  Link: 40,
-  Opaque: 42,
-  Cbor: 60,
-  SenmlJson: 110,
-  SenmlCbor: 112,
-  SenmlEtchJson: 320,
-  SenmlEtchCbor: 322,
-  /** From before the registration with IANA. */
-  OldTlv: 1542,
-  Tlv: 11_542,
-  Json: 11_543,
-  Lwm2mCbor: 11_544,
-} as const;
 
 /** One way to write values down. */
 export interface ValueFormat {
@@ -97,9 +81,9 @@ const TLV: ValueFormat = {
 
 const FORMATS: ReadonlyMap<number, ValueFormat> = new Map([
   [ContentFormat.Text, TEXT],
-  [ContentFormat.Opaque, OPAQUE],
-  [ContentFormat.Tlv, TLV],
-  [ContentFormat.OldTlv, TLV],
+  [ContentFormat.OctetStream, OPAQUE],
+  [ContentFormat.Lwm2mTlv, TLV],
+  [ContentFormat.OldLwm2mTlv, TLV],
 ]);
 
 function only(path: NodePath, nodes: readonly ValueNode[]): ValueNode["value"] {
