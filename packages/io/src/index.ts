@@ -1,1 +1,12 @@
-export {};
+export { writeFileAtomic, writeFileAtomicSync } from "./atomic-file.ts";
+export { MemoryStore, memoryStore, type MemoryStoreOptions } from "./memory-store.ts";
+export { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
+export { SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
+export {
+  StoreError,
+  type Store,
+  type StoreDone,
+  type StoreFault,
+  type StoreRecord,
+} from "./store.ts";
+export { IO_TUNING, type IoTuning } from "./tuning.ts";
