@@ -1,1 +1,16 @@
-export {};
+export { Balancer, type BalancerOptions, type BalancerSettings } from "./balancer.ts";
+export { type DropReason, type WorldCounts } from "./core.ts";
+export { DatagramLog } from "./datagram-log.ts";
+export { milliseconds, type Duration } from "./duration.ts";
+export { Host, type ClockSkew, type HostOptions } from "./host.ts";
+export { Link, LinkDirection, type Sighting, type Tally } from "./link.ts";
+export { PERFECT_LINK, type LinkOptions, type LinkSettings } from "./link-settings.ts";
+export { natPreset, natSweep, type NatPresetName, type SweepCase } from "./nat-presets.ts";
+export { RFC4787, type NatSettings, type PortAssignment } from "./nat-settings.ts";
+export { Nat, type MappingView, type NatCounts, type NatOptions } from "./nat.ts";
+export { Node, type AttachOptions, type Output, type TakesDatagrams } from "./node.ts";
+export { type IcmpError } from "./packet.ts";
+export { type Access } from "./site.ts";
+export { Tap, type TapFilter, type Verdict } from "./tap.ts";
+export { TUNING, type Tuning } from "./tuning.ts";
+export { World, type Point } from "./world.ts";
