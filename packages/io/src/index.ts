@@ -1,4 +1,15 @@
 export { writeFileAtomic, writeFileAtomicSync } from "./atomic-file.ts";
+export { systemClock, type Clock } from "./clock.ts";
+export {
+  Driver,
+  type DatagramPort,
+  type DriverCounters,
+  type DriverFault,
+  type DriverOptions,
+  type Other,
+  type Timers,
+} from "./driver.ts";
+export { systemRng } from "./entropy.ts";
 export { MemoryStore, memoryStore, type MemoryStoreOptions } from "./memory-store.ts";
 export { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
 export { SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
@@ -10,3 +21,11 @@ export {
   type StoreRecord,
 } from "./store.ts";
 export { IO_TUNING, type IoTuning } from "./tuning.ts";
+export {
+  describeUdpNote,
+  openUdp,
+  UdpPort,
+  type UdpCounters,
+  type UdpNote,
+  type UdpOptions,
+} from "./udp-socket.ts";
