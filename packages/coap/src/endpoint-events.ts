@@ -41,6 +41,11 @@ export type EndpointInput =
       /** For a separate response: CON unless false. */
       readonly confirmable?: boolean;
     }
+  /**
+   * Answers a request with 4.01 and an Echo (RFC 9175 2.3): the peer must repeat it from where it claims to be before it
+   * counts. The repetition comes out as a new request, `validated`.
+   */
+  | { readonly type: "challenge"; readonly exchange: ExchangeId }
   /** Another notification for an accepted observation. A class 4 or 5 code ends it. */
   | {
       readonly type: "notify";
@@ -106,11 +111,11 @@ export type EndpointOutput =
     }
   /** The first transmission of `id` got its ACK, or a first answer: the peer is there. */
   | { readonly type: "alive"; readonly session: SessionId }
-  /** The peer cancelled an observation, or its notifications were not acknowledged. */
+  /** The peer cancelled an observation, or its notifications were not acknowledged. "full": it was never accepted. */
   | {
       readonly type: "unobserved";
       readonly exchange: ExchangeId;
-      readonly why: "reset" | "deregistered" | "timeout" | "replaced" | "closed" | "error";
+      readonly why: "reset" | "deregistered" | "timeout" | "replaced" | "closed" | "error" | "full";
     }
   | { readonly type: "pong"; readonly id: RequestId; readonly session: SessionId }
   /** Something was thrown away, and counted under this reason. */

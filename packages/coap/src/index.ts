@@ -8,6 +8,7 @@ export {
   szxFor,
   type Block,
 } from "./block-option.ts";
+export { CoapNode, type CoapNodeInput, type CoapNodeOutput } from "./coap-node.ts";
 export {
   Code,
   codeClass,
@@ -20,6 +21,7 @@ export {
 } from "./codes.ts";
 export { ContentFormat, mediaType } from "./content-format.ts";
 export { DIAGNOSTIC_LIMIT, diagnostic } from "./diagnostic.ts";
+export { Endpoint, type EndpointOptions } from "./endpoint.ts";
 export type {
   EndpointInput,
   EndpointOutput,
@@ -107,3 +109,4 @@ export {
   nonLifetime,
   type CoapTuning,
 } from "./tuning.ts";
+export { UdpSessions, type UdpSessionsInput } from "./udp-sessions.ts";

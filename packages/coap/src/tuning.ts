@@ -161,7 +161,7 @@ const DEFAULTS: CoapTuning = {
   maxPendingPerSession: 64,
   maxPending: 100_000,
 
-  maxReplies: 1_000_000,
+  maxReplies: 500_000,
   maxReplyBytes: 64 * 1_048_576,
   maxRepliesPerSession: 8_192,
   maxReplyBytesPerSession: 512 * 1_024,
@@ -172,7 +172,7 @@ const DEFAULTS: CoapTuning = {
   echoLifetime: 120_000,
   maxEchoRepeats: 2,
 
-  maxUnpinnedSessions: 100_000,
+  maxUnpinnedSessions: 50_000,
   sessionLifetime: 300_000,
 
   preferredSzx: 6,

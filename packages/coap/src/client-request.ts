@@ -1,0 +1,60 @@
+import type { BlockTransfer } from "./block-client.ts";
+import type { RequestId } from "./endpoint-events.ts";
+import type { EndpointSession } from "./endpoint-session.ts";
+import type { Outgoing } from "./message-layer.ts";
+import type { Request } from "./message.ts";
+import type { ObservationOrder } from "./observe-client.ts";
+import type { RequestTagLease } from "./request-tags.ts";
+
+/** A request of ours, from its first transmission to its final answer. */
+export class ClientRequest {
+  readonly kind = "request";
+  /** Undefined: a request of the endpoint itself, whose answer nobody waits for. */
+  readonly id: RequestId | undefined;
+  readonly session: EndpointSession;
+  /** As the application gave it. */
+  readonly request: Request;
+  readonly confirmable: boolean;
+  readonly keepAlive: boolean;
+  /** Of the message under way, or of the observation. */
+  token: Uint8Array;
+  mid = 0;
+  /** What was sent last: the request, or one block of it. */
+  current: Request;
+  /** The message that waits for ACK or answer. */
+  outgoing: Outgoing | undefined = undefined;
+  /** Once bodies do not fit one message. */
+  transfer: BlockTransfer | undefined = undefined;
+  /** Its Request-Tag is in use. */
+  lease: RequestTagLease | undefined = undefined;
+  /** How often the server asked for an Echo. */
+  echoes = 0;
+  /** The peer has shown that it is there. */
+  alive = false;
+  /** A response has come out: the next is a notification. */
+  delivered = false;
+  /** Observe value of the newest notification. */
+  observe = 0;
+  /** Of a running observation. */
+  order: ObservationOrder | undefined = undefined;
+  /** Fetches the rest of a notification's body for the observation `parent`. */
+  parent: ClientRequest | undefined = undefined;
+  child: ClientRequest | undefined = undefined;
+
+  constructor(
+    id: RequestId | undefined,
+    session: EndpointSession,
+    request: Request,
+    confirmable: boolean,
+    keepAlive: boolean,
+    token: Uint8Array,
+  ) {
+    this.id = id;
+    this.session = session;
+    this.request = request;
+    this.current = request;
+    this.confirmable = confirmable;
+    this.keepAlive = keepAlive;
+    this.token = token;
+  }
+}

@@ -1,0 +1,459 @@
+import { Deadlines, UsageError, equal, type Instant, type Outbox, type Rng } from "@godwit/base";
+import { BlockTransfer } from "./block-client.ts";
+import { blockSize } from "./block-option.ts";
+import { ClientRequest } from "./client-request.ts";
+import { Code, isSuccess } from "./codes.ts";
+import type { EndpointInput, EndpointOutput, RequestId } from "./endpoint-events.ts";
+import { removeFrom, type EndpointSession } from "./endpoint-session.ts";
+import { encodeMessage } from "./message-codec.ts";
+import { Outgoing, type MessageLayer } from "./message-layer.ts";
+import { ACK, CON, NON, type Message, type Request, type Response } from "./message.ts";
+import { ObservationOrder } from "./observe-client.ts";
+import { OptionNumber } from "./option-numbers.ts";
+import { checkOptions, type OptionTable } from "./option-table.ts";
+import { findOption, findUint, uintOption, withOption, withoutOption } from "./options.ts";
+import { RequestTags } from "./request-tags.ts";
+import type { Sender } from "./sender.ts";
+import type { CoapTuning } from "./tuning.ts";
+
+//   request ──> in flight ──ACK with answer──────────────> answered ──> response
+//                  ├──empty ACK──> waits ──CON/NON answer──> │  │
+//                  ├──RST, timeout──> failed                 │  ├──4.01 + Echo, a further block──> in flight
+//                                                            │  └──Observe──> observing ──> response, again and again
+// RFC 7252 5.2 and 5.3.
+
+type FailedReason = Extract<EndpointOutput, { type: "failed" }>["reason"];
+
+/** Asks the peer. */
+export class ClientRole {
+  readonly #tuning: CoapTuning;
+  readonly #rng: Rng;
+  readonly #options: OptionTable;
+  readonly #outbox: Outbox<EndpointOutput>;
+  readonly #sender: Sender;
+  readonly #layer: MessageLayer;
+  readonly #requests = new Map<RequestId, ClientRequest>();
+  /** Requests that have their empty ACK: the answer must come one day. */
+  readonly #answers = new Deadlines<ClientRequest>();
+  readonly #tags: RequestTags;
+  #running = 0;
+
+  constructor(
+    tuning: CoapTuning,
+    rng: Rng,
+    options: OptionTable,
+    outbox: Outbox<EndpointOutput>,
+    sender: Sender,
+    layer: MessageLayer,
+  ) {
+    this.#tuning = tuning;
+    this.#rng = rng;
+    this.#tags = new RequestTags(rng);
+    this.#options = options;
+    this.#outbox = outbox;
+    this.#sender = sender;
+    this.#layer = layer;
+  }
+
+  get wakeAt(): Instant | undefined {
+    return this.#answers.next;
+  }
+
+  request(
+    session: EndpointSession,
+    input: Extract<EndpointInput, { type: "request" }>,
+    now: Instant,
+  ): void {
+    this.#unused(input.id);
+    const { request, again } = input;
+    const token = again?.token ?? session.nextToken(this.#tuning, this.#rng);
+    const running = new ClientRequest(
+      input.id,
+      session,
+      request,
+      input.confirmable ?? true,
+      input.keepAlive ?? false,
+      token,
+    );
+    const { maxRequests, maxRequestsPerSession } = this.#tuning;
+    if (session.running >= maxRequestsPerSession || this.#running >= maxRequests) {
+      this.#emitFailed(running, "full");
+      return;
+    }
+    this.#begin(running);
+    this.#requests.set(input.id, running);
+    if (request.payload.length > blockSize(this.#tuning.preferredSzx)) {
+      running.transfer = this.#transfer(running);
+      this.#send(running, running.transfer.first(), now, again?.mid);
+    } else this.#send(running, request, now, again?.mid);
+  }
+
+  /** See EndpointInput. */
+  cancel(id: RequestId, how: "deregister" | "forget", now: Instant): void {
+    const request = this.#requests.get(id);
+    if (request === undefined) return;
+    const observing = request.order !== undefined;
+    this.#end(request, now);
+    if (!observing || how === "forget") return;
+    // RFC 7641 3.6: the same request under the same token, with Observe 1. Nobody waits for the answer.
+    const options = withOption(
+      withoutOption(request.request.options, OptionNumber.Observe),
+      uintOption(OptionNumber.Observe, 1),
+    );
+    const { session, token } = request;
+    const goodbye = new ClientRequest(undefined, session, request.request, true, false, token);
+    this.#begin(goodbye);
+    this.#send(goodbye, { ...request.request, options }, now);
+  }
+
+  resume(
+    session: EndpointSession,
+    input: Extract<EndpointInput, { type: "resumeObservation" }>,
+  ): void {
+    this.#unused(input.id);
+    const { id, request, token } = input;
+    const observing = new ClientRequest(id, session, request, true, false, token);
+    observing.order = new ObservationOrder(this.#tuning);
+    observing.alive = true;
+    observing.delivered = true;
+    session.requests.push(observing);
+    this.#requests.set(id, observing);
+  }
+
+  ping(session: EndpointSession, id: RequestId, now: Instant): void {
+    const mid = session.nextMid(this.#tuning, now, false);
+    if (mid === undefined || session.inFlight.length >= this.#tuning.maxRequestsPerSession) {
+      this.#outbox.push({
+        type: "failed",
+        id,
+        session: session.id,
+        reason: "full",
+        again: undefined,
+      });
+      return;
+    }
+    const bytes = Uint8Array.of(0x40, 0, mid >>> 8, mid);
+    this.#layer.submit(new Outgoing(session, { kind: "ping", id }, mid, bytes, 0, true, true), now);
+  }
+
+  /** An empty ACK: the answer will come in a message of its own. */
+  acknowledged(outgoing: Outgoing, now: Instant): void {
+    const { owner, session } = outgoing;
+    if (owner.kind === "ping") {
+      this.#outbox.push({ type: "pong", id: owner.id, session: session.id });
+      return;
+    }
+    if (owner.kind !== "request") return;
+    owner.outgoing = undefined;
+    this.#alive(owner);
+    this.#answers.set(owner, now + this.#tuning.separateAnswerTimeout);
+  }
+
+  reset(outgoing: Outgoing, now: Instant): void {
+    const { owner, session } = outgoing;
+    if (owner.kind === "ping")
+      this.#outbox.push({ type: "pong", id: owner.id, session: session.id });
+    else if (owner.kind === "request") this.#fail(owner, "reset", now);
+  }
+
+  /** All transmissions were in vain. */
+  gaveUp(outgoing: Outgoing, now: Instant): void {
+    const { owner, session } = outgoing;
+    if (owner.kind === "ping")
+      this.#outbox.push({
+        type: "failed",
+        id: owner.id,
+        session: session.id,
+        reason: "timeout",
+        again: undefined,
+      });
+    else if (owner.kind === "request") this.#fail(owner, "timeout", now);
+  }
+
+  /**
+   * An answer. "unknown": to nothing we ask; "refused": not to be understood (RFC 7252 5.4.1). Both deserve RST, unless
+   * they came in an ACK.
+   */
+  response(session: EndpointSession, message: Message, now: Instant): ResponseOutcome {
+    const request = this.#match(session, message);
+    if (request === undefined) return "unknown";
+    const { outgoing } = request;
+    request.outgoing = undefined;
+    this.#answers.stop(request);
+    session.path.proven = true;
+    const { accepted, refused } = checkOptions(message.options, this.#options);
+    this.#alive(request);
+    if (outgoing !== undefined) this.#layer.done(outgoing, now);
+    if (refused !== undefined) {
+      this.#fail(request, "badResponse", now);
+      return "refused";
+    }
+    const { code, payload } = message;
+    this.#answered(request, { code, options: accepted, payload }, now);
+    return request.keepAlive ? "keepAlive" : "taken";
+  }
+
+  closed(session: EndpointSession, now: Instant): void {
+    this.#tags.closed(session.id);
+    for (const outgoing of this.#layer.closed(session))
+      if (outgoing.owner.kind === "ping")
+        this.#outbox.push({
+          type: "failed",
+          id: outgoing.owner.id,
+          session: session.id,
+          reason: "closed",
+          again: undefined,
+        });
+    for (const request of [...session.requests]) {
+      request.outgoing = undefined;
+      if (request.parent === undefined) this.#fail(request, "closed", now);
+    }
+  }
+
+  wake(now: Instant): void {
+    for (;;) {
+      const request = this.#answers.expired(now);
+      if (request === undefined) return;
+      this.#fail(request, "timeout", now);
+    }
+  }
+
+  #unused(id: RequestId): void {
+    if (this.#requests.has(id)) throw new UsageError(`request ${id} is still running`);
+  }
+
+  #match(session: EndpointSession, message: Message): ClientRequest | undefined {
+    if (message.type === ACK) {
+      const owner = this.#layer.find(session, message.mid)?.owner;
+      // RFC 7252 5.3.2: message id and token must match.
+      return owner?.kind === "request" && equal(owner.token, message.token) ? owner : undefined;
+    }
+    const request = session.requestOf(message.token);
+    // What waits in the queue has not been asked yet.
+    return request?.outgoing !== undefined && request.outgoing.due === undefined
+      ? undefined
+      : request;
+  }
+
+  #answered(request: ClientRequest, response: Response, now: Instant): void {
+    const { parent } = request;
+    if (response.code === Code.Unauthorized && this.#repeat(request, response, now)) return;
+    const observe = this.#observeOf(request, response);
+    if (observe !== undefined) {
+      this.#observed(request, response, observe, now);
+      return;
+    }
+    const step = this.#step(request, response);
+    if (step.kind === "next") {
+      request.token = request.session.nextToken(this.#tuning, this.#rng);
+      this.#send(request, step.request, now);
+      return;
+    }
+    this.#release(request, true);
+    if (step.kind === "failed") this.#fail(request, step.reason, now);
+    else if (parent === undefined) {
+      this.#end(request, now);
+      this.#deliver(request, step.response, true);
+    } else {
+      this.#end(request, now);
+      this.#deliver(parent, withObserve(step.response, parent.observe), false);
+    }
+  }
+
+  /** RFC 9175 2.3: the server asks whether we are there; the same request with its Echo says so. */
+  #repeat(request: ClientRequest, response: Response, now: Instant): boolean {
+    const echo = findOption(response.options, OptionNumber.Echo);
+    if (echo === undefined || request.echoes >= this.#tuning.maxEchoRepeats) return false;
+    if (request.delivered) return false;
+    request.echoes += 1;
+    const options = withOption(withoutOption(request.current.options, OptionNumber.Echo), {
+      number: OptionNumber.Echo,
+      value: Uint8Array.from(echo.value),
+    });
+    request.token = request.session.nextToken(this.#tuning, this.#rng);
+    this.#send(request, { ...request.current, options }, now);
+    return true;
+  }
+
+  /** The Observe value of a response that is, or begins, an observation's. */
+  #observeOf(request: ClientRequest, response: Response): number | undefined {
+    if (request.parent !== undefined || !isSuccess(response.code)) return undefined;
+    const value = findUint(response.options, OptionNumber.Observe);
+    if (value === undefined) return undefined;
+    if (request.order !== undefined) return value;
+    return findUint(request.request.options, OptionNumber.Observe) === 0 ? value : undefined;
+  }
+
+  #observed(request: ClientRequest, response: Response, value: number, now: Instant): void {
+    const { session } = request;
+    if (request.order === undefined) {
+      request.order = new ObservationOrder(this.#tuning);
+      session.running -= 1;
+      this.#running -= 1;
+    }
+    if (!request.order.newer(value, now)) {
+      this.#sender.drop(session, "oldNotification");
+      return;
+    }
+    request.observe = value;
+    if (request.child !== undefined) this.#end(request.child, now);
+    const transfer = request.transfer;
+    request.transfer = undefined;
+    const fetch =
+      transfer ??
+      (isBlock(response) ? new BlockTransfer(request.request, this.#tuning) : undefined);
+    const step = fetch?.handle(response) ?? { kind: "done", response };
+    if (step.kind === "next") {
+      // RFC 7959 2.6: the rest is asked for under another token, without Observe.
+      const child = new ClientRequest(
+        undefined,
+        session,
+        request.request,
+        true,
+        request.keepAlive,
+        session.nextToken(this.#tuning, this.#rng),
+      );
+      child.transfer = fetch;
+      child.parent = request;
+      child.alive = true;
+      request.child = child;
+      this.#begin(child);
+      this.#send(child, step.request, now);
+    } else if (step.kind === "failed") this.#incomplete(request, step.reason, now);
+    else this.#deliver(request, withObserve(step.response, value), false);
+  }
+
+  #step(request: ClientRequest, response: Response): ReturnType<BlockTransfer["handle"]> {
+    if (request.transfer === undefined) {
+      if (!isBlock(response) && response.code !== Code.RequestEntityTooLarge)
+        return { kind: "done", response };
+      request.transfer = this.#transfer(request);
+    }
+    return request.transfer.handle(response);
+  }
+
+  /** A body that may go out in blocks is told apart from others to the same resource (RFC 9175 3.4). */
+  #transfer(request: ClientRequest): BlockTransfer {
+    const { session } = request;
+    if (request.request.payload.length > SMALLEST_BLOCK)
+      request.lease = this.#tags.take(session.id, request.request);
+    return new BlockTransfer(request.request, this.#tuning, { requestTag: request.lease?.tag });
+  }
+
+  #release(request: ClientRequest, concluded: boolean): void {
+    if (request.lease !== undefined) this.#tags.release(request.lease, concluded);
+    request.lease = undefined;
+  }
+
+  #begin(request: ClientRequest): void {
+    request.session.requests.push(request);
+    request.session.running += 1;
+    this.#running += 1;
+  }
+
+  #send(request: ClientRequest, current: Request, now: Instant, mid?: number): void {
+    const { session, confirmable, token } = request;
+    const id = mid ?? session.nextMid(this.#tuning, now, false);
+    if (id === undefined) {
+      this.#fail(request, "full", now);
+      return;
+    }
+    request.current = current;
+    request.mid = id;
+    const { code, options, payload } = current;
+    const type = confirmable ? CON : NON;
+    const bytes = encodeMessage({ type, code, mid: id, token, options, payload });
+    request.outgoing = new Outgoing(
+      session,
+      request,
+      id,
+      bytes,
+      payload.length,
+      confirmable,
+      request.keepAlive,
+    );
+    this.#layer.submit(request.outgoing, now);
+  }
+
+  /** Takes the request out of everything. */
+  #end(request: ClientRequest, now: Instant): void {
+    const { session, id, parent, child } = request;
+    if (!removeFrom(session.requests, request)) return;
+    if (request.order === undefined) {
+      session.running -= 1;
+      this.#running -= 1;
+    }
+    if (id !== undefined) this.#requests.delete(id);
+    this.#answers.stop(request);
+    this.#release(request, false);
+    if (parent?.child === request) parent.child = undefined;
+    if (child !== undefined) this.#end(child, now);
+    const { outgoing } = request;
+    request.outgoing = undefined;
+    if (outgoing !== undefined) this.#layer.done(outgoing, now);
+  }
+
+  #fail(request: ClientRequest, reason: FailedReason, now: Instant): void {
+    const { parent } = request;
+    this.#end(request, now);
+    if (parent !== undefined) this.#incomplete(parent, reason, now);
+    else this.#emitFailed(request, reason);
+  }
+
+  /** The rest of a body in an observation does not come: the next notification will bring another. */
+  #incomplete(observation: ClientRequest, reason: FailedReason, now: Instant): void {
+    if (observation.delivered && reason !== "closed") {
+      this.#sender.drop(observation.session, "notificationIncomplete");
+      return;
+    }
+    this.#end(observation, now);
+    this.#emitFailed(observation, reason);
+  }
+
+  #emitFailed(request: ClientRequest, reason: FailedReason): void {
+    const { id, session, mid, token, transfer } = request;
+    if (id === undefined) return;
+    // In the middle of a block-wise transfer a repetition would begin at another block.
+    const again = reason === "timeout" && transfer === undefined ? { mid, token } : undefined;
+    this.#outbox.push({ type: "failed", id, session: session.id, reason, again });
+  }
+
+  #deliver(request: ClientRequest, response: Response, final: boolean): void {
+    const { id, session, token, delivered } = request;
+    request.delivered = true;
+    if (id === undefined) return;
+    this.#outbox.push({
+      type: "response",
+      id,
+      session: session.id,
+      response,
+      notification: delivered,
+      final,
+      token,
+    });
+  }
+
+  #alive(request: ClientRequest): void {
+    if (request.alive) return;
+    request.alive = true;
+    this.#outbox.push({ type: "alive", session: request.session.id });
+  }
+}
+
+/** "keepAlive": taken, and the bytes count as such. */
+export type ResponseOutcome = "taken" | "keepAlive" | "refused" | "unknown";
+
+function isBlock(response: Response): boolean {
+  return (
+    findOption(response.options, OptionNumber.Block2) !== undefined ||
+    findOption(response.options, OptionNumber.Block1) !== undefined
+  );
+}
+
+/** A body joined from blocks is the state the notification announced. */
+function withObserve(response: Response, value: number): Response {
+  const options = withoutOption(response.options, OptionNumber.Observe);
+  return { ...response, options: withOption(options, uintOption(OptionNumber.Observe, value)) };
+}
+
+const SMALLEST_BLOCK = 16;

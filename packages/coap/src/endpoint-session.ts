@@ -1,0 +1,107 @@
+import { below, type Instant, type Ledger, type Rng, type SessionId } from "@godwit/base";
+import { PathProof } from "./amplification.ts";
+import type { ClientRequest } from "./client-request.ts";
+import type { Outgoing } from "./message-layer.ts";
+import { SessionReplies } from "./reply-cache.ts";
+import { exchangeLifetime, type CoapTuning } from "./tuning.ts";
+
+/** What the endpoint keeps of one session: numbers, and lists that are empty while nothing runs. */
+export class EndpointSession {
+  readonly id: SessionId;
+  readonly ledger: Ledger;
+  readonly path: PathProof;
+  readonly replies: SessionReplies;
+  /** Outgoing messages that wait for their ACK; at most NSTART, and pings. */
+  readonly inFlight: Outgoing[] = [];
+  /** Outgoing messages that wait for one of those to end. */
+  readonly queue: Outgoing[] = [];
+  /** Our requests, running and observing. */
+  readonly requests: ClientRequest[] = [];
+  /** Requests of ours that are not observations at rest. */
+  running = 0;
+  /** Requests of the peer that the application has not answered. */
+  pending = 0;
+  /** Something in flight was not sent, because the path is unproven. */
+  held = false;
+  #mid: number;
+  /** When each sixteenth of the message ids was last given out; made when the first is used up. */
+  #midsUsed: Float64Array | undefined;
+  #token: number;
+
+  /** `proven`: we opened the session, so nobody can use it to send our bytes to others. */
+  constructor(id: SessionId, ledger: Ledger, rng: Rng, proven: boolean) {
+    this.id = id;
+    this.ledger = ledger;
+    this.path = new PathProof(rng.float(), proven);
+    this.replies = new SessionReplies(id);
+    this.#mid = below(rng, 0x1_0000);
+    this.#token = below(rng, 0x100);
+  }
+
+  /**
+   * The next message id (RFC 7252 4.4: random start, then counting). Undefined while the next ones were given out less
+   * than EXCHANGE_LIFETIME ago, unless `reuse`: for answers, which the peer tells apart by their token.
+   */
+  nextMid(tuning: CoapTuning, now: Instant, reuse: boolean): number | undefined {
+    const mid = (this.#mid + 1) & 0xffff;
+    if ((mid & (MIDS_PER_PART - 1)) === 0) {
+      const part = mid / MIDS_PER_PART;
+      this.#midsUsed ??= new Float64Array(0x1_0000 / MIDS_PER_PART).fill(Number.NEGATIVE_INFINITY);
+      if (!reuse && now - this.#midsUsed[part]! < exchangeLifetime(tuning)) return undefined; // one of 16
+      const before = (part + this.#midsUsed.length - 1) % this.#midsUsed.length;
+      this.#midsUsed[before] = now;
+    }
+    this.#mid = mid;
+    return mid;
+  }
+
+  /**
+   * A token no request of this session has. Tokens of one byte count up, so that an answer that comes late meets its old
+   * token only after 255 others (RFC 9175 5.2); longer ones are random (RFC 7252 5.3.1).
+   */
+  nextToken(tuning: CoapTuning, rng: Rng): Uint8Array {
+    if (tuning.emptyToken && !this.#knows(EMPTY_TOKEN)) return EMPTY_TOKEN;
+    for (let attempt = 0; attempt < 256; attempt++) {
+      const token =
+        tuning.tokenLength > 1
+          ? rng.bytes(tuning.tokenLength)
+          : Uint8Array.of((this.#token = (this.#token + 1) & 0xff));
+      if (!this.#knows(token)) return token;
+    }
+    let token: Uint8Array;
+    do token = rng.bytes(4);
+    while (this.#knows(token)); // 2^32 tokens for some hundred requests
+    return token;
+  }
+
+  /** Our request that runs under this token. */
+  requestOf(token: Uint8Array): ClientRequest | undefined {
+    for (let i = 0; i < this.requests.length; i++) {
+      const request = this.requests[i]!; // i < length
+      if (sameToken(request.token, token)) return request;
+    }
+    return undefined;
+  }
+
+  #knows(token: Uint8Array): boolean {
+    return this.requestOf(token) !== undefined;
+  }
+}
+
+/** Takes `item` out of a short list; the order of the rest stays. */
+export function removeFrom<T>(list: T[], item: T): boolean {
+  const at = list.indexOf(item);
+  if (at < 0) return false;
+  if (at === list.length - 1) list.pop();
+  else list.splice(at, 1);
+  return true;
+}
+
+function sameToken(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+const MIDS_PER_PART = 4_096;
+const EMPTY_TOKEN = new Uint8Array(0);

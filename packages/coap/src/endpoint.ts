@@ -1,0 +1,297 @@
+import {
+  Outbox,
+  earlier,
+  unreachable,
+  type Instant,
+  type Ledger,
+  type Machine,
+  type Rng,
+  type SessionId,
+} from "@godwit/base";
+import { ClientRole } from "./client-role.ts";
+import { isRequest } from "./codes.ts";
+import type { EndpointInput, EndpointOutput, ExchangeId } from "./endpoint-events.ts";
+import { EndpointSession } from "./endpoint-session.ts";
+import { MessageFormatError, decodeMessage } from "./message-codec.ts";
+import { MessageLayer } from "./message-layer.ts";
+import { ACK, CON, RST, type Message } from "./message.ts";
+import { OptionNumber } from "./option-numbers.ts";
+import { OPTION_TABLE, optionSubset, type OptionTable } from "./option-table.ts";
+import { ACKNOWLEDGED, RESET, ReplyCache, messageHash } from "./reply-cache.ts";
+import { Sender, count } from "./sender.ts";
+import { ServerRole } from "./server-role.ts";
+import { coapTuning, type CoapTuning } from "./tuning.ts";
+
+//   received ──> format ──> duplicate? ──> empty:    ACK, RST, ping     MessageLayer
+//                                     ──> request   (class 0)           ServerRole
+//                                     ──> response  (class 2, 4, 5)     ClientRole
+//
+// A CoAP endpoint, both roles at once, over sessions whose addresses it never sees (RFC 7252 4 and 5).
+
+export type EndpointOptions = {
+  readonly rng: Rng;
+  readonly tuning?: CoapTuning;
+  /** The account that a session's bytes are booked on. Asked once per session. */
+  readonly ledgerOf: (session: SessionId) => Ledger;
+  /** Options the application understands beyond those of plain CoAP. */
+  readonly options?: OptionTable;
+};
+
+export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
+  readonly #tuning: CoapTuning;
+  readonly #rng: Rng;
+  readonly #ledgerOf: (session: SessionId) => Ledger;
+  readonly #outbox = new Outbox<EndpointOutput>();
+  readonly #sessions = new Map<SessionId, EndpointSession>();
+  readonly #cache: ReplyCache;
+  readonly #sender: Sender;
+  readonly #layer: MessageLayer;
+  readonly #server: ServerRole;
+  readonly #client: ClientRole;
+
+  constructor(options: EndpointOptions) {
+    const { rng, tuning = coapTuning(), ledgerOf } = options;
+    const known = options.options === undefined ? PLAIN : new Map([...PLAIN, ...options.options]);
+    this.#tuning = tuning;
+    this.#rng = rng;
+    this.#ledgerOf = ledgerOf;
+    this.#cache = new ReplyCache(tuning);
+    this.#sender = new Sender(this.#outbox, tuning);
+    this.#layer = new MessageLayer(tuning, rng, this.#sender);
+    this.#client = new ClientRole(tuning, rng, known, this.#outbox, this.#sender, this.#layer);
+    this.#server = new ServerRole(
+      tuning,
+      rng,
+      known,
+      this.#outbox,
+      this.#sender,
+      this.#layer,
+      this.#cache,
+      (id) => this.#sessions.get(id),
+    );
+  }
+
+  /** Received messages that a duplicate would be recognised of. */
+  get remembered(): number {
+    return this.#cache.size;
+  }
+
+  /** The session in which an unanswered request came. */
+  sessionOf(exchange: ExchangeId): SessionId | undefined {
+    return this.#server.sessionOf(exchange);
+  }
+
+  get wakeAt(): Instant | undefined {
+    return earlier(
+      earlier(this.#layer.wakeAt, this.#client.wakeAt),
+      earlier(this.#server.wakeAt, this.#cache.wakeAt),
+    );
+  }
+
+  handle(input: EndpointInput, now: Instant): void {
+    switch (input.type) {
+      case "received":
+        this.#received(this.#session(input.session, false), input.bytes, now);
+        break;
+      case "request":
+        this.#client.request(this.#session(input.session, true), input, now);
+        break;
+      case "cancel":
+        this.#client.cancel(input.id, input.how ?? "deregister", now);
+        break;
+      case "resumeObservation":
+        this.#client.resume(this.#session(input.session, true), input);
+        break;
+      case "respond":
+        this.#server.respond(input.exchange, input.response, input.confirmable, now);
+        break;
+      case "notify":
+        this.#server.notify(input.exchange, input.response, input.confirmable, now);
+        break;
+      case "unobserve":
+        this.#server.unobserve(input.exchange, now);
+        break;
+      case "challenge":
+        this.#server.challenge(input.exchange, now);
+        break;
+      case "ping":
+        this.#client.ping(this.#session(input.session, true), input.id, now);
+        break;
+      case "moved":
+        this.#moved(this.#session(input.session, true), input.validated);
+        break;
+      case "validated":
+        this.#validated(this.#session(input.session, true));
+        break;
+      case "adopt":
+        this.#adopt(input.exchange, this.#session(input.into, true), now);
+        break;
+      case "closed":
+        this.#closed(this.#sessions.get(input.session), now);
+        break;
+      default:
+        unreachable(input);
+    }
+  }
+
+  wake(now: Instant): void {
+    for (;;) {
+      const outgoing = this.#layer.expired(now, this.#server);
+      if (outgoing === undefined) break;
+      this.#layer.done(outgoing, now);
+      this.#client.gaveUp(outgoing, now);
+      this.#server.gaveUp(outgoing, now);
+    }
+    this.#client.wake(now);
+    this.#server.wake(now);
+    this.#cache.expire(now);
+  }
+
+  poll(): EndpointOutput | undefined {
+    return this.#outbox.take();
+  }
+
+  /** `ours`: whose first event is of our making is a peer that we chose. */
+  #session(id: SessionId, ours: boolean): EndpointSession {
+    let session = this.#sessions.get(id);
+    if (session === undefined) {
+      session = new EndpointSession(id, this.#ledgerOf(id), this.#rng, ours);
+      this.#sessions.set(id, session);
+    }
+    return session;
+  }
+
+  #received(session: EndpointSession, bytes: Uint8Array, now: Instant): void {
+    session.path.received(bytes.length);
+    try {
+      this.#message(session, decodeMessage(bytes, this.#tuning.maxTokenLength), bytes, now);
+    } catch (error) {
+      if (!(error instanceof MessageFormatError)) throw error;
+      count(session, "in", bytes.length, 0, "payload");
+      this.#sender.drop(session, `format:${error.reason}`);
+      // RFC 7252 4.2: a CON that cannot be read is rejected. 4.3: a NON may be ignored.
+      if (error.type === CON && error.mid !== undefined) this.#sender.reset(session, error.mid);
+    }
+    if (session.held) this.#layer.retryHeld(session);
+  }
+
+  #message(session: EndpointSession, message: Message, bytes: Uint8Array, now: Instant): void {
+    if (message.code === 0) this.#empty(session, message, now);
+    else if (isRequest(message.code)) this.#request(session, message, bytes, now);
+    else this.#response(session, message, bytes, now);
+  }
+
+  #empty(session: EndpointSession, message: Message, now: Instant): void {
+    const { type, mid } = message;
+    if (type === CON) {
+      count(session, "in", EMPTY_LENGTH, 0, "keepAlive");
+      this.#sender.reset(session, mid, "keepAlive"); // RFC 7252 4.3: CoAP ping
+      return;
+    }
+    const outgoing = this.#layer.find(session, mid);
+    count(session, "in", EMPTY_LENGTH, 0, outgoing?.keepAlive === true ? "keepAlive" : "payload");
+    if (outgoing === undefined || (type === ACK && !outgoing.confirmable)) {
+      if (type === RST && this.#server.reset(session, mid, now)) return;
+      this.#sender.drop(session, type === ACK ? "strayAck" : "strayReset");
+      return;
+    }
+    session.path.proven = true;
+    this.#layer.done(outgoing, now);
+    const ours = outgoing.owner.kind === "notification" ? this.#server : undefined;
+    if (type === RST) {
+      this.#client.reset(outgoing, now);
+      ours?.reset(session, mid, now);
+    } else {
+      this.#client.acknowledged(outgoing, now);
+      ours?.acknowledged(session, mid, now);
+    }
+  }
+
+  #request(session: EndpointSession, message: Message, bytes: Uint8Array, now: Instant): void {
+    const hash = messageHash(bytes);
+    const { mid } = message;
+    const place = this.#cache.find(session.replies, mid, hash, now);
+    if (place >= 0) {
+      count(session, "in", bytes.length, 0, "retransmission");
+      this.#server.duplicate(session, mid, place);
+      return;
+    }
+    const kept = this.#cache.kept(session.id, mid, hash, now);
+    if (kept !== undefined) {
+      count(session, "in", bytes.length, 0, "retransmission");
+      this.#sender.send(session, kept, 0, "retransmission");
+      return;
+    }
+    count(session, "in", bytes.length, message.payload.length, "payload");
+    this.#server.request(session, message, hash, now);
+  }
+
+  #response(session: EndpointSession, message: Message, bytes: Uint8Array, now: Instant): void {
+    const { type, mid, payload } = message;
+    if (type === ACK) {
+      const outcome = this.#client.response(session, message, now);
+      const purpose = outcome === "keepAlive" ? "keepAlive" : "payload";
+      count(session, "in", bytes.length, payload.length, purpose);
+      if (outcome === "unknown") this.#sender.drop(session, "strayAnswer");
+      return;
+    }
+    const hash = messageHash(bytes);
+    const place = this.#cache.find(session.replies, mid, hash, now);
+    if (place >= 0) {
+      count(session, "in", bytes.length, 0, "retransmission");
+      this.#server.duplicate(session, mid, place);
+      return;
+    }
+    const confirmable = type === CON;
+    this.#cache.add(session.replies, mid, hash, confirmable, false, 0, now);
+    const outcome = this.#client.response(session, message, now);
+    const purpose = outcome === "keepAlive" ? "keepAlive" : "payload";
+    count(session, "in", bytes.length, payload.length, purpose);
+    if (outcome === "unknown" || outcome === "refused") {
+      this.#sender.drop(session, outcome === "unknown" ? "strayAnswer" : "criticalOption");
+      this.#cache.settle(session.replies, mid, hash, RESET, undefined, now);
+      this.#sender.reset(session, mid); // RFC 7252 4.2, 4.3
+    } else if (confirmable) {
+      this.#cache.settle(session.replies, mid, hash, ACKNOWLEDGED, undefined, now);
+      this.#sender.acknowledge(session, mid);
+    }
+  }
+
+  #moved(session: EndpointSession, validated: boolean): void {
+    session.path.restart(this.#rng.float(), validated);
+    this.#layer.moved(session);
+  }
+
+  #validated(session: EndpointSession): void {
+    session.path.proven = true;
+    if (session.held) this.#layer.retryHeld(session);
+  }
+
+  #adopt(exchange: ExchangeId, into: EndpointSession, now: Instant): void {
+    const from = this.#server.adopt(exchange, into, now);
+    if (from === undefined) return;
+    this.#closed(from, now);
+    if (into.held) this.#layer.retryHeld(into);
+  }
+
+  #closed(session: EndpointSession | undefined, now: Instant): void {
+    if (session === undefined) return;
+    this.#client.closed(session, now);
+    this.#server.closed(session, now);
+    this.#sessions.delete(session.id);
+  }
+}
+
+const EMPTY_LENGTH = 4;
+/** What every endpoint understands: not the options of security layers, proxies and Q-Block. */
+const PLAIN: OptionTable = optionSubset(
+  [...OPTION_TABLE.keys()].filter(
+    (number) =>
+      number !== OptionNumber.Oscore &&
+      number !== OptionNumber.Edhoc &&
+      number !== OptionNumber.QBlock1 &&
+      number !== OptionNumber.QBlock2 &&
+      number !== OptionNumber.ProxyUri &&
+      number !== OptionNumber.ProxyScheme,
+  ),
+);

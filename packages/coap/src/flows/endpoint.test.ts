@@ -1,0 +1,318 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Code } from "../codes.ts";
+import { OptionNumber } from "../option-numbers.ts";
+import { findUint, opaqueOption, request, response, uintOption } from "../options.ts";
+import { coapTuning, maxTransmitSpan, maxTransmitWait } from "../tuning.ts";
+import { NoResponse } from "../no-response.ts";
+import { HERE, LOST, Pair } from "./pair.test-kit.ts";
+
+const hello = response(Code.Content, { payload: "world" });
+const get = request(Code.GET, { path: "/hello" });
+
+test("RFC 7252 4.2: an unanswered CON is sent 5 times in doubling intervals within MAX_TRANSMIT_SPAN, and given up within MAX_TRANSMIT_WAIT", () => {
+  const t = coapTuning();
+  for (let seed = 0; seed < 20; seed++) {
+    const pair = new Pair(() => hello, { seed });
+    pair.network = () => LOST;
+    const id = pair.ask(get);
+    pair.run();
+    const times = pair.wire.map((d) => d.at);
+    assert.equal(times.length, 1 + t.maxRetransmit);
+    const gaps = times.slice(1).map((at, i) => at - times[i]!); // one fewer than times
+    assert.ok(gaps[0]! >= 2_000 && gaps[0]! <= 3_000); // there are 4
+    for (let i = 1; i < gaps.length; i++) assert.ok(Math.abs(gaps[i]! - 2 * gaps[i - 1]!) < 1e-6);
+    assert.ok(times.at(-1)! <= maxTransmitSpan(t));
+    assert.equal(pair.failure(id), "timeout");
+    const same = pair.wire.map((d) => Buffer.from(d.bytes).toString("hex"));
+    assert.equal(new Set(same).size, 1);
+    assert.ok(gaps[0]! * 31 <= maxTransmitWait(t));
+  }
+});
+
+test("RFC 7252 5.2.1: an answer at once travels in the ACK", () => {
+  const pair = new Pair(() => hello);
+  const id = pair.ask(get);
+  pair.run();
+  assert.deepEqual(pair.story, ["C CON 0.01", "S ACK 2.05"]);
+  assert.deepEqual(pair.responses(id), [hello]);
+});
+
+test("RFC 7252 5.2.2: an answer that takes longer gets an empty ACK first, then a CON of its own", () => {
+  const pair = new Pair((asked, p) => {
+    later = () =>
+      p.handle("server", { type: "respond", exchange: asked.exchange, response: hello });
+    return undefined;
+  });
+  let later = (): void => assert.fail();
+  const id = pair.ask(get);
+  pair.run(5_000);
+  assert.deepEqual(pair.story, ["C CON 0.01", "S ACK"]);
+  later();
+  pair.run();
+  assert.deepEqual(pair.story, ["C CON 0.01", "S ACK", "S CON 2.05", "C ACK"]);
+  assert.deepEqual(pair.responses(id), [hello]);
+  assert.equal(pair.failure(id), undefined);
+});
+
+test("RFC 7252 5.2.3: a NON request is answered by NON", () => {
+  const pair = new Pair(() => hello);
+  const id = pair.ask(get, { confirmable: false });
+  pair.run();
+  assert.deepEqual(pair.story, ["C NON 0.01", "S NON 2.05"]);
+  assert.deepEqual(pair.responses(id), [hello]);
+});
+
+test("RFC 7252 4.5: a request whose ACK is lost is carried out once and answered again from memory", () => {
+  const pair = new Pair(() => response(Code.Changed));
+  pair.network = (from, _, n) => (from === "server" && n < 8 ? LOST : HERE);
+  const id = pair.ask(request(Code.POST, { path: "/3/0/4" }));
+  pair.run();
+  assert.equal(pair.executed, 1);
+  assert.equal(pair.responses(id).length, 1);
+  const acks = pair.wire.filter((d) => d.from === "server");
+  assert.ok(acks.length > 1);
+  for (const ack of acks) assert.deepEqual(ack.bytes, acks[0]!.bytes); // there is one
+});
+
+test("RFC 7252 4.5: duplicates and reordering on the way never double anything", () => {
+  for (let seed = 0; seed < 50; seed++) {
+    const pair = new Pair(() => response(Code.Changed), { seed });
+    let chaos = seed * 7 + 1;
+    pair.network = () => {
+      chaos = (chaos * 48_271) % 0x7fff_ffff;
+      return { copies: chaos % 4, delay: (chaos >>> 4) % 4_000 };
+    };
+    const ids = Array.from({ length: 5 }, () => pair.ask(request(Code.POST, { path: "/a" })));
+    pair.run();
+    assert.ok(pair.executed <= 5);
+    for (const id of ids) {
+      const answers = pair.responses(id).length;
+      const failed = pair.failure(id) === undefined ? 0 : 1;
+      assert.equal(answers + failed, 1, `seed ${seed}`);
+    }
+  }
+});
+
+test("RFC 7252 4.7: with NSTART 1 requests to one peer go one after the other, and too many are refused", () => {
+  const pair = new Pair(() => hello, { tuning: { maxRequestsPerSession: 3 } });
+  const ids = [1, 2, 3, 4].map(() => pair.ask(get));
+  assert.equal(pair.wire.length, 1);
+  assert.equal(pair.failure(ids[3]!), "full"); // there are 4
+  pair.run();
+  assert.deepEqual(pair.story, [
+    "C CON 0.01",
+    "S ACK 2.05",
+    "C CON 0.01",
+    "S ACK 2.05",
+    "C CON 0.01",
+    "S ACK 2.05",
+  ]);
+});
+
+test("RFC 7252 4.3: an empty CON is answered by RST, and that is a pong", () => {
+  const pair = new Pair(() => hello);
+  pair.handle("client", { type: "ping", id: 5, session: pair.session });
+  pair.run();
+  assert.deepEqual(pair.story, ["C CON", "S RST"]);
+  assert.ok(pair.seen.client.some((o) => o.type === "pong" && o.id === 5));
+  const ledger = pair.client.sessions.ledgerOf(pair.session);
+  assert.equal(ledger.bytes("out", "keepAlive"), 4);
+  assert.equal(ledger.bytes("in", "keepAlive"), 4);
+});
+
+for (const [name, options, code, payload] of [
+  [
+    "5.4.1: an unknown critical option",
+    [opaqueOption(9_999, Uint8Array.of(1))],
+    Code.BadOption,
+    "9999: option 9999",
+  ],
+  [
+    "5.10.2: Proxy-Uri",
+    [opaqueOption(OptionNumber.ProxyUri, Uint8Array.of(0x61))],
+    Code.ProxyingNotSupported,
+    "",
+  ],
+  [
+    "5.10.2: Proxy-Scheme",
+    [opaqueOption(OptionNumber.ProxyScheme, Uint8Array.of(0x61))],
+    Code.ProxyingNotSupported,
+    "",
+  ],
+  [
+    "5.4.5: a second Accept",
+    [uintOption(OptionNumber.Accept, 1), uintOption(OptionNumber.Accept, 2)],
+    Code.BadOption,
+    "17: Accept",
+  ],
+  [
+    "5.4.3: an Accept of 3 bytes",
+    [opaqueOption(OptionNumber.Accept, Uint8Array.of(1, 2, 3))],
+    Code.BadOption,
+    "17: Accept",
+  ],
+  ["RFC 9177: Q-Block1", [uintOption(OptionNumber.QBlock1, 0)], Code.BadOption, "19: Q-Block1"],
+] as const) {
+  test(`RFC 7252 ${name} in a request is refused before the application sees it`, () => {
+    const pair = new Pair(() => hello);
+    const id = pair.ask(request(Code.GET, { options }));
+    pair.run();
+    assert.equal(pair.executed, 0);
+    assert.deepEqual(pair.responses(id), [response(code, { payload })]);
+  });
+}
+
+test("RFC 7252 5.10.1: Uri-Host and Uri-Port are taken, unknown elective options are dropped", () => {
+  const pair = new Pair((asked) => {
+    assert.deepEqual(
+      asked.request.options.map((o) => o.number),
+      [OptionNumber.UriHost, OptionNumber.UriPort],
+    );
+    return hello;
+  });
+  const id = pair.ask(
+    request(Code.GET, {
+      options: [
+        opaqueOption(OptionNumber.UriHost, Uint8Array.of(0x61)),
+        uintOption(OptionNumber.UriPort, 5_683),
+        opaqueOption(65_000, Uint8Array.of(1)),
+      ],
+    }),
+  );
+  pair.run();
+  assert.deepEqual(pair.responses(id), [hello]);
+});
+
+test("RFC 7252 5.8: a method nobody defined gets 4.05", () => {
+  const pair = new Pair(() => hello);
+  const id = pair.ask({ ...get, code: 0x08 });
+  pair.run();
+  assert.deepEqual(pair.responses(id), [response(Code.MethodNotAllowed)]);
+});
+
+test("RFC 7967 2: an answer nobody wants is not sent; a CON still gets its ACK", () => {
+  const options = [uintOption(OptionNumber.NoResponse, NoResponse.Success)];
+  const pair = new Pair(() => response(Code.Changed));
+  pair.ask(request(Code.POST, { options }), { confirmable: false });
+  pair.ask(request(Code.POST, { options }));
+  pair.run(11_000);
+  assert.deepEqual(pair.story, ["C NON 0.02", "C CON 0.02", "S ACK"]);
+});
+
+test("RFC 8974: a long token of a peer is given back; beyond our limit the message is rejected", () => {
+  const pair = new Pair(() => hello, { serverTuning: { maxTokenLength: 300 } });
+  for (const length of [9, 13, 300, 301]) {
+    const token = new Uint8Array(length).fill(7);
+    pair.handle("client", {
+      type: "request",
+      id: length,
+      session: pair.session,
+      request: get,
+      again: { mid: length, token },
+    });
+  }
+  pair.run();
+  for (const length of [9, 13, 300]) assert.equal(pair.responses(length).length, 1);
+  assert.equal(pair.failure(301), "reset");
+});
+
+test("tuning.emptyToken: the only request of a session carries no token, a second one at the same time does", () => {
+  const pair = new Pair(() => hello, { tuning: { emptyToken: true, nstart: 2 } });
+  pair.ask(get);
+  pair.ask(get);
+  pair.run();
+  pair.ask(get);
+  pair.run();
+  assert.deepEqual(
+    pair.messages("client").map((m) => m.token.length),
+    [0, 1, 0],
+  );
+});
+
+test("RFC 7959 with 9175 3.4: bodies of both directions travel in blocks and arrive whole", () => {
+  const body = new Uint8Array(5_000).map((_, i) => i % 251);
+  const pair = new Pair((asked) => {
+    assert.deepEqual(asked.request.payload, body);
+    return response(Code.Changed, { payload: body });
+  });
+  const id = pair.ask(request(Code.POST, { path: "/big", payload: body }));
+  pair.run();
+  assert.equal(pair.responses(id).length, 1);
+  assert.deepEqual(pair.responses(id)[0]?.payload, body);
+  assert.equal(pair.executed, 1);
+});
+
+test("RFC 7641: notifications follow, in order, until the client deregisters", () => {
+  let exchange = 0;
+  const pair = new Pair((asked) => {
+    exchange = asked.exchange;
+    return response(Code.Content, { payload: "0", options: [uintOption(OptionNumber.Observe, 0)] });
+  });
+  const id = pair.ask(request(Code.GET, { path: "/t", observe: 0 }));
+  pair.run(1_000);
+  const observed = exchange;
+  for (const payload of ["1", "2", "3"]) {
+    pair.handle("server", {
+      type: "notify",
+      exchange: observed,
+      response: response(Code.Content, { payload }),
+      confirmable: payload === "3",
+    });
+    pair.run(10_000);
+  }
+  assert.deepEqual(
+    pair.responses(id).map((r) => String.fromCharCode(...r.payload)),
+    ["0", "1", "2", "3"],
+  );
+  // The first is confirmable too: its ACK proves the path.
+  assert.deepEqual(pair.story.slice(2), [
+    "S CON 2.05",
+    "C ACK",
+    "S NON 2.05",
+    "S CON 2.05",
+    "C ACK",
+  ]);
+  pair.handle("client", { type: "cancel", id });
+  pair.run(1_000);
+  assert.ok(pair.seen.server.some((o) => o.type === "unobserved" && o.why === "deregistered"));
+  const last = pair.messages("client").at(-1)!; // it has just been sent
+  assert.equal(findUint(last.options, OptionNumber.Observe), 1);
+});
+
+test("RFC 7641 3.6: a notification that nobody waits for is rejected, and ends the observation", () => {
+  let exchange = 0;
+  const pair = new Pair((asked) => {
+    exchange = asked.exchange;
+    return response(Code.Content, { options: [uintOption(OptionNumber.Observe, 0)] });
+  });
+  const id = pair.ask(request(Code.GET, { path: "/t", observe: 0 }));
+  pair.run(1_000);
+  pair.handle("client", { type: "cancel", id, how: "forget" });
+  pair.handle("server", { type: "notify", exchange, response: hello });
+  pair.run(1_000);
+  assert.deepEqual(pair.story.slice(-2), ["S CON 2.05", "C RST"]);
+  assert.ok(pair.seen.server.some((o) => o.type === "unobserved" && o.why === "reset"));
+});
+
+test("a device behind a NAT that changes its port in mid-exchange is carried out once and gets its answer", () => {
+  let known = 0;
+  const pair = new Pair((asked, p) => {
+    if (known === 0) known = asked.session;
+    if (asked.session !== known) {
+      p.server.handle({ type: "adopt", exchange: asked.exchange, into: known }, p.now);
+      return undefined;
+    }
+    return response(Code.Changed);
+  });
+  pair.network = (from, _, n) => (from === "server" && n === 2 ? LOST : HERE);
+  const id = pair.ask(request(Code.POST, { path: "/rd/1" }));
+  pair.run(1_000);
+  pair.clientAddress = { host: "198.51.100.7", port: 40_002 };
+  pair.run(10_000);
+  assert.equal(pair.responses(id).length, 1);
+  assert.deepEqual(pair.story, ["C CON 0.02", "S ACK 2.04", "C CON 0.02", "S ACK 2.04"]);
+  const executed = pair.seen.server.filter((o) => o.type === "request" && o.session === known);
+  assert.equal(executed.length, 1);
+  assert.equal(pair.server.sessions.ledgerOf(known).addressChanges, 1);
+});

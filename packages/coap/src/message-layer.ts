@@ -1,0 +1,173 @@
+import { Deadlines, type Instant, type Rng } from "@godwit/base";
+import type { ClientRequest } from "./client-request.ts";
+import { removeFrom, type EndpointSession } from "./endpoint-session.ts";
+import type { Notification, SeparateAnswer } from "./server-exchange.ts";
+import type { Sender } from "./sender.ts";
+import type { CoapTuning } from "./tuning.ts";
+
+//   submit ──> queue ──(NSTART)──> in flight ──ACK, RST, answer──> done ──> the next of the queue
+//                                   │    ^
+//                                   └────┘ timeout, doubled each time, MAX_RETRANSMIT times; then given up
+//
+// RFC 7252 4.2 and 4.7.
+
+/** What an outgoing message is for. */
+export type Owner = ClientRequest | Ping | SeparateAnswer | Notification;
+
+export type Ping = { readonly kind: "ping"; readonly id: number };
+
+/** A message that somebody waits for: a CON until its ACK, a NON request until its answer. */
+export class Outgoing {
+  readonly session: EndpointSession;
+  readonly owner: Owner;
+  /** These three change when a newer notification takes the place of an older one. */
+  mid: number;
+  bytes: Uint8Array;
+  payloadLength: number;
+  readonly confirmable: boolean;
+  readonly keepAlive: boolean;
+  /** Transmissions after the first. */
+  retransmissions = 0;
+  /** The current one, ms. */
+  timeout = 0;
+  /** Undefined while queued. */
+  due: Instant | undefined;
+  /** The last transmission did not leave: the path is unproven and its allowance used up. */
+  held = false;
+
+  constructor(
+    session: EndpointSession,
+    owner: Owner,
+    mid: number,
+    bytes: Uint8Array,
+    payloadLength: number,
+    confirmable: boolean,
+    keepAlive: boolean,
+  ) {
+    this.session = session;
+    this.owner = owner;
+    this.mid = mid;
+    this.bytes = bytes;
+    this.payloadLength = payloadLength;
+    this.confirmable = confirmable;
+    this.keepAlive = keepAlive;
+  }
+}
+
+/** May put something newer into a message that is about to be sent again. */
+export interface Renewal {
+  renew(outgoing: Outgoing, now: Instant): void;
+}
+
+/** Transmits what must be acknowledged, again and again, a few at a time. */
+export class MessageLayer {
+  readonly #tuning: CoapTuning;
+  readonly #rng: Rng;
+  readonly #sender: Sender;
+  readonly #deadlines = new Deadlines<Outgoing>();
+
+  constructor(tuning: CoapTuning, rng: Rng, sender: Sender) {
+    this.#tuning = tuning;
+    this.#rng = rng;
+    this.#sender = sender;
+  }
+
+  get wakeAt(): Instant | undefined {
+    return this.#deadlines.next;
+  }
+
+  /** Sends now, or when NSTART allows. A ping waits for nobody: it asks whether anybody is there. */
+  submit(outgoing: Outgoing, now: Instant): void {
+    const { session } = outgoing;
+    if (outgoing.owner.kind === "ping" || session.inFlight.length < this.#tuning.nstart)
+      this.#launch(outgoing, now);
+    else session.queue.push(outgoing);
+  }
+
+  /** The message in flight that an ACK or RST with this id is about. */
+  find(session: EndpointSession, mid: number): Outgoing | undefined {
+    const { inFlight } = session;
+    for (let i = 0; i < inFlight.length; i++) if (inFlight[i]!.mid === mid) return inFlight[i]; // i < length
+    return undefined;
+  }
+
+  /** Ends a message, in flight or queued, and starts the next. */
+  done(outgoing: Outgoing, now: Instant): void {
+    const { session } = outgoing;
+    if (outgoing.due === undefined) {
+      removeFrom(session.queue, outgoing);
+      return;
+    }
+    this.#deadlines.stop(outgoing);
+    if (!removeFrom(session.inFlight, outgoing)) return;
+    while (session.inFlight.length < this.#tuning.nstart) {
+      const next = session.queue.shift(); // bounded and mostly empty
+      if (next === undefined) return;
+      this.#launch(next, now);
+    }
+  }
+
+  /** Retransmits what is due; returns one message whose tries are used up, to be ended by its owner. */
+  expired(now: Instant, newest: Renewal): Outgoing | undefined {
+    for (;;) {
+      const outgoing = this.#deadlines.expired(now);
+      if (outgoing === undefined) return undefined;
+      if (!outgoing.confirmable || outgoing.retransmissions >= this.#tuning.maxRetransmit)
+        return outgoing;
+      outgoing.retransmissions += 1;
+      outgoing.timeout *= 2;
+      this.#due(outgoing, now);
+      newest.renew(outgoing, now);
+      this.#transmit(outgoing, "retransmission");
+    }
+  }
+
+  /** The path is another one: all in flight goes there at once, and the back-off goes on. */
+  moved(session: EndpointSession): void {
+    for (const outgoing of session.inFlight)
+      if (outgoing.confirmable) this.#transmit(outgoing, "retransmission");
+  }
+
+  /** The allowance has grown: what was held back may leave now. */
+  retryHeld(session: EndpointSession): void {
+    session.held = false;
+    for (const outgoing of session.inFlight)
+      if (outgoing.held)
+        this.#transmit(outgoing, outgoing.retransmissions === 0 ? "payload" : "retransmission");
+  }
+
+  /** Forgets all of a session; returns it, oldest first. */
+  closed(session: EndpointSession): Outgoing[] {
+    const all = [...session.inFlight, ...session.queue];
+    for (const outgoing of session.inFlight) this.#deadlines.stop(outgoing);
+    session.inFlight.length = 0;
+    session.queue.length = 0;
+    return all;
+  }
+
+  #launch(outgoing: Outgoing, now: Instant): void {
+    const { ackTimeout, ackRandomFactor, nonAnswerTimeout } = this.#tuning;
+    outgoing.timeout = outgoing.confirmable
+      ? ackTimeout * (1 + (ackRandomFactor - 1) * this.#rng.float())
+      : nonAnswerTimeout;
+    outgoing.session.inFlight.push(outgoing);
+    this.#due(outgoing, now);
+    this.#transmit(outgoing, "payload");
+  }
+
+  #due(outgoing: Outgoing, now: Instant): void {
+    outgoing.due = now + outgoing.timeout;
+    this.#deadlines.set(outgoing, outgoing.due);
+  }
+
+  #transmit(outgoing: Outgoing, purpose: "payload" | "retransmission"): void {
+    const { session, bytes, payloadLength, keepAlive } = outgoing;
+    outgoing.held = !this.#sender.send(
+      session,
+      bytes,
+      payloadLength,
+      keepAlive ? "keepAlive" : purpose,
+    );
+    if (outgoing.held) session.held = true;
+  }
+}

@@ -1,0 +1,92 @@
+import { type Outbox, type Purpose } from "@godwit/base";
+import type { EndpointOutput } from "./endpoint-events.ts";
+import type { EndpointSession } from "./endpoint-session.ts";
+import { ACK, RST } from "./message.ts";
+import type { CoapTuning } from "./tuning.ts";
+
+/**
+ * The one door out: every byte is counted under its purpose, and towards an unproven path none leaves beyond the
+ * allowance, whatever it is for.
+ */
+export class Sender {
+  readonly #outbox: Outbox<EndpointOutput>;
+  readonly #factor: number;
+
+  constructor(outbox: Outbox<EndpointOutput>, tuning: CoapTuning) {
+    this.#outbox = outbox;
+    this.#factor = tuning.amplificationFactor;
+  }
+
+  /** How many bytes this session may be sent now. */
+  allowance(session: EndpointSession): number {
+    return session.path.allowance(this.#factor);
+  }
+
+  /**
+   * Sends unless the path's proof forbids it; says whether it did. `purpose` "payload" splits the bytes into header and
+   * payload.
+   */
+  send(
+    session: EndpointSession,
+    bytes: Uint8Array,
+    payloadLength: number,
+    purpose: "payload" | "retransmission" | "keepAlive",
+  ): boolean {
+    const { path } = session;
+    if (!path.proven) {
+      if (bytes.length > path.allowance(this.#factor)) {
+        this.drop(session, "amplification");
+        return false;
+      }
+      path.sent(bytes.length);
+    }
+    count(session, "out", bytes.length, payloadLength, purpose);
+    this.#outbox.push({ type: "send", session: session.id, bytes });
+    return true;
+  }
+
+  /** An empty ACK. */
+  acknowledge(session: EndpointSession, mid: number, again = false): void {
+    this.send(session, empty(ACK, mid), 0, again ? "retransmission" : "payload");
+  }
+
+  /** RST: we have no use for the message. */
+  reset(
+    session: EndpointSession,
+    mid: number,
+    purpose: "payload" | "retransmission" | "keepAlive" = "payload",
+  ): void {
+    this.send(session, empty(RST, mid), 0, purpose);
+  }
+
+  /** Throws something away, countably. */
+  drop(session: EndpointSession, reason: string): void {
+    session.ledger.drop(reason);
+    this.#outbox.push({ type: "dropped", session: session.id, reason });
+  }
+}
+
+/** Books a message in the session's ledger. */
+export function count(
+  session: EndpointSession,
+  direction: "in" | "out",
+  length: number,
+  payloadLength: number,
+  purpose: Purpose,
+): void {
+  const { ledger } = session;
+  if (purpose !== "payload") {
+    ledger.add(direction, purpose, length);
+    return;
+  }
+  ledger.add(direction, "header", length - payloadLength);
+  if (payloadLength > 0) ledger.add(direction, "payload", payloadLength);
+}
+
+function empty(type: number, mid: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  bytes[0] = 0x40 | (type << 4);
+  bytes[2] = mid >>> 8;
+  bytes[3] = mid;
+  return bytes;
+}

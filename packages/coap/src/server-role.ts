@@ -1,0 +1,477 @@
+import { earlier, utf8, type Instant, type Outbox, type Rng, type SessionId } from "@godwit/base";
+import { EchoMint } from "./amplification.ts";
+import { blockSize, szxFor } from "./block-option.ts";
+import { BlockServer } from "./block-server.ts";
+import { Code, isSuccess } from "./codes.ts";
+import type { EndpointOutput, ExchangeId } from "./endpoint-events.ts";
+import type { EndpointSession } from "./endpoint-session.ts";
+import { encodeMessage } from "./message-codec.ts";
+import { Outgoing, type MessageLayer } from "./message-layer.ts";
+import {
+  ACK,
+  CON,
+  NON,
+  type Message,
+  type Option,
+  type Request,
+  type Response,
+} from "./message.ts";
+import {
+  OBSERVE_DEREGISTER,
+  OBSERVE_REGISTER,
+  findObserve,
+  observeOption,
+} from "./observe-option.ts";
+import { Observers, type Notification as ObserverNotification } from "./observe-server.ts";
+import { suppresses } from "./no-response.ts";
+import { OptionNumber } from "./option-numbers.ts";
+import { checkOptions, optionName, type OptionTable } from "./option-table.ts";
+import { findOption, opaqueOption, response, withOption, withoutOption } from "./options.ts";
+import { ACKNOWLEDGED, ANSWERED, PENDING, RESET, SILENT, type ReplyCache } from "./reply-cache.ts";
+import type { Sender } from "./sender.ts";
+import { ExchangeQueue, ServerExchange } from "./server-exchange.ts";
+import type { CoapTuning } from "./tuning.ts";
+
+//   request ──> seen before? ──yes──> what was said to it, again
+//      │ no
+//      ├──> options, method, blocks ──> answered here (4.02, 4.05, 5.05, 2.31 …)
+//      └──> application ──respond──> piggybacked in the ACK
+//                 │ processingDelay
+//                 └──> empty ACK ──respond──> separate answer                    RFC 7252 5.2, figures 4 and 5
+
+/** Answers the peer's requests. */
+export class ServerRole {
+  readonly #tuning: CoapTuning;
+  readonly #options: OptionTable;
+  readonly #outbox: Outbox<EndpointOutput>;
+  readonly #sender: Sender;
+  readonly #layer: MessageLayer;
+  readonly #cache: ReplyCache;
+  readonly #sessionOf: (id: SessionId) => EndpointSession | undefined;
+  readonly #blocks: BlockServer;
+  readonly #mint: EchoMint;
+  readonly #observers: Observers;
+  readonly #exchanges = new Map<ExchangeId, ServerExchange>();
+  /** CON requests without ACK: an empty one is due after processingDelay, before the peer sends again. */
+  readonly #unacknowledged: ExchangeQueue;
+  /** All other requests without answer: the application must not let them pile up. */
+  readonly #unanswered: ExchangeQueue;
+  #lastExchange: ExchangeId = 0;
+
+  constructor(
+    tuning: CoapTuning,
+    rng: Rng,
+    options: OptionTable,
+    outbox: Outbox<EndpointOutput>,
+    sender: Sender,
+    layer: MessageLayer,
+    cache: ReplyCache,
+    sessionOf: (id: SessionId) => EndpointSession | undefined,
+  ) {
+    this.#tuning = tuning;
+    this.#options = options;
+    this.#outbox = outbox;
+    this.#sender = sender;
+    this.#layer = layer;
+    this.#cache = cache;
+    this.#sessionOf = sessionOf;
+    this.#blocks = new BlockServer(tuning, rng);
+    this.#mint = new EchoMint(tuning, rng);
+    this.#observers = new Observers(tuning);
+    this.#unacknowledged = new ExchangeQueue(tuning.processingDelay);
+    this.#unanswered = new ExchangeQueue(tuning.answerLifetime);
+  }
+
+  get wakeAt(): Instant | undefined {
+    return earlier(
+      earlier(this.#unacknowledged.wakeAt, this.#unanswered.wakeAt),
+      earlier(this.#blocks.wakeAt, this.#observers.wakeAt),
+    );
+  }
+
+  sessionOf(exchange: ExchangeId): SessionId | undefined {
+    return this.#exchanges.get(exchange)?.session.id;
+  }
+
+  /** A request that is no duplicate. */
+  request(session: EndpointSession, message: Message, hash: number, now: Instant): void {
+    const { code, token, mid, payload } = message;
+    const { accepted, refused } = checkOptions(message.options, this.#options);
+    const confirmable = message.type === CON;
+    const request: Request = { code, options: accepted, payload };
+    const id = ++this.#lastExchange;
+    const exchange = new ServerExchange(id, session, mid, hash, token, confirmable, request);
+    const unsafe = code !== Code.GET && code !== Code.FETCH;
+    this.#cache.add(session.replies, mid, hash, confirmable, unsafe, id, now);
+    if (refused !== undefined) {
+      this.#refuse(exchange, refused.number, now);
+      return;
+    }
+    if (code > Code.iPATCH) {
+      this.#reply(exchange, response(Code.MethodNotAllowed), now);
+      return;
+    }
+    if (!session.path.proven) this.#prove(session, accepted, now);
+    if (hasBlock(accepted)) {
+      const result = this.#blocks.request(session.id, request, now);
+      if (result.kind === "reply") {
+        this.#transmit(exchange, result.response, result.response, now, undefined);
+        return;
+      }
+      exchange.request = result.request;
+    }
+    if (findObserve(accepted) === OBSERVE_DEREGISTER) {
+      this.#observers.deregister(session.id, token, exchange.request);
+      this.#drain(now);
+    }
+    const { maxPending, maxPendingPerSession } = this.#tuning;
+    if (session.pending >= maxPendingPerSession || this.#exchanges.size >= maxPending) {
+      this.#sender.drop(session, "busy");
+      this.#reply(exchange, response(Code.ServiceUnavailable, { maxAge: BUSY_SECONDS }), now);
+      return;
+    }
+    this.#pend(exchange, now);
+  }
+
+  /** A message that came before: says again what was said to it (RFC 7252 4.2, 4.3). */
+  duplicate(session: EndpointSession, mid: number, place: number): void {
+    switch (this.#cache.state(place)) {
+      case PENDING:
+      case SILENT:
+        break;
+      case ACKNOWLEDGED:
+        this.#sender.acknowledge(session, mid, true);
+        break;
+      case ANSWERED:
+        this.#sender.send(session, this.#cache.reply(place), 0, "retransmission");
+        break;
+      case RESET:
+        this.#sender.reset(session, mid, "retransmission");
+        break;
+    }
+  }
+
+  /** The application's answer. An exchange that is over meanwhile takes none. */
+  respond(id: ExchangeId, answer: Response, confirmable: boolean | undefined, now: Instant): void {
+    const exchange = this.#exchanges.get(id);
+    if (exchange === undefined) return;
+    this.#settle(exchange);
+    this.#reply(exchange, this.#observed(exchange, answer, now), now, confirmable);
+    this.#drain(now);
+  }
+
+  /** A new state of what the peer observes. */
+  notify(id: ExchangeId, state: Response, confirmable: boolean | undefined, now: Instant): void {
+    const observer = this.#observers.observation(id)?.session;
+    const session = observer === undefined ? undefined : this.#sessionOf(observer);
+    // The ACK of a first notification shows that somebody is there who wants more (RFC 9175 2.4 item 3).
+    const proof = session !== undefined && !session.path.proven;
+    this.#observers.notify(id, state, proof || confirmable, now);
+    this.#drain(now);
+  }
+
+  unobserve(id: ExchangeId, now: Instant): void {
+    this.#observers.unobserve(id);
+    this.#drain(now);
+  }
+
+  /** The ACK of a notification. */
+  acknowledged(session: EndpointSession, mid: number, now: Instant): void {
+    this.#observers.acknowledged(session.id, mid, now);
+    this.#drain(now);
+  }
+
+  /** RST to a notification, confirmable or not (RFC 7641 3.6). False: to none of ours. */
+  reset(session: EndpointSession, mid: number, now: Instant): boolean {
+    const known = this.#observers.reset(session.id, mid, now);
+    this.#drain(now);
+    return known;
+  }
+
+  /** A notification was never acknowledged. */
+  gaveUp(outgoing: Outgoing, now: Instant): void {
+    if (outgoing.owner.kind !== "notification") return;
+    this.#observers.timedOut(outgoing.session.id, outgoing.mid);
+    this.#drain(now);
+  }
+
+  /** RFC 7641 4.5.2: what is sent again is the newest state, under a message id of its own. */
+  renew(outgoing: Outgoing, now: Instant): void {
+    const { session } = outgoing;
+    if (outgoing.owner.kind !== "notification") return;
+    const newer = this.#observers.retransmit(session.id, outgoing.mid, now);
+    if (newer === undefined) return;
+    const mid = session.nextMid(this.#tuning, now, true)!; // reuse gives one always
+    const first = this.#block(session, newer.request, newer.response, now);
+    outgoing.mid = mid;
+    outgoing.bytes = encodeAnswer(CON, mid, newer.token, first);
+    outgoing.payloadLength = first.payload.length;
+    this.#observers.sent(session.id, newer.exchange, mid, now);
+    this.#drain(now);
+  }
+
+  /** Asks the peer to show that it is at its path: 4.01 with an Echo (RFC 9175 2.3). */
+  challenge(id: ExchangeId, now: Instant): void {
+    const exchange = this.#exchanges.get(id);
+    if (exchange === undefined) return;
+    this.#settle(exchange);
+    this.#reply(exchange, this.#echo(exchange.session, now), now, false);
+  }
+
+  /** See EndpointInput. Says whether the exchange was there to be adopted. */
+  adopt(id: ExchangeId, into: EndpointSession, now: Instant): EndpointSession | undefined {
+    const exchange = this.#exchanges.get(id);
+    if (exchange === undefined || exchange.session === into) return undefined;
+    const from = exchange.session;
+    const before = this.#cache.find(into.replies, exchange.mid, exchange.hash, now);
+    into.path.takeOver(from.path);
+    this.#cache.absorb(into.replies, from.replies, now);
+    this.#blocks.moved(from.id, into.id);
+    this.#observers.moved(from.id, into.id, now);
+    if (before >= 0) {
+      this.#settle(exchange);
+      this.duplicate(into, exchange.mid, before);
+    } else {
+      this.#move(exchange, into);
+      this.#announce(exchange);
+    }
+    if (from.pending > 0)
+      for (const other of this.#exchanges.values())
+        if (other.session === from) this.#move(other, into);
+    this.#drain(now);
+    return from;
+  }
+
+  closed(session: EndpointSession, now: Instant): void {
+    this.#cache.closed(session.replies);
+    this.#blocks.closed(session.id);
+    this.#observers.closed(session.id);
+    this.#drain(now);
+    if (session.pending === 0) return;
+    for (const exchange of this.#exchanges.values())
+      if (exchange.session === session) this.#settle(exchange);
+  }
+
+  wake(now: Instant): void {
+    for (;;) {
+      const exchange = this.#unacknowledged.expired(now);
+      if (exchange === undefined) break;
+      this.#acknowledge(exchange, now);
+      this.#unanswered.push(exchange, now);
+    }
+    for (;;) {
+      const exchange = this.#unanswered.expired(now);
+      if (exchange === undefined) break;
+      this.#settle(exchange);
+      this.#sender.drop(exchange.session, "unanswered");
+      this.#reply(exchange, response(Code.ServiceUnavailable), now);
+    }
+    this.#blocks.wake(now);
+    this.#observers.wake(now);
+    this.#drain(now);
+  }
+
+  /** The Observe option of an answer counts if the request asked for it and there is room (RFC 7641 4.1). */
+  #observed(exchange: ServerExchange, answer: Response, now: Instant): Response {
+    if (findOption(answer.options, OptionNumber.Observe) === undefined) return answer;
+    const options = withoutOption(answer.options, OptionNumber.Observe);
+    const { id, session, token, request } = exchange;
+    const asked = observable(request.code) && findObserve(request.options) === OBSERVE_REGISTER;
+    if (!asked || !isSuccess(answer.code)) return { ...answer, options };
+    const registration = { exchange: id, session: session.id, token, request };
+    const value = this.#observers.register(registration, now);
+    if (value !== undefined)
+      return { ...answer, options: withOption(options, observeOption(value)) };
+    this.#outbox.push({ type: "unobserved", exchange: id, why: "full" });
+    return { ...answer, options };
+  }
+
+  /** Sends what the observers let go. */
+  #drain(now: Instant): void {
+    for (;;) {
+      const output = this.#observers.poll();
+      if (output === undefined) return;
+      if (output.type === "unobserved") {
+        this.#outbox.push(output);
+        continue;
+      }
+      const session = this.#sessionOf(output.session);
+      if (session !== undefined) this.#sendNotification(session, output, now);
+    }
+  }
+
+  #sendNotification(session: EndpointSession, output: ObserverNotification, now: Instant): void {
+    const { exchange, token, request, confirmable } = output;
+    const mid = session.nextMid(this.#tuning, now, true)!; // reuse gives one always
+    const first = this.#block(session, request, output.response, now);
+    const bytes = encodeAnswer(confirmable ? CON : NON, mid, token, first);
+    const { length } = first.payload;
+    this.#observers.sent(session.id, exchange, mid, now);
+    if (confirmable) {
+      const owner = { kind: "notification", exchange } as const;
+      this.#layer.submit(new Outgoing(session, owner, mid, bytes, length, true, false), now);
+    } else this.#sender.send(session, bytes, length, "payload");
+  }
+
+  #block(session: EndpointSession, request: Request, full: Response, now: Instant): Response {
+    const whole = full.payload.length <= blockSize(this.#tuning.preferredSzx);
+    if (whole && !hasBlock(request.options)) return full;
+    return this.#blocks.respond(session.id, request, full, now);
+  }
+
+  #pend(exchange: ServerExchange, now: Instant): void {
+    this.#exchanges.set(exchange.id, exchange);
+    exchange.session.pending += 1;
+    (exchange.confirmable ? this.#unacknowledged : this.#unanswered).push(exchange, now);
+    this.#announce(exchange);
+  }
+
+  #announce(exchange: ServerExchange): void {
+    this.#outbox.push({
+      type: "request",
+      exchange: exchange.id,
+      session: exchange.session.id,
+      request: exchange.request,
+      validated: exchange.session.path.proven,
+    });
+  }
+
+  #settle(exchange: ServerExchange): void {
+    this.#exchanges.delete(exchange.id);
+    exchange.queue?.remove(exchange);
+    exchange.session.pending -= 1;
+  }
+
+  #move(exchange: ServerExchange, into: EndpointSession): void {
+    exchange.session.pending -= 1;
+    exchange.session = into;
+    into.pending += 1;
+  }
+
+  /** RFC 7252 5.4.1 and 5.10.2: an option we cannot do without understanding it. */
+  #refuse(exchange: ServerExchange, option: number, now: Instant): void {
+    const proxy = option === OptionNumber.ProxyUri || option === OptionNumber.ProxyScheme;
+    if (!exchange.confirmable && !proxy) {
+      this.#sender.drop(exchange.session, "criticalOption");
+      this.#sender.reset(exchange.session, exchange.mid);
+      return;
+    }
+    const answer = proxy
+      ? response(Code.ProxyingNotSupported)
+      : response(Code.BadOption, { payload: utf8(`${option}: ${optionName(option)}`) });
+    this.#reply(exchange, answer, now);
+  }
+
+  /** RFC 9175 2.3: who repeats our Echo is where it says to be. */
+  #prove(session: EndpointSession, options: readonly Option[], now: Instant): void {
+    const echo = findOption(options, OptionNumber.Echo);
+    if (echo !== undefined && this.#mint.verify(session.path.nonce, echo.value, now))
+      session.path.proven = true;
+  }
+
+  #echo(session: EndpointSession, now: Instant): Response {
+    session.path.challenged = true;
+    const value = this.#mint.make(session.path.nonce, now);
+    return response(Code.Unauthorized, { options: [opaqueOption(OptionNumber.Echo, value)] });
+  }
+
+  #acknowledge(exchange: ServerExchange, now: Instant): void {
+    exchange.acknowledged = true;
+    this.#remember(exchange, ACKNOWLEDGED, undefined, now);
+    this.#sender.acknowledge(exchange.session, exchange.mid);
+  }
+
+  #remember(
+    exchange: ServerExchange,
+    state: typeof ACKNOWLEDGED | typeof ANSWERED | typeof SILENT,
+    reply: Uint8Array | undefined,
+    now: Instant,
+  ): void {
+    const { session, mid, hash } = exchange;
+    this.#cache.settle(session.replies, mid, hash, state, reply, now);
+  }
+
+  #reply(exchange: ServerExchange, full: Response, now: Instant, confirmable?: boolean): void {
+    const { session, original } = exchange;
+    if (suppresses(original.options, full.code)) {
+      if (exchange.confirmable && !exchange.acknowledged) this.#acknowledge(exchange, now);
+      else this.#remember(exchange, SILENT, undefined, now);
+      return;
+    }
+    this.#transmit(exchange, full, this.#block(session, original, full, now), now, confirmable);
+  }
+
+  /** `first`: the part of `full` that goes into one message. */
+  #transmit(
+    exchange: ServerExchange,
+    full: Response,
+    first: Response,
+    now: Instant,
+    confirmable: boolean | undefined,
+  ): void {
+    const { session } = exchange;
+    const piggybacked = exchange.confirmable && !exchange.acknowledged;
+    const type = piggybacked ? ACK : (confirmable ?? exchange.confirmable) ? CON : NON;
+    const mid = piggybacked ? exchange.mid : session.nextMid(this.#tuning, now, true)!; // reuse gives one always
+    let answer = first;
+    let bytes = encodeAnswer(type, mid, exchange.token, answer);
+    if (!session.path.proven && bytes.length > this.#sender.allowance(session)) {
+      answer = this.#smaller(exchange, full, bytes.length - first.payload.length, now);
+      bytes = encodeAnswer(type, mid, exchange.token, answer);
+    }
+    if (piggybacked) this.#remember(exchange, ANSWERED, bytes, now);
+    else if (!exchange.confirmable) this.#remember(exchange, SILENT, undefined, now);
+    if (type === CON) {
+      const owner = { kind: "answer" } as const;
+      this.#layer.submit(
+        new Outgoing(session, owner, mid, bytes, answer.payload.length, true, false),
+        now,
+      );
+    } else {
+      this.#sender.send(session, bytes, answer.payload.length, "payload");
+    }
+  }
+
+  /**
+   * What fits an unproven path: the Echo challenge, once, if the request did nothing; else the answer in small blocks
+   * (RFC 7252 11.3). What is too long even so stays in the reply cache: a duplicate of the request makes room for it.
+   */
+  #smaller(exchange: ServerExchange, full: Response, overhead: number, now: Instant): Response {
+    const { session, original } = exchange;
+    const harmless = original.code === Code.GET || original.code === Code.FETCH;
+    if (harmless && !session.path.challenged) return this.#echo(session, now);
+    const allowance = this.#sender.allowance(session);
+    const room = allowance - overhead - BLOCK_OVERHEAD;
+    if (room < SMALLEST_BLOCK) return harmless ? this.#echo(session, now) : full;
+    const limit = blockSize(szxFor(room));
+    return this.#blocks.respond(session.id, original, full, now, limit);
+  }
+}
+
+function encodeAnswer(
+  type: typeof ACK | typeof CON | typeof NON,
+  mid: number,
+  token: Uint8Array,
+  { code, options, payload }: Response,
+): Uint8Array {
+  return encodeMessage({ type, code, mid, token, options, payload });
+}
+
+function hasBlock(options: readonly Option[]): boolean {
+  for (let i = options.length - 1; i >= 0; i--) {
+    const { number } = options[i]!; // 0 <= i < length
+    if (number < OptionNumber.Block2) return false;
+    if (number === OptionNumber.Block1 || number === OptionNumber.Block2) return true;
+  }
+  return false;
+}
+
+/** RFC 7641 2, RFC 8132 2.4. */
+function observable(code: number): boolean {
+  return code === Code.GET || code === Code.FETCH;
+}
+
+const BUSY_SECONDS = 5;
+/** Bytes the block-wise answer adds at most: Block2 and an ETag. */
+const BLOCK_OVERHEAD = 5 + 10;
+const SMALLEST_BLOCK = 16;

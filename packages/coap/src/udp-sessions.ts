@@ -1,0 +1,324 @@
+import {
+  Ledger,
+  Outbox,
+  unreachable,
+  type Instant,
+  type Machine,
+  type Path,
+  type SessionId,
+} from "@godwit/base";
+import type { TransportInput, TransportOutput } from "./endpoint-events.ts";
+import type { CoapTuning } from "./tuning.ts";
+
+// Plain UDP as a transport of sessions. A path (our address, the peer's address) is a session until somebody who knows
+// better says `rebind`: the path of `from` then leads to `into`.
+//
+//   datagram from a new path ──> opened, received
+//   datagram from a known one ─> received
+//   silent for sessionLifetime, or the most silent of too many ──> closed, unless pinned
+
+export type UdpSessionsInput =
+  | TransportInput
+  /** `from` turned out to be the peer of `into` at a new address: `into` takes over its path, `from` is no more. */
+  | { readonly type: "rebind"; readonly from: SessionId; readonly into: SessionId }
+  /** A session from before a restart; it comes pinned. */
+  | { readonly type: "restore"; readonly session: SessionId; readonly path: Path }
+  /** Something points to the session, a registration: only `close` ends it. */
+  | { readonly type: "pin"; readonly session: SessionId }
+  | { readonly type: "unpin"; readonly session: SessionId };
+
+/** Tells the sessions of plain UDP apart by their paths (RFC 7252 4.1: the endpoint is an IP address and a port). */
+export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
+  readonly #tuning: CoapTuning;
+  readonly #outbox = new Outbox<TransportOutput>();
+  readonly #sessions = new Map<SessionId, UdpSession>();
+  /** One for each socket of ours; few. */
+  readonly #locals: Local[] = [];
+  /** What came without belonging to a session. */
+  readonly strays: Ledger = new Ledger();
+  #next: SessionId;
+  #unpinned = 0;
+  /** The unpinned sessions, the most silent first. */
+  #oldest: UdpSession | undefined;
+  #newest: UdpSession | undefined;
+
+  /** `first`: the number of the first session, above all that were given out before a restart. */
+  constructor(tuning: CoapTuning, first: SessionId = 1) {
+    this.#tuning = tuning;
+    this.#next = first;
+  }
+
+  /** The number the next session will get: store it, with a stride, so that none is given out twice. */
+  get nextSession(): SessionId {
+    return this.#next;
+  }
+
+  /** Sessions that live. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  get wakeAt(): Instant | undefined {
+    return this.#oldest && this.#oldest.heard + this.#tuning.sessionLifetime;
+  }
+
+  /** A session towards a peer that we choose, pinned; the one that exists if there is one. */
+  connect(path: Path, now: Instant): SessionId {
+    const known = this.#find(path);
+    if (known !== undefined) {
+      this.#pin(known);
+      return known.id;
+    }
+    return this.#open(path, this.#next++, true, now).id;
+  }
+
+  /** Where the session's peer is, as far as known. */
+  pathOf(session: SessionId): Path | undefined {
+    return this.#sessions.get(session)?.path;
+  }
+
+  /** The session's account; an empty one that nobody reads if there is no such session. */
+  ledgerOf(session: SessionId): Ledger {
+    return this.#sessions.get(session)?.ledger ?? new Ledger();
+  }
+
+  handle(input: UdpSessionsInput, now: Instant): void {
+    switch (input.type) {
+      case "datagram":
+        this.#datagram(input.path, input.bytes, now);
+        break;
+      case "send":
+        this.#send(input.session, input.bytes);
+        break;
+      case "close":
+        this.#close(this.#sessions.get(input.session), "asked");
+        break;
+      case "rebind":
+        this.#rebind(input.from, input.into, now);
+        break;
+      case "restore":
+        this.#restore(input.session, input.path, now);
+        break;
+      case "pin":
+        this.#pin(this.#sessions.get(input.session));
+        break;
+      case "unpin":
+        this.#unpin(this.#sessions.get(input.session), now);
+        break;
+      default:
+        unreachable(input);
+    }
+  }
+
+  wake(now: Instant): void {
+    while (this.#oldest !== undefined && this.#oldest.heard + this.#tuning.sessionLifetime <= now)
+      this.#close(this.#oldest, "idle");
+  }
+
+  poll(): TransportOutput | undefined {
+    return this.#outbox.take();
+  }
+
+  #datagram(path: Path, bytes: Uint8Array, now: Instant): void {
+    let session = this.#find(path);
+    if (session === undefined) {
+      const stray = this.#strange(path, bytes);
+      if (stray !== undefined) {
+        this.strays.datagram("in");
+        this.strays.add("in", "header", bytes.length);
+        this.strays.drop(stray);
+        return;
+      }
+      session = this.#open(path, this.#next++, false, now);
+      this.#outbox.push({ type: "opened", session: session.id });
+    } else if (!session.pinned) {
+      this.#unlist(session);
+      session.heard = now;
+      this.#enlist(session);
+    }
+    session.ledger.datagram("in");
+    this.#outbox.push({ type: "received", session: session.id, bytes });
+  }
+
+  /** Why a datagram from a new path opens no session: only who begins a conversation may be a stranger. */
+  #strange(path: Path, bytes: Uint8Array): string | undefined {
+    if (bytes.length < 4) return "short";
+    const first = bytes[0]!; // there are four
+    if (first >>> 6 !== 1) return "version";
+    if (((first >>> 4) & 0x03) > 1) return "strayAnswer";
+    if (this.#local(path).multicast) return "multicast";
+    return undefined;
+  }
+
+  #send(id: SessionId, bytes: Uint8Array): void {
+    const session = this.#sessions.get(id);
+    if (session === undefined) return; // it ended while the message was on its way here
+    session.ledger.datagram("out");
+    this.#outbox.push({ type: "datagram", path: session.path, bytes });
+  }
+
+  #rebind(from: SessionId, into: SessionId, now: Instant): void {
+    const gone = this.#sessions.get(from);
+    const stays = this.#sessions.get(into);
+    if (gone === undefined || stays === undefined || gone === stays) return;
+    this.#forget(gone);
+    this.#unmap(stays);
+    stays.path = gone.path;
+    this.#map(stays);
+    stays.ledger.absorb(gone.ledger);
+    stays.ledger.addressChanges += 1;
+    if (!stays.pinned) {
+      this.#unlist(stays);
+      stays.heard = now;
+      this.#enlist(stays);
+    }
+    this.#outbox.push({ type: "moved", session: into, validated: false });
+  }
+
+  #restore(id: SessionId, path: Path, now: Instant): void {
+    this.#next = Math.max(this.#next, id + 1);
+    if (this.#sessions.has(id)) return;
+    const there = this.#find(path);
+    if (there !== undefined) this.#close(there, "replaced");
+    this.#open(path, id, true, now);
+  }
+
+  #open(path: Path, id: SessionId, pinned: boolean, now: Instant): UdpSession {
+    const session = new UdpSession(id, path, pinned, now);
+    this.#sessions.set(id, session);
+    this.#map(session);
+    if (!pinned) {
+      if (this.#unpinned >= this.#tuning.maxUnpinnedSessions) this.#close(this.#oldest, "evicted");
+      this.#enlist(session);
+    }
+    return session;
+  }
+
+  #close(session: UdpSession | undefined, why: string): void {
+    if (session === undefined) return;
+    this.#forget(session);
+    this.#outbox.push({ type: "closed", session: session.id, why });
+  }
+
+  #forget(session: UdpSession): void {
+    this.#sessions.delete(session.id);
+    this.#unmap(session);
+    if (!session.pinned) this.#unlist(session);
+  }
+
+  #pin(session: UdpSession | undefined): void {
+    if (session === undefined || session.pinned) return;
+    this.#unlist(session);
+    session.pinned = true;
+  }
+
+  #unpin(session: UdpSession | undefined, now: Instant): void {
+    if (session === undefined || !session.pinned) return;
+    session.pinned = false;
+    session.heard = now;
+    if (this.#unpinned >= this.#tuning.maxUnpinnedSessions) this.#close(this.#oldest, "evicted");
+    this.#enlist(session);
+  }
+
+  // ── path to session: by our socket, then host, then port; no string is built ──
+
+  #find(path: Path): UdpSession | undefined {
+    const { host, port } = path.remote;
+    const found = this.#local(path).hosts.get(host);
+    if (found === undefined) return undefined;
+    if (found instanceof Map) return found.get(port);
+    return found.path.remote.port === port ? found : undefined;
+  }
+
+  #map(session: UdpSession): void {
+    const { host, port } = session.path.remote;
+    const { hosts } = this.#local(session.path);
+    const there = hosts.get(host);
+    if (there === undefined) hosts.set(host, session);
+    else if (there instanceof Map) there.set(port, session);
+    else
+      hosts.set(
+        host,
+        new Map([
+          [there.path.remote.port, there],
+          [port, session],
+        ]),
+      );
+  }
+
+  #unmap(session: UdpSession): void {
+    const { host, port } = session.path.remote;
+    const { hosts } = this.#local(session.path);
+    const there = hosts.get(host);
+    if (there === session) hosts.delete(host);
+    else if (there instanceof Map) {
+      there.delete(port);
+      if (there.size === 0) hosts.delete(host);
+    }
+  }
+
+  #local(path: Path): Local {
+    const { host, port } = path.local;
+    for (let i = 0; i < this.#locals.length; i++) {
+      const local = this.#locals[i]!; // i < length
+      if (local.port === port && local.host === host) return local;
+    }
+    const local = { host, port, multicast: isMulticast(host), hosts: new Map() };
+    this.#locals.push(local);
+    return local;
+  }
+
+  // ── the unpinned, by silence ──
+
+  #enlist(session: UdpSession): void {
+    session.before = this.#newest;
+    session.behind = undefined;
+    if (this.#newest === undefined) this.#oldest = session;
+    else this.#newest.behind = session;
+    this.#newest = session;
+    this.#unpinned += 1;
+  }
+
+  #unlist(session: UdpSession): void {
+    if (session.before === undefined) this.#oldest = session.behind;
+    else session.before.behind = session.behind;
+    if (session.behind === undefined) this.#newest = session.before;
+    else session.behind.before = session.before;
+    session.before = undefined;
+    session.behind = undefined;
+    this.#unpinned -= 1;
+  }
+}
+
+class UdpSession {
+  readonly id: SessionId;
+  path: Path;
+  pinned: boolean;
+  /** When the peer was heard last; kept up while unpinned. */
+  heard: Instant;
+  readonly ledger: Ledger = new Ledger();
+  before: UdpSession | undefined = undefined;
+  behind: UdpSession | undefined = undefined;
+
+  constructor(id: SessionId, path: Path, pinned: boolean, now: Instant) {
+    this.id = id;
+    this.path = path;
+    this.pinned = pinned;
+    this.heard = now;
+  }
+}
+
+type Local = {
+  readonly host: string;
+  readonly port: number;
+  readonly multicast: boolean;
+  /** Most hosts have one port; a NAT has many. */
+  readonly hosts: Map<string, UdpSession | Map<number, UdpSession>>;
+};
+
+/** 224.0.0.0/4 (RFC 5771), ff00::/8 (RFC 4291 2.7). */
+function isMulticast(host: string): boolean {
+  if (host.includes(":")) return /^ff[0-9a-f]{2}:/i.test(host);
+  const first = Number.parseInt(host, 10);
+  return first >= 224 && first <= 239;
+}
