@@ -12,6 +12,8 @@ export interface Clock {
   wall(): number;
   /** How far the wall clock has been moved against this one: `wall - now`. */
   readonly skew: number;
+  /** The wall time of an instant, for people: corrected by what the wall clock has been moved since. */
+  toWall(instant: Instant): number;
 }
 
 /**
@@ -20,11 +22,14 @@ export interface Clock {
  */
 export function systemClock(skew = 0): Clock {
   const anchor = Date.now() - skew - performance.now();
+  const now = (): Instant => Math.floor(anchor + performance.now());
+  const skewNow = (): number => Date.now() - now();
   return {
-    now: () => Math.floor(anchor + performance.now()),
+    now,
     wall: () => Date.now(),
     get skew() {
-      return Date.now() - Math.floor(anchor + performance.now());
+      return skewNow();
     },
+    toWall: (instant) => instant + skewNow(),
   };
 }

@@ -77,6 +77,10 @@ class Loop implements Timers, Clock {
     return this.time;
   }
 
+  toWall(instant: Instant): number {
+    return instant;
+  }
+
   set(run: () => void, delay: number): unknown {
     assert.ok(Number.isInteger(delay) && delay >= 1 && delay < 2 ** 31, `delay ${delay}`);
     this.legs.push(delay);

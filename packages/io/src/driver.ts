@@ -38,7 +38,7 @@ export class Driver<Input, Output extends { readonly type: string }> {
   readonly #timers: Timers;
   readonly #waiting = new Outbox<Input>();
   #running = false;
-  #closing = false;
+  #closing: Promise<void> | undefined;
   #closed = false;
   #timer: unknown;
   /** When the timer fires; Infinity while there is none. */
@@ -56,7 +56,7 @@ export class Driver<Input, Output extends { readonly type: string }> {
     this.#timers = options.timers ?? SYSTEM_TIMERS;
     this.clock = options.clock ?? systemClock();
     this.#port?.listen((event) => {
-      if (this.#closing) return;
+      if (this.#closing !== undefined) return;
       this.counters.datagramsIn += 1;
       this.#take(event as Input);
     });
@@ -86,9 +86,12 @@ export class Driver<Input, Output extends { readonly type: string }> {
    * Takes no more datagrams, sends what waits for the store, then closes store and sockets, in this order. The
    * machine is not told: feed it what makes it say goodbye first.
    */
-  async close(): Promise<void> {
-    if (this.#closing) return;
-    this.#closing = true;
+  close(): Promise<void> {
+    this.#closing ??= this.#shut();
+    return this.#closing;
+  }
+
+  async #shut(): Promise<void> {
     await this.#store?.flush();
     this.#closed = true;
     this.#timers.clear(this.#timer);

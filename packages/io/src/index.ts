@@ -1,5 +1,6 @@
 export { writeFileAtomic, writeFileAtomicSync } from "./atomic-file.ts";
 export { systemClock, type Clock } from "./clock.ts";
+export { openData, type Data, type DataOptions } from "./data.ts";
 export {
   Driver,
   type DatagramPort,
@@ -10,6 +11,8 @@ export {
   type Timers,
 } from "./driver.ts";
 export { systemRng } from "./entropy.ts";
+export { measureLoad, type Load } from "./load.ts";
+export { loadMasterKey, MasterKey, type LoadedMasterKey } from "./master-key.ts";
 export { MemoryStore, memoryStore, type MemoryStoreOptions } from "./memory-store.ts";
 export { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
 export { SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";

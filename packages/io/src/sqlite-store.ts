@@ -42,7 +42,7 @@ export class SqliteStore implements Store {
   #queue: Call[] = [];
   #queuedBytes = 0;
   #state: "idle" | "scheduled" | "committing" | "syncing" | "closed" = "idle";
-  #closing = false;
+  #closing: Promise<void> | undefined;
   #commits: number;
   #durableCommits: number;
   #idle: (() => void)[] = [];
@@ -103,14 +103,14 @@ export class SqliteStore implements Store {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  async close(): Promise<void> {
-    if (this.#closing) return;
-    this.#closing = true;
-    await this.flush();
-    this.#state = "closed";
-    closeSync(this.#log);
-    rmSync(`${this.#file}.pid`, { force: true });
-    letGo(this.#db, "ours");
+  close(): Promise<void> {
+    this.#closing ??= this.flush().then(() => {
+      this.#state = "closed";
+      closeSync(this.#log);
+      rmSync(`${this.#file}.pid`, { force: true });
+      letGo(this.#db, "ours");
+    });
+    return this.#closing;
   }
 
   /** A consistent copy of what is committed, written to a file that must not exist yet. */
@@ -121,7 +121,7 @@ export class SqliteStore implements Store {
 
   #refusal(bytes: number): StoreError | undefined {
     if (this.broken !== undefined) return this.broken;
-    if (this.#closing) return new StoreError("closed", "the store is closed");
+    if (this.#closing !== undefined) return new StoreError("closed", "the store is closed");
     if (this.#queuedBytes + bytes <= this.#options.queueBytes) return undefined;
     return new StoreError("busy", "the disk does not keep up: too many bytes wait to be written");
   }
