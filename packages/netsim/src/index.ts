@@ -11,6 +11,7 @@ export { Nat, type MappingView, type NatCounts, type NatOptions } from "./nat.ts
 export { Node, type AttachOptions, type Output, type TakesDatagrams } from "./node.ts";
 export { type IcmpError } from "./packet.ts";
 export { type Access } from "./site.ts";
+export { PcapWriter } from "./pcap-writer.ts";
 export { Tap, type TapFilter, type Verdict } from "./tap.ts";
 export { TUNING, type Tuning } from "./tuning.ts";
 export { World, type Point } from "./world.ts";

@@ -13,6 +13,7 @@ import type { Link, LinkDirection } from "./link.ts";
 import { natPreset, type NatPresetName } from "./nat-presets.ts";
 import { RFC4787, type NatSettings } from "./nat-settings.ts";
 import { Nat, type NatOptions } from "./nat.ts";
+import { PcapWriter } from "./pcap-writer.ts";
 import { Site, type Access } from "./site.ts";
 import { TUNING } from "./tuning.ts";
 
@@ -148,6 +149,13 @@ export class World {
     const log = new DatagramLog(limit);
     for (const point of [points].flat()) point.watch((sighting) => log.add(sighting));
     return log;
+  }
+
+  /** Captures these points from now on, each as an interface of its link's name, up to `limit` bytes. */
+  capture(points: Point | readonly Point[], limit?: number): PcapWriter {
+    const capture = new PcapWriter(limit);
+    for (const point of [points].flat()) point.watch((sighting) => capture.add(sighting));
+    return capture;
   }
 
   #fire(event: Timed): void {
