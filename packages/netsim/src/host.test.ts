@@ -43,11 +43,9 @@ class Ticker implements Machine<DatagramEvent, { readonly type: "tick"; readonly
 test("a machine is woken at its wakeAt, and its outputs that are no datagrams go to onOutput", () => {
   const world = new World({ seed: 1 });
   const ticks: string[] = [];
-  world
-    .host("a")
-    .attach(1, new Ticker(1_000), {
-      onOutput: ({ at }, now) => ticks.push(`${at} ${now} ${world.now}`),
-    });
+  world.host("a").attach(1, new Ticker(1_000), {
+    onOutput: ({ at }, now) => ticks.push(`${at} ${now} ${world.now}`),
+  });
   world.run("3 s");
   assert.deepEqual(ticks, ["1000 1000 1000", "2000 2000 2000", "3000 3000 3000"]);
 });

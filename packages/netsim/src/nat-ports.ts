@@ -78,7 +78,7 @@ export class PortPool {
       const next = portOf(neighbour) + (wanted % 2 === 0 ? -1 : 1);
       if (inRange(next, settings) && free(next)) return next;
     }
-    if (settings.ports === "preserve" && free(wanted)) return wanted;
+    if (settings.ports === "preserve" && inRange(wanted, settings) && free(wanted)) return wanted;
     const [low, high] = rangeFor(wanted, settings);
     const step = settings.parity ? 2 : 1;
     const first = settings.parity && low % 2 !== wanted % 2 ? low + 1 : low;

@@ -59,6 +59,7 @@ const CARRIER: NatSettings = {
   mapping: "APDM",
   filtering: "APDF",
   ports: "random",
+  portRange: [1_024, 65_535],
   hairpin: "none",
 };
 

@@ -10,7 +10,7 @@ export type NatSettings = {
   /** With several public addresses: an inside host keeps one, or each mapping draws (RFC 4787 REQ-2). */
   readonly pooling: "paired" | "arbitrary";
   readonly ports: PortAssignment;
-  /** Lowest and highest public port. */
+  /** Lowest and highest public port; `overload` does not ask for it. */
   readonly portRange: readonly [number, number];
   /** `mapping`: a public port serves one mapping. `flow`: it may serve many to different remote ends, as Linux does. */
   readonly portScope: "mapping" | "flow";
@@ -71,7 +71,7 @@ export const RFC4787: NatSettings = {
   filtering: "EIF",
   pooling: "paired",
   ports: "preserve",
-  portRange: [1_024, 65_535],
+  portRange: [1, 65_535],
   portScope: "mapping",
   blockSize: TUNING.blockSize,
   keepClass: true,
