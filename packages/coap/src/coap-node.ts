@@ -18,7 +18,7 @@ type Within = "received" | "moved" | "closed";
 export type CoapNodeInput =
   | DatagramEvent
   | Exclude<EndpointInput, { type: Within }>
-  | Exclude<UdpSessionsInput, { type: "datagram" | "send" | "rebind" }>;
+  | Exclude<UdpSessionsInput, { type: "datagram" | "send" | "rebind" | "displace" }>;
 
 export type CoapNodeOutput =
   | DatagramEvent

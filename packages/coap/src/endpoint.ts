@@ -1,5 +1,6 @@
 import {
   Outbox,
+  UsageError,
   earlier,
   unreachable,
   type Instant,
@@ -79,6 +80,17 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   /** The session in which an unanswered request came. */
   sessionOf(exchange: ExchangeId): SessionId | undefined {
     return this.#server.sessionOf(exchange);
+  }
+
+  /**
+   * Message id and token for one request to `session`, for callers that must know them before it is sent: what they store
+   * and later give as `again` is the same message to the peer, even after a restart.
+   */
+  allocate(session: SessionId, now: Instant): { readonly mid: number; readonly token: Uint8Array } {
+    const of = this.#session(session, true);
+    const mid = of.nextMid(this.#tuning, now, false) ?? of.nextMid(this.#tuning, now, true);
+    if (mid === undefined) throw new UsageError("message ids can always be reused");
+    return { mid, token: of.nextToken(this.#tuning, this.#rng) };
   }
 
   get wakeAt(): Instant | undefined {

@@ -19,10 +19,15 @@ import type { CoapTuning } from "./tuning.ts";
 
 export type UdpSessionsInput =
   | TransportInput
-  /** `from` turned out to be the peer of `into` at a new address: `into` takes over its path, `from` is no more. */
+  /**
+   * `from` turned out to be the peer of `into` at a new address: `into` takes over its path. `from` is no more; where it is
+   * pinned it stays without a path, until its own peer shows up elsewhere.
+   */
   | { readonly type: "rebind"; readonly from: SessionId; readonly into: SessionId }
   /** A session from before a restart; it comes pinned. */
   | { readonly type: "restore"; readonly session: SessionId; readonly path: Path }
+  /** The path of `session` is another peer's now: it becomes a session of its own (`opened`), `session` stays without. */
+  | { readonly type: "displace"; readonly session: SessionId }
   /** Something points to the session, a registration: only `close` ends it. */
   | { readonly type: "pin"; readonly session: SessionId }
   | { readonly type: "unpin"; readonly session: SessionId };
@@ -72,7 +77,12 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     return this.#open(path, this.#next++, true, now).id;
   }
 
-  /** Where the session's peer is, as far as known. */
+  /** The session at a path that is in use. */
+  sessionAt(path: Path): SessionId | undefined {
+    return this.#find(path)?.id;
+  }
+
+  /** Where the session's peer is, as far as known; of a displaced one, where it was. */
   pathOf(session: SessionId): Path | undefined {
     return this.#sessions.get(session)?.path;
   }
@@ -95,6 +105,9 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
         break;
       case "rebind":
         this.#rebind(input.from, input.into, now);
+        break;
+      case "displace":
+        this.#displace(this.#sessions.get(input.session), now);
         break;
       case "restore":
         this.#restore(input.session, input.path, now);
@@ -153,6 +166,10 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   #send(id: SessionId, bytes: Uint8Array): void {
     const session = this.#sessions.get(id);
     if (session === undefined) return; // it ended while the message was on its way here
+    if (session.displaced) {
+      session.ledger.drop("displaced"); // whoever is there now is somebody else
+      return;
+    }
     session.ledger.datagram("out");
     this.#outbox.push({ type: "datagram", path: session.path, bytes });
   }
@@ -161,11 +178,15 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     const gone = this.#sessions.get(from);
     const stays = this.#sessions.get(into);
     if (gone === undefined || stays === undefined || gone === stays) return;
-    this.#forget(gone);
+    if (gone.pinned) this.#lose(gone);
+    else {
+      this.#forget(gone);
+      stays.ledger.absorb(gone.ledger);
+    }
     this.#unmap(stays);
     stays.path = gone.path;
+    stays.displaced = false;
     this.#map(stays);
-    stays.ledger.absorb(gone.ledger);
     stays.ledger.addressChanges += 1;
     if (!stays.pinned) {
       this.#unlist(stays);
@@ -175,11 +196,25 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     this.#outbox.push({ type: "moved", session: into, validated: false });
   }
 
+  #displace(session: UdpSession | undefined, now: Instant): void {
+    if (session === undefined || session.displaced) return;
+    this.#lose(session);
+    const id = this.#next++;
+    this.#open(session.path, id, false, now);
+    this.#outbox.push({ type: "opened", session: id });
+  }
+
+  #lose(session: UdpSession): void {
+    this.#unmap(session);
+    session.displaced = true;
+  }
+
   #restore(id: SessionId, path: Path, now: Instant): void {
     this.#next = Math.max(this.#next, id + 1);
     if (this.#sessions.has(id)) return;
     const there = this.#find(path);
-    if (there !== undefined) this.#close(there, "replaced");
+    if (there?.pinned === true) this.#lose(there);
+    else if (there !== undefined) this.#close(there, "replaced");
     this.#open(path, id, true, now);
   }
 
@@ -247,6 +282,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   #unmap(session: UdpSession): void {
+    if (session.displaced) return;
     const { host, port } = session.path.remote;
     const { hosts } = this.#local(session.path);
     const there = hosts.get(host);
@@ -294,6 +330,8 @@ class UdpSession {
   readonly id: SessionId;
   path: Path;
   pinned: boolean;
+  /** Its path is another peer's now: nothing is sent until its own peer speaks again. */
+  displaced = false;
   /** When the peer was heard last; kept up while unpinned. */
   heard: Instant;
   readonly ledger: Ledger = new Ledger();
