@@ -79,3 +79,38 @@ export {
   type Registration,
   type RegistrationUpdate,
 } from "./registration.ts";
+export type {
+  OperationKind,
+  ServerEvent,
+  ServerInput,
+  ServerOutput,
+  StoredRecord,
+  StoredTables,
+} from "./server/events.ts";
+export {
+  isFinal,
+  isIdempotent,
+  type OperationState,
+  type OperationView,
+} from "./server/operation.ts";
+export type { Reachability, RegistrationView } from "./server/registration.ts";
+export {
+  createRequest,
+  deleteRequest,
+  discoverRequest,
+  executeRequest,
+  nodesOf,
+  observeRequest,
+  readRequest,
+  valuesIn,
+  writeAttributesRequest,
+  writeRequest,
+} from "./server/requests.ts";
+export { Lwm2mServer, type ServerSurroundings } from "./server/server.ts";
+export { serverTuning, type ServerTuning } from "./server/tuning.ts";
+export {
+  ServerStack,
+  type ServerStackInput,
+  type ServerStackOptions,
+  type ServerStackOutput,
+} from "./server-stack.ts";

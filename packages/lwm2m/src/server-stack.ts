@@ -1,0 +1,278 @@
+// The whole server below the sockets: raw UDP sessions, the CoAP endpoint, the LwM2M server. One machine with
+// datagrams and orders going in, datagrams, changes for the store and events coming out. It runs alike under the
+// real driver and in the simulator.
+
+import {
+  FormatError,
+  Outbox,
+  Reader,
+  UsageError,
+  Writer,
+  earlier,
+  fromUtf8,
+  unreachable,
+  utf8,
+  type DatagramEvent,
+  type Instant,
+  type Ledger,
+  type Machine,
+  type Path,
+  type Rng,
+  type SessionId,
+  type StoreChange,
+  type StoredInput,
+  type StoreOutput,
+} from "@godwit/base";
+import {
+  Endpoint,
+  UdpSessions,
+  coapTuning,
+  type CoapTuning,
+  type EndpointOutput,
+  type ExchangeId,
+  type TransportOutput,
+} from "@godwit/coap";
+import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
+import { TABLES } from "./server/records.ts";
+import { Lwm2mServer } from "./server/server.ts";
+import type { ServerTuning } from "./server/tuning.ts";
+
+export type ServerStackInput =
+  | DatagramEvent
+  | StoredInput
+  | Extract<ServerInput, { type: "operate" | "cancelOperation" | "remove" }>;
+
+export type ServerStackOutput =
+  | DatagramEvent
+  | StoreOutput
+  | ServerEvent
+  /** Bytes of a peer were thrown away; the session's ledger has counted it. */
+  | { readonly type: "dropped"; readonly session: SessionId; readonly reason: string };
+
+export type ServerStackOptions = {
+  readonly rng: Rng;
+  readonly coap?: Partial<CoapTuning>;
+  readonly server?: Partial<ServerTuning>;
+  /** Reads a table of the store, for `TABLES_READ` and at the start only. */
+  readonly load?: (table: string) => Iterable<StoredRecord>;
+  readonly now: Instant;
+};
+
+export class ServerStack implements Machine<ServerStackInput, ServerStackOutput> {
+  readonly server: Lwm2mServer;
+  /** Records of the store that could not be read at the start. */
+  readonly unreadable: number;
+  readonly #udp: UdpSessions;
+  readonly #endpoint: Endpoint;
+  readonly #out = new Outbox<ServerStackOutput>();
+  /** Changes of pinned sessions, to be written with the registration that pinned them. */
+  #sessionChanges: StoreChange[] = [];
+  readonly #pinned = new Set<SessionId>();
+
+  constructor({ rng, coap = {}, server = {}, load = () => [], now }: ServerStackOptions) {
+    // A binding probe keeps its request open for as long as it asks to.
+    const tuning = coapTuning({ answerLifetime: PROBE_ROOM, ...coap });
+    this.#udp = new UdpSessions(tuning);
+    this.#endpoint = new Endpoint({ tuning, rng, ledgerOf: (session) => this.ledgerOf(session) });
+    this.server = new Lwm2mServer(
+      {
+        rng,
+        allocate: (session, at) => this.#endpoint.allocate(session, at),
+        sameHost: (a, b) => this.#sameHost(a, b),
+      },
+      server,
+    );
+    const torn = this.#restoreSessions(load(SESSION_TABLE), now);
+    const restored = this.server.restore(
+      {
+        registrations: load(TABLES.registration),
+        touches: load(TABLES.touch),
+        operations: load(TABLES.operation),
+        observations: load(TABLES.observation),
+      },
+      now,
+    );
+    this.unreadable = torn + restored.unreadable;
+    this.#settle(now);
+    this.#sessionChanges = []; // what was just read needs no writing
+  }
+
+  get wakeAt(): Instant | undefined {
+    return earlier(this.#udp.wakeAt, earlier(this.#endpoint.wakeAt, this.server.wakeAt));
+  }
+
+  ledgerOf(session: SessionId): Ledger {
+    return this.#udp.ledgerOf(session);
+  }
+
+  /** Where the session's peer is now, for people to see. */
+  pathOf(session: SessionId): Path | undefined {
+    return this.#udp.pathOf(session);
+  }
+
+  handle(input: ServerStackInput, now: Instant): void {
+    if (input.type === "datagram") this.#udp.handle(input, now);
+    else this.server.handle(input, now);
+    this.#settle(now);
+  }
+
+  wake(now: Instant): void {
+    this.#udp.wake(now);
+    this.#endpoint.wake(now);
+    this.server.wake(now);
+    this.#settle(now);
+  }
+
+  poll(): ServerStackOutput | undefined {
+    return this.#out.take();
+  }
+
+  /** Carries outputs of one layer into the next until all are still. */
+  #settle(now: Instant): void {
+    for (;;) {
+      const up = this.#udp.poll();
+      if (up !== undefined) {
+        this.#fromUdp(up, now);
+        continue;
+      }
+      const middle = this.#endpoint.poll();
+      if (middle !== undefined) {
+        this.#fromEndpoint(middle, now);
+        continue;
+      }
+      const down = this.server.poll();
+      if (down === undefined) return;
+      this.#fromServer(down, now);
+    }
+  }
+
+  #fromUdp(output: TransportOutput, now: Instant): void {
+    switch (output.type) {
+      case "datagram":
+        this.#out.push(output);
+        return;
+      case "received":
+      case "moved":
+        this.#endpoint.handle(output, now);
+        return;
+      case "closed":
+        this.#endpoint.handle({ type: "closed", session: output.session }, now);
+        this.server.handle({ type: "closed", session: output.session }, now);
+        return;
+      case "opened":
+        return;
+    }
+  }
+
+  #fromEndpoint(output: EndpointOutput, now: Instant): void {
+    if (output.type === "send") this.#udp.handle(output, now);
+    else if (output.type === "dropped") this.#out.push(output);
+    else this.server.handle(output, now);
+  }
+
+  #fromServer(output: ServerOutput, now: Instant): void {
+    switch (output.type) {
+      case "coap":
+        this.#endpoint.handle(output.input, now);
+        return;
+      case "rebind": {
+        const { exchange, from, into } = output;
+        this.#udp.handle({ type: "rebind", from, into }, now);
+        this.#keepSession(into);
+        return this.#adopt(exchange, into, now);
+      }
+      case "displace": {
+        const path = this.#udp.pathOf(output.session);
+        this.#udp.handle(output, now);
+        const into = path && this.#udp.sessionAt(path);
+        if (into === undefined) throw new UsageError(`session ${output.session} has no path`);
+        return this.#adopt(output.exchange, into, now);
+      }
+      case "pin":
+        this.#pinned.add(output.session);
+        this.#udp.handle(output, now);
+        this.#keepSession(output.session);
+        return;
+      case "unpin":
+        this.#pinned.delete(output.session);
+        this.#udp.handle(output, now);
+        this.#sessionChanges.push({
+          table: SESSION_TABLE,
+          key: String(output.session),
+          value: undefined,
+        });
+        return;
+      case "store":
+        this.#out.push(this.#withSessions(output));
+        return;
+      case "registered":
+      case "updated":
+      case "deregistered":
+      case "refused":
+      case "operation":
+      case "notification":
+      case "observation":
+        this.#out.push(output);
+        return;
+      default:
+        unreachable(output);
+    }
+  }
+
+  /** The endpoint must know of the new path before it answers on it. */
+  #adopt(exchange: ExchangeId, into: SessionId, now: Instant): void {
+    for (let up = this.#udp.poll(); up !== undefined; up = this.#udp.poll()) this.#fromUdp(up, now);
+    this.#endpoint.handle({ type: "adopt", exchange, into }, now);
+  }
+
+  #keepSession(session: SessionId): void {
+    const path = this.#udp.pathOf(session);
+    if (path === undefined) throw new UsageError(`session ${session} is not open`);
+    const value = encodePath(path);
+    this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value });
+  }
+
+  #withSessions(output: StoreOutput): StoreOutput {
+    if (this.#sessionChanges.length === 0) return output;
+    const changes = [...output.changes, ...this.#sessionChanges];
+    this.#sessionChanges = [];
+    return { ...output, changes };
+  }
+
+  #restoreSessions(records: Iterable<StoredRecord>, now: Instant): number {
+    let unreadable = 0;
+    for (const { key, value } of records) {
+      try {
+        this.#udp.handle({ type: "restore", session: Number(key), path: decodePath(value) }, now);
+      } catch (fault) {
+        if (!(fault instanceof FormatError)) throw fault;
+        unreadable += 1;
+      }
+    }
+    return unreadable;
+  }
+
+  #sameHost(a: SessionId, b: SessionId): boolean {
+    const [one, other] = [this.#udp.pathOf(a), this.#udp.pathOf(b)];
+    return one !== undefined && one.remote.host === other?.remote.host;
+  }
+}
+
+function encodePath({ local, remote }: Path): Uint8Array {
+  const w = new Writer(48);
+  for (const { host, port } of [local, remote]) {
+    w.prefixed(1, (inner) => inner.append(utf8(host))).u16(port);
+  }
+  return w.bytes();
+}
+
+function decodePath(bytes: Uint8Array): Path {
+  const r = new Reader(bytes);
+  const [local, remote] = [0, 1].map(() => ({ host: fromUtf8(r.take(r.u8())), port: r.u16() }));
+  r.end("the session record");
+  return { local: local!, remote: remote! }; // two were read
+}
+
+const SESSION_TABLE = "session";
+/** ms; longer than any binding probe runs (`maxProbeSeconds`). */
+const PROBE_ROOM = 660_000;

@@ -1,0 +1,110 @@
+import type { EndpointInput, EndpointOutput, ExchangeId, Request, Response } from "@godwit/coap";
+import type { Identity, SessionId, StoreChange, StoredInput, StoreOutput } from "@godwit/base";
+import type { OperationView } from "./operation.ts";
+import type { RegistrationView } from "./registration.ts";
+
+/** What the server machine is told. */
+export type ServerInput =
+  | Extract<
+      EndpointOutput,
+      { type: "request" | "response" | "failed" | "alive" | "unobserved" | "pong" }
+    >
+  /** The transport knows who is at the other end. Raw UDP sessions need no such word: they prove nothing. */
+  | { readonly type: "opened"; readonly session: SessionId; readonly identity: Identity }
+  | { readonly type: "closed"; readonly session: SessionId }
+  | StoredInput
+  /** A user wants something of a device. Answered by `operation` outputs until its state is final. */
+  | {
+      readonly type: "operate";
+      /** Unique for ever; see `operationId`. */
+      readonly id: number;
+      readonly endpoint: string;
+      readonly kind: OperationKind;
+      /** The LwM2M path, for people and for observations; the request carries it too. */
+      readonly path: string;
+      readonly request: Request;
+      /** Given up at this instant (ms). */
+      readonly expiresAt: number;
+    }
+  | { readonly type: "cancelOperation"; readonly id: number }
+  /** An administrator removes a registration; the device learns it from 4.04 at its next Update. */
+  | { readonly type: "remove"; readonly endpoint: string };
+
+export type OperationKind =
+  | "read"
+  | "discover"
+  | "write"
+  | "writeAttributes"
+  | "execute"
+  | "create"
+  | "delete"
+  | "observe"
+  | "cancelObserve";
+
+export type ServerOutput =
+  | { readonly type: "coap"; readonly input: EndpointInput }
+  /** The peer of `from` turned out to be that of `into`: move its path there, then adopt the exchange. */
+  | {
+      readonly type: "rebind";
+      readonly exchange: ExchangeId;
+      readonly from: SessionId;
+      readonly into: SessionId;
+    }
+  /** Another peer speaks from the path of `session`, whose registration stays: give the newcomer a session of its own. */
+  | { readonly type: "displace"; readonly exchange: ExchangeId; readonly session: SessionId }
+  /** A registration refers to `session` from now on, or no longer does. */
+  | { readonly type: "pin"; readonly session: SessionId }
+  | { readonly type: "unpin"; readonly session: SessionId }
+  | StoreOutput
+  | ServerEvent;
+
+/** What happened, for people and programs above. */
+export type ServerEvent =
+  | {
+      readonly type: "registered";
+      readonly registration: RegistrationView;
+      readonly replaced: boolean;
+    }
+  | {
+      readonly type: "updated";
+      readonly registration: RegistrationView;
+      readonly moved: boolean;
+      readonly changed: readonly string[];
+    }
+  | {
+      readonly type: "deregistered";
+      readonly registration: RegistrationView;
+      readonly why: "device" | "expired" | "replaced" | "removed" | "evicted";
+    }
+  /** A Register, Update or De-register was refused. Text from the device is in `detail`: escape it. */
+  | {
+      readonly type: "refused";
+      readonly session: SessionId;
+      readonly code: number;
+      readonly detail: string;
+    }
+  | { readonly type: "operation"; readonly operation: OperationView }
+  | {
+      readonly type: "notification";
+      readonly endpoint: string;
+      readonly path: string;
+      readonly response: Response;
+    }
+  | {
+      readonly type: "observation";
+      readonly endpoint: string;
+      readonly path: string;
+      readonly state: "active" | "ended";
+    };
+
+/** Everything the server must read back at its start; see `server-records.ts` for the layouts. */
+export type StoredTables = {
+  readonly registrations: Iterable<StoredRecord>;
+  readonly touches: Iterable<StoredRecord>;
+  readonly operations: Iterable<StoredRecord>;
+  readonly observations: Iterable<StoredRecord>;
+};
+
+export type StoredRecord = { readonly key: string; readonly value: Uint8Array };
+
+export type { StoreChange };

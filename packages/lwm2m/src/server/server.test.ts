@@ -1,0 +1,526 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { EMPTY, seededRng, toHex, type StoreChange } from "@godwit/base";
+import {
+  Code,
+  formatCode,
+  locationPath,
+  observeOption,
+  request,
+  response,
+  uriPath,
+  withOption,
+  type EndpointInput,
+  type Request,
+  type Response,
+} from "@godwit/coap";
+import type { ServerEvent, ServerInput, ServerOutput } from "./events.ts";
+import { executeRequest, observeRequest, readRequest, writeRequest } from "./requests.ts";
+import { Lwm2mServer } from "./server.ts";
+import type { ServerTuning } from "./tuning.ts";
+
+/** A server with a store that answers at once, unless told otherwise. */
+class Bench {
+  now = 1_000_000;
+  readonly server: Lwm2mServer;
+  readonly records = new Map<string, Map<string, Uint8Array>>();
+  readonly coap: EndpointInput[] = [];
+  readonly events: ServerEvent[] = [];
+  readonly other: ServerOutput[] = [];
+  /** `hold`: changes stay undecided; `fail`: the store refuses. */
+  store: "ok" | "hold" | "fail" = "ok";
+  readonly held: { ticket: number; changes: readonly StoreChange[] }[] = [];
+  sameHost = false;
+  #exchange = 0;
+  #mid = 0;
+
+  constructor(tuning: Partial<ServerTuning> = {}, from?: Bench) {
+    this.server = new Lwm2mServer(
+      {
+        rng: seededRng(7),
+        allocate: () => ({ mid: ++this.#mid, token: Uint8Array.of(this.#mid) }),
+        sameHost: () => this.sameHost,
+        endpointOf: (identity) => (identity.kind === "psk" ? identity.identity : undefined),
+        isSecured: (endpoint) => endpoint.startsWith("secure"),
+      },
+      { nosec: true, ...tuning },
+    );
+    if (from === undefined) return;
+    this.now = from.now;
+    for (const [table, records] of from.records) this.records.set(table, new Map(records));
+    const read = (table: string): { key: string; value: Uint8Array }[] =>
+      [...(this.records.get(table) ?? [])].map(([key, value]) => ({ key, value }));
+    const { unreadable } = this.server.restore(
+      {
+        registrations: read("registration"),
+        touches: read("touch"),
+        operations: read("operation"),
+        observations: read("observation"),
+      },
+      this.now,
+    );
+    assert.equal(unreadable, 0);
+    this.#drain();
+  }
+
+  feed(input: ServerInput): void {
+    this.server.handle(input, this.now);
+    this.#drain();
+  }
+
+  after(ms: number): void {
+    const end = this.now + ms;
+    for (let at = this.server.wakeAt; at !== undefined && at <= end; at = this.server.wakeAt) {
+      this.now = Math.max(this.now, at);
+      this.server.wake(this.now);
+      this.#drain();
+    }
+    this.now = end;
+  }
+
+  /** Feeds a request and returns the answer, if one was given at once. */
+  ask(session: number, req: Request): Response | undefined {
+    const exchange = ++this.#exchange;
+    this.feed({ type: "request", exchange, session, request: req, validated: false });
+    return this.answerTo(exchange);
+  }
+
+  get lastExchange(): number {
+    return this.#exchange;
+  }
+
+  answerTo(exchange: number): Response | undefined {
+    const found = this.coap.findLast((c) => c.type === "respond" && c.exchange === exchange);
+    return found?.type === "respond" ? found.response : undefined;
+  }
+
+  register(
+    session: number,
+    query: string[],
+    payload = "</1/0>,</3/0>,</3303/0>",
+  ): Response | undefined {
+    return this.ask(
+      session,
+      request(Code.POST, { path: "/rd", query, contentFormat: 40, payload }),
+    );
+  }
+
+  enrol(session: number, endpoint: string, more: string[] = []): string[] {
+    const answer = this.register(session, [`ep=${endpoint}`, "lt=300", "lwm2m=1.1", ...more]);
+    assert.equal(formatCode(answer?.code ?? 0), "2.01");
+    return locationPath(answer!.options); // asserted above
+  }
+
+  update(session: number, location: string[], parts: Parameters<typeof request>[1] = {}): string {
+    return formatCode(
+      this.ask(session, request(Code.POST, { path: location, ...parts }))?.code ?? 0,
+    );
+  }
+
+  order(
+    endpoint: string,
+    kind: "read" | "execute" | "write" | "observe" | "cancelObserve",
+    req: Request,
+  ): number {
+    const id = this.server.operationId(this.now);
+    const path = `/${uriPath(req.options).join("/")}`;
+    this.feed({
+      type: "operate",
+      id,
+      endpoint,
+      kind,
+      path,
+      request: req,
+      expiresAt: this.now + 3_600_000,
+    });
+    return id;
+  }
+
+  sent(): Extract<EndpointInput, { type: "request" }>[] {
+    return this.coap.filter((c) => c.type === "request");
+  }
+
+  state(id: number): string | undefined {
+    return this.server.operation(id)?.state.name;
+  }
+
+  reply(
+    id: number,
+    session: number,
+    res: Response,
+    more: { notification?: boolean; final?: boolean } = {},
+  ): void {
+    this.feed({
+      type: "response",
+      id,
+      session,
+      response: res,
+      notification: more.notification ?? false,
+      final: more.final ?? true,
+      token: Uint8Array.of(9),
+    });
+  }
+
+  lose(id: number, session: number): void {
+    this.feed({ type: "failed", id, session, reason: "timeout", again: undefined });
+  }
+
+  decide(ok: boolean): void {
+    this.store = ok ? "ok" : "fail";
+    for (const { ticket, changes } of this.held.splice(0)) this.#commit(ticket, changes);
+    this.#drain();
+  }
+
+  #drain(): void {
+    for (let out = this.server.poll(); out !== undefined; out = this.server.poll()) {
+      if (out.type === "coap") this.coap.push(out.input);
+      else if (out.type === "store") {
+        if (this.store === "hold") this.held.push(out);
+        else this.#commit(out.ticket, out.changes);
+      } else if (out.type === "pin" || out.type === "unpin") this.other.push(out);
+      else if (out.type === "rebind" || out.type === "displace") this.other.push(out);
+      else this.events.push(out);
+    }
+  }
+
+  #commit(ticket: number, changes: readonly StoreChange[]): void {
+    const ok = this.store === "ok";
+    for (const { table, key, value } of ok ? changes : []) {
+      const records = this.records.get(table) ?? new Map<string, Uint8Array>();
+      if (value === undefined) records.delete(key);
+      else records.set(key, value);
+      this.records.set(table, records);
+    }
+    this.server.handle({ type: "stored", ticket, ok }, this.now);
+  }
+}
+
+test("Core 6.2.1: a Register is answered 2.01 with a Location of 8 unguessable characters", () => {
+  const bench = new Bench();
+  const [root, id] = bench.enrol(1, "dev");
+  assert.equal(root, "rd");
+  assert.match(id ?? "", /^[\w-]{8}$/);
+  assert.equal(bench.server.registration("dev", bench.now)?.lifetime, 300);
+  assert.notEqual(new Bench().enrol(1, "dev")[1], undefined);
+});
+
+test("nothing is answered before it is durable, and a refusing store is answered 5.03", () => {
+  const bench = new Bench();
+  bench.store = "hold";
+  assert.equal(bench.register(1, ["ep=dev", "lt=300", "lwm2m=1.1"]), undefined);
+  bench.decide(true);
+  assert.equal(formatCode(bench.answerTo(bench.lastExchange)?.code ?? 0), "2.01");
+  bench.store = "fail";
+  const refused = bench.register(2, ["ep=other", "lt=300", "lwm2m=1.1"]);
+  assert.equal(formatCode(refused?.code ?? 0), "5.03");
+  assert.equal(bench.server.registration("other", bench.now), undefined);
+});
+
+const refusals = [
+  { what: "no endpoint name", query: ["lt=60", "lwm2m=1.1"], code: "4.00", says: "ep" },
+  {
+    what: "a name that has credentials",
+    query: ["ep=secure1", "lt=60", "lwm2m=1.1"],
+    code: "4.03",
+    says: "credentials",
+  },
+  {
+    what: "a version nobody knows",
+    query: ["ep=a", "lt=60", "lwm2m=3.0"],
+    code: "4.12",
+    says: "3.0",
+  },
+  { what: "no lifetime in 1.1", query: ["ep=a", "lwm2m=1.1"], code: "4.00", says: "lt" },
+  {
+    what: "a lifetime that is none",
+    query: ["ep=a", "lt=x", "lwm2m=1.1"],
+    code: "4.00",
+    says: "lt",
+  },
+  {
+    what: "an unknown parameter",
+    query: ["ep=a", "lt=1", "lwm2m=1.1", "zz=1"],
+    code: "4.00",
+    says: "zz",
+  },
+] as const;
+
+for (const { what, query, code, says } of refusals) {
+  test(`Core 6.2.1: a Register with ${what} is refused with ${code} that names it`, () => {
+    const bench = new Bench();
+    const answer = bench.register(1, [...query]);
+    assert.equal(formatCode(answer?.code ?? 0), code);
+    assert.match(new TextDecoder().decode(answer?.payload), new RegExp(says));
+    assert.equal(bench.server.registrationCount, 0);
+    assert.equal(bench.records.size, 0);
+  });
+}
+
+test("NoSec is off unless switched on", () => {
+  const bench = new Bench({ nosec: false });
+  assert.equal(formatCode(bench.register(1, ["ep=a", "lt=60", "lwm2m=1.1"])?.code ?? 0), "4.03");
+});
+
+test("a credential registers its own endpoint only, and may leave the name out", () => {
+  const bench = new Bench();
+  bench.feed({ type: "opened", session: 5, identity: { kind: "psk", identity: "secure5" } });
+  const wrong = bench.register(5, ["ep=secure6", "lt=60", "lwm2m=1.1"]);
+  assert.equal(formatCode(wrong?.code ?? 0), "4.00");
+  const right = bench.register(5, ["lt=60", "lwm2m=1.1"]);
+  assert.equal(locationPath(right!.options)[1]?.length, 4);
+  assert.equal(bench.server.registration("secure5", bench.now)?.session, 5);
+});
+
+test("Core 6.2.2: an Update refreshes the lifetime and changes what it names", () => {
+  const bench = new Bench();
+  const location = bench.enrol(1, "dev");
+  bench.after(200_000);
+  assert.equal(bench.update(1, location, { query: ["lt=600"] }), "2.04");
+  bench.after(500_000);
+  assert.equal(bench.server.registration("dev", bench.now)?.lifetime, 600);
+  bench.after(200_000);
+  assert.equal(bench.server.registration("dev", bench.now), undefined);
+  assert.equal(bench.update(1, location), "4.04");
+  const ended = bench.events.findLast((e) => e.type === "deregistered");
+  assert.equal(ended?.type === "deregistered" && ended.why, "expired");
+  assert.equal(bench.records.get("registration")?.size, 0);
+});
+
+test("Core 6.2.3: a De-register removes the registration, durably", () => {
+  const bench = new Bench();
+  const location = bench.enrol(1, "dev");
+  const answer = bench.ask(1, request(Code.DELETE, { path: location }));
+  assert.equal(formatCode(answer?.code ?? 0), "2.02");
+  assert.equal(new Bench({}, bench).server.registrationCount, 0);
+});
+
+test("an Update from another raw path rebinds the session before it is obeyed", () => {
+  const bench = new Bench();
+  const location = bench.enrol(1, "dev");
+  assert.equal(bench.update(2, location), "0.00");
+  const rebind = bench.other.findLast((o) => o.type === "rebind");
+  assert.deepEqual(rebind, { type: "rebind", exchange: bench.lastExchange, from: 2, into: 1 });
+  bench.update(1, location); // the endpoint gives it back under the right session
+  const updated = bench.events.findLast((e) => e.type === "updated");
+  assert.equal(updated?.type === "updated" && updated.moved, true);
+});
+
+test("an address that a NAT gave to another device takes nothing from the first", () => {
+  const bench = new Bench();
+  bench.enrol(1, "first");
+  assert.equal(bench.register(1, ["ep=second", "lt=60", "lwm2m=1.1"]), undefined);
+  const exchange = bench.lastExchange;
+  assert.deepEqual(bench.other.at(-1), { type: "displace", exchange, session: 1 });
+  assert.equal(bench.server.registration("first", bench.now)?.reachability, "unreachable");
+  bench.enrol(2, "second");
+  assert.equal(bench.server.registrationCount, 2);
+});
+
+test("a NoSec newcomer takes a name only when the incumbent does not answer", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  assert.equal(bench.register(2, ["ep=dev", "lt=60", "lwm2m=1.1"]), undefined);
+  const contested = bench.lastExchange;
+  const ping = bench.coap.findLast((c) => c.type === "ping");
+  assert.equal(ping?.session, 1);
+  bench.feed({ type: "pong", id: ping!.id, session: 1 });
+  assert.equal(formatCode(bench.answerTo(contested)?.code ?? 0), "4.03");
+  assert.equal(bench.server.registration("dev", bench.now)?.session, 1);
+
+  bench.register(2, ["ep=dev", "lt=60", "lwm2m=1.1"]);
+  bench.after(5_000);
+  assert.equal(formatCode(bench.answerTo(bench.lastExchange)?.code ?? 0), "2.01");
+  assert.equal(bench.server.registration("dev", bench.now)?.session, 2);
+  assert.equal(bench.server.registrationCount, 1);
+});
+
+test("a device that comes back on the same host replaces its registration at once", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  bench.sameHost = true;
+  bench.enrol(2, "dev");
+  assert.equal(bench.server.registrationCount, 1);
+  assert.equal(bench.records.get("registration")?.size, 1);
+});
+
+test("an operation goes out, is answered and ends once", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  const id = bench.order("dev", "read", readRequest([3, 0, 9]));
+  assert.equal(bench.sent().length, 1);
+  bench.reply(id, 1, response(Code.Content, { payload: "87", contentFormat: 0 }));
+  assert.equal(bench.state(id), "done");
+  bench.reply(id, 1, response(Code.Content, { payload: "88", contentFormat: 0 }));
+  const ends = bench.events.filter(
+    (e) => e.type === "operation" && e.operation.state.name === "done",
+  );
+  assert.equal(ends.length, 1);
+});
+
+test("what a device cannot hear waits for its next word and goes out under the same message id", () => {
+  const bench = new Bench();
+  const location = bench.enrol(1, "dev");
+  bench.after(40_000);
+  const id = bench.order("dev", "execute", executeRequest([3, 0, 4]));
+  assert.equal(bench.sent().length, 1);
+  bench.lose(id, 1);
+  assert.equal(bench.state(id), "waiting");
+  assert.equal(bench.server.registration("dev", bench.now)?.reachability, "unreachable");
+  const other = bench.order("dev", "read", readRequest([3, 0, 9]));
+  assert.equal(bench.sent().length, 1, "nothing is pushed into silence");
+  bench.update(1, location);
+  const [first, again] = bench.sent();
+  assert.deepEqual(again?.again, first?.again);
+  bench.reply(id, 1, response(Code.Changed));
+  assert.equal(bench.sent().at(-1)?.id, other, "the next one follows the answer");
+});
+
+test("a lost push teaches how long the mapping lives; later orders wait instead of being lost", () => {
+  const bench = new Bench();
+  const location = bench.enrol(1, "dev");
+  bench.after(60_000);
+  const id = bench.order("dev", "read", readRequest([3, 0, 9]));
+  bench.lose(id, 1);
+  bench.update(1, location);
+  bench.reply(id, 1, response(Code.Content));
+  bench.after(61_000);
+  const count = bench.sent().length;
+  const later = bench.order("dev", "read", readRequest([3, 0, 9]));
+  assert.equal(bench.sent().length, count);
+  assert.equal(bench.state(later), "waiting");
+});
+
+test("Core 6.5: in queue mode orders wait for the next word once the awake window is over", () => {
+  const bench = new Bench({ awakeWindow: 10_000 });
+  const location = bench.enrol(1, "dev", ["Q"]);
+  bench.after(11_000);
+  assert.equal(bench.server.registration("dev", bench.now)?.reachability, "asleep");
+  const ids = [1, 2, 3].map((n) => bench.order("dev", "read", readRequest([3, 0, n])));
+  assert.equal(bench.sent().length, 0);
+  bench.update(1, location);
+  for (const id of ids) {
+    assert.equal(bench.sent().at(-1)?.id, id, "one at a time, in order");
+    bench.reply(id, 1, response(Code.Content));
+  }
+  assert.equal(bench.sent().length, 3);
+});
+
+test("what may not be done twice is sent only after its message id is durable", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  bench.store = "hold";
+  const id = bench.order("dev", "execute", executeRequest([3, 0, 4]));
+  assert.equal(bench.sent().length, 0);
+  bench.decide(true);
+  assert.equal(bench.sent().length, 1);
+  const revived = new Bench({}, bench);
+  assert.equal(revived.state(id), "waiting");
+  const [location] = [...bench.records.get("registration")!.keys()];
+  revived.update(1, ["rd", location!]);
+  assert.equal(
+    toHex(revived.sent()[0]?.again?.token ?? EMPTY),
+    toHex(bench.sent()[0]!.again!.token),
+  );
+});
+
+test("an Execute that a device may have obeyed before it restarted is not sent again", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  const reboot = bench.order("dev", "execute", executeRequest([3, 0, 4]));
+  const read = bench.order("dev", "read", readRequest([3, 0, 9]));
+  bench.sameHost = true;
+  bench.enrol(2, "dev");
+  assert.equal(bench.state(reboot), "failed");
+  assert.equal(bench.sent().at(-1)?.id, read);
+});
+
+test("orders wait across a restart, a missing registration and a new one; they expire in time", () => {
+  const bench = new Bench();
+  const kept = bench.order("later", "read", readRequest([3, 0, 9]));
+  const revived = new Bench({}, bench);
+  assert.equal(revived.state(kept), "waiting");
+  revived.enrol(4, "later");
+  assert.equal(revived.sent()[0]?.id, kept);
+  const lost = revived.order("never", "read", readRequest([3, 0, 9]));
+  revived.after(3_600_001);
+  assert.equal(revived.state(lost), "expired");
+});
+
+test("a restart keeps registrations, observations and finished orders", () => {
+  const bench = new Bench();
+  const location = bench.enrol(1, "dev");
+  const done = bench.order(
+    "dev",
+    "write",
+    writeRequest([3303, 0, 5601], [{ path: [3303, 0, 5601], value: { type: "float", value: 1 } }]),
+  );
+  bench.reply(done, 1, response(Code.Changed));
+  const watch = bench.order("dev", "observe", observeRequest([3303, 0, 5700]));
+  const first = response(Code.Content, { payload: "1", contentFormat: 0 });
+  const accepted = { ...first, options: withOption(first.options, observeOption(1)) };
+  bench.reply(watch, 1, accepted, { final: false });
+  const revived = new Bench({}, bench);
+  assert.equal(revived.state(done), "done");
+  assert.deepEqual(revived.server.observationsOf("dev"), ["/3303/0/5700"]);
+  const resumed = revived.coap.find((c) => c.type === "resumeObservation");
+  assert.equal(resumed?.type === "resumeObservation" && toHex(resumed.token), "09");
+  revived.reply(watch, 1, accepted, { notification: true, final: false });
+  assert.equal(revived.events.at(-1)?.type, "notification");
+  assert.equal(revived.update(1, location), "2.04");
+});
+
+test("Core 6.4.1: a new registration has its observations set up again", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  const watch = bench.order("dev", "observe", observeRequest([3303, 0, 5700]));
+  const first = response(Code.Content, { payload: "1", contentFormat: 0 });
+  bench.reply(
+    watch,
+    1,
+    { ...first, options: withOption(first.options, observeOption(1)) },
+    { final: false },
+  );
+  bench.sameHost = true;
+  bench.enrol(2, "dev");
+  const again = bench.sent().at(-1);
+  assert.deepEqual(uriPath(again?.request.options ?? []), ["3303", "0", "5700"]);
+  assert.equal(again?.session, 2);
+  assert.deepEqual(bench.server.observationsOf("dev"), ["/3303/0/5700"]);
+});
+
+test("GET /nat?s=N is answered N seconds later", () => {
+  const bench = new Bench();
+  assert.equal(bench.ask(1, request(Code.GET, { path: "/nat", query: ["s=40"] })), undefined);
+  const exchange = bench.lastExchange;
+  bench.after(39_999);
+  assert.equal(bench.answerTo(exchange), undefined);
+  bench.after(1);
+  assert.equal(formatCode(bench.answerTo(exchange)?.code ?? 0), "2.05");
+  const wrong = bench.ask(1, request(Code.GET, { path: "/nat", query: ["s=9999"] }));
+  assert.equal(formatCode(wrong?.code ?? 0), "4.00");
+});
+
+test("limits: unproven registrations make room, proven ones stay; queues are bounded", () => {
+  const bench = new Bench({ maxUnproven: 10, maxOperationsPerEndpoint: 3 });
+  const location = bench.enrol(1, "proven");
+  assert.equal(bench.update(1, location), "2.04");
+  for (let i = 0; i < 1_000; i++) bench.enrol(100 + i, `spoof${i}`);
+  assert.equal(bench.server.registrationCount, 11);
+  assert.equal(bench.records.get("registration")?.size, 11);
+  assert.equal(bench.records.get("touch")?.size, 11);
+  assert.notEqual(bench.server.registration("proven", bench.now), undefined);
+  const ids = [1, 2, 3, 4].map(() => bench.order("later", "read", readRequest([3, 0, 9])));
+  assert.deepEqual(
+    ids.map((id) => bench.state(id)),
+    ["waiting", "waiting", "waiting", undefined],
+  );
+  const refused = bench.events.findLast((e) => e.type === "operation");
+  assert.equal(refused?.type === "operation" && refused.operation.state.name, "failed");
+});
+
+test("the alternate path goes before every management path", () => {
+  const bench = new Bench();
+  bench.register(1, ["ep=dev", "lt=60", "lwm2m=1.1"], '</lwm2m>;rt="oma.lwm2m",</lwm2m/3/0>');
+  bench.order("dev", "read", readRequest([3, 0, 9]));
+  assert.deepEqual(uriPath(bench.sent()[0]!.request.options), ["lwm2m", "3", "0", "9"]);
+});

@@ -1,0 +1,61 @@
+/** Every number of the server machine. Durations in ms unless the name says otherwise. */
+export type ServerTuning = {
+  /** Whether a peer that proved nothing may register. */
+  readonly nosec: boolean;
+  /** Characters of a Location id where only its secrecy protects it, and where the session is authenticated. */
+  readonly openLocationLength: number;
+  readonly boundLocationLength: number;
+  /** Lifetime assumed for LwM2M 1.0 without `lt`, in s. */
+  readonly defaultLifetime: number;
+  /** How long after its lifetime a registration is still kept. */
+  readonly lifetimeGrace: number;
+  /** After a restart no registration ends before this much time has passed: its device could not update. */
+  readonly restartGrace: number;
+  /** How long a device in queue mode listens after its last message (LwM2M 1.2 6.5: MAX_TRANSMIT_WAIT). */
+  readonly awakeWindow: number;
+  /** Silence after which a NAT may have forgotten the device, as long as nothing better is known. */
+  readonly trustedBinding: number;
+  /** No NAT is assumed to forget faster: a push lost earlier was lost for another reason. */
+  readonly shortestBinding: number;
+  /** How long an incumbent has to answer before an unproven newcomer may take its endpoint name. */
+  readonly takeoverProbe: number;
+  /** Finished operations are kept this long, and so many of one endpoint. */
+  readonly finishedFor: number;
+  readonly finishedPerEndpoint: number;
+
+  readonly maxRegistrations: number;
+  /** Registrations whose address nobody has proven; at the limit the oldest of them makes room. */
+  readonly maxUnproven: number;
+  /** Waiting operations of one endpoint, and of all. */
+  readonly maxOperationsPerEndpoint: number;
+  readonly maxOperations: number;
+  readonly maxObservationsPerEndpoint: number;
+  /** Delayed answers to binding probes running at once. */
+  readonly maxProbes: number;
+  /** The longest delay a binding probe may ask for, in s. */
+  readonly maxProbeSeconds: number;
+  readonly maxTakeovers: number;
+};
+
+export const serverTuning: ServerTuning = {
+  nosec: false,
+  openLocationLength: 8,
+  boundLocationLength: 4,
+  defaultLifetime: 86_400,
+  lifetimeGrace: 0,
+  restartGrace: 300_000,
+  awakeWindow: 93_000,
+  trustedBinding: 25_000,
+  shortestBinding: 10_000,
+  takeoverProbe: 4_000,
+  finishedFor: 7 * 24 * 3_600_000,
+  finishedPerEndpoint: 20,
+  maxRegistrations: 1_000_000,
+  maxUnproven: 50_000,
+  maxOperationsPerEndpoint: 100,
+  maxOperations: 1_000_000,
+  maxObservationsPerEndpoint: 64,
+  maxProbes: 10_000,
+  maxProbeSeconds: 600,
+  maxTakeovers: 1_000,
+};
