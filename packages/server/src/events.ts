@@ -1,0 +1,59 @@
+import type { SessionId } from "@godwit/base";
+import type { Answer, DeviceView, Task } from "./task.ts";
+
+/** What a server tells its listeners. Text that comes from devices is as they sent it: escape it before you show it. */
+export type Events = {
+  readonly registered: { readonly device: DeviceView; readonly replaced: boolean };
+  readonly updated: {
+    readonly device: DeviceView;
+    readonly moved: boolean;
+    readonly changed: readonly string[];
+  };
+  readonly deregistered: {
+    readonly endpoint: string;
+    readonly why: "device" | "expired" | "replaced" | "removed" | "evicted";
+  };
+  readonly task: { readonly task: Task };
+  readonly notification: {
+    readonly endpoint: string;
+    readonly path: string;
+    readonly answer: Answer;
+    /** ms since 1970. */
+    readonly at: number;
+  };
+  readonly observation: {
+    readonly endpoint: string;
+    readonly path: string;
+    readonly state: "active" | "ended";
+  };
+  readonly refused: { readonly session: SessionId; readonly code: number; readonly detail: string };
+  readonly dropped: { readonly session: SessionId; readonly reason: string };
+  /** Something an operator may want to know, in a sentence. */
+  readonly note: { readonly text: string };
+  /** Our own fault, or the store's: log it as an error. */
+  readonly fault: { readonly fault: Error };
+};
+
+/** Listeners by event name. A listener that throws harms nobody else: its error goes to `fault`. */
+export class Listeners {
+  readonly #sets = new Map<keyof Events, Set<(event: never) => void>>();
+
+  on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
+    const set = this.#sets.get(name) ?? new Set();
+    set.add(listener as (event: never) => void);
+    this.#sets.set(name, set);
+    return () => void set.delete(listener as (event: never) => void);
+  }
+
+  emit<K extends keyof Events>(name: K, event: Events[K]): void {
+    for (const listener of this.#sets.get(name) ?? []) {
+      try {
+        (listener as (event: Events[K]) => void)(event);
+      } catch (cause) {
+        if (name === "fault") throw cause;
+        const fault = cause instanceof Error ? cause : new Error(String(cause));
+        this.emit("fault", { fault });
+      }
+    }
+  }
+}

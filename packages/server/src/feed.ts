@@ -1,0 +1,32 @@
+/** A bounded stream from events to `for await`. When the reader is slow, the oldest items are dropped. */
+export class Feed<T> implements AsyncIterable<T> {
+  readonly #items: T[] = [];
+  readonly #limit: number;
+  #wake: (() => void) | undefined;
+  #ended = false;
+
+  constructor(limit = 1_000) {
+    this.#limit = limit;
+  }
+
+  push(item: T): void {
+    if (this.#ended) return;
+    if (this.#items.length === this.#limit) this.#items.shift();
+    this.#items.push(item);
+    this.#wake?.();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, void> {
+    for (;;) {
+      const item = this.#items.shift();
+      if (item !== undefined) yield item;
+      else if (this.#ended) return;
+      else await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+}

@@ -1,0 +1,301 @@
+import type { LedgerSnapshot, Path } from "@godwit/base";
+import { formatAddress } from "@godwit/base";
+import type { CoapTuning, Request } from "@godwit/coap";
+import {
+  Driver,
+  describeUdpNote,
+  memoryStore,
+  openUdp,
+  systemClock,
+  systemRng,
+  type Store,
+  type UdpPort,
+} from "@godwit/io";
+import {
+  ServerStack,
+  builtInRegistry,
+  objectVersions,
+  parseNodePath,
+  type Definitions,
+  type OperationKind,
+  type RegistrationView,
+  type ServerStackInput,
+  type ServerStackOutput,
+  type ServerTuning,
+} from "@godwit/lwm2m";
+import { RemoteDevice } from "./device.ts";
+import { Listeners, type Events } from "./events.ts";
+import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
+
+export type ServerOptions = {
+  /** Where plain CoAP listens, "host:port"; a wildcard host binds every address of this machine by itself. */
+  readonly coap: string;
+  /** Accept devices that prove nothing. Off unless switched on. */
+  readonly nosec?: boolean;
+  /** Where promises are kept; without one they last as long as the process. */
+  readonly store?: Store;
+  readonly tuning?: Partial<ServerTuning>;
+  readonly coapTuning?: Partial<CoapTuning>;
+};
+
+/** How long an order may wait for its device, in ms; 24 hours unless given. */
+export type OrderOptions = { readonly expires?: number };
+
+/**
+ * An LwM2M server. Start it, listen to its events, and give orders to devices:
+ *
+ * ```ts
+ * const server = new Server({ coap: "127.0.0.1:5683", nosec: true });
+ * await server.start();
+ * server.on("registered", ({ device }) => console.log(device.endpoint));
+ * await server.device("thermometer").read("/3303/0/5700");
+ * ```
+ */
+export class Server {
+  readonly #options: ServerOptions;
+  readonly #listeners = new Listeners();
+  readonly #definitions = builtInRegistry();
+  readonly #store: Store;
+  #running: Running | undefined;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    this.#store = options.store ?? memoryStore();
+  }
+
+  /** Binds the sockets and takes back what an earlier run promised. Rejects with what to do about it. */
+  async start(): Promise<void> {
+    const { coap, nosec = false, tuning = {}, coapTuning = {} } = this.#options;
+    const port = await openUdp({
+      ...parseAddress(coap),
+      onNote: (note) => this.#listeners.emit("note", { text: describeUdpNote(note) }),
+    });
+    const clock = systemClock();
+    const stack = new ServerStack({
+      rng: systemRng(),
+      now: clock.now(),
+      server: { ...tuning, nosec },
+      coap: coapTuning,
+      load: (table) => this.#store.load(table),
+    });
+    // Outputs of the first moment find the server running.
+    this.#running = { stack, port, driver: undefined, now: () => clock.now() };
+    const driver = new Driver<ServerStackInput, ServerStackOutput>({
+      machine: stack,
+      port,
+      store: this.#store,
+      clock,
+      onOutput: (output, now) => this.#heard(output, now),
+      onFault: ({ during, error }) => this.#fault(new Error(`during ${during}`, { cause: error })),
+    });
+    this.#running = { ...this.#running, driver };
+    if (stack.unreadable > 0) {
+      this.#fault(new Error(`${stack.unreadable} records of the store could not be read`));
+    }
+  }
+
+  /** Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. */
+  async close(): Promise<void> {
+    await this.#running?.driver?.close();
+    this.#running = undefined;
+  }
+
+  /** Where the server is bound, such as "127.0.0.1:5683". */
+  get addresses(): readonly string[] {
+    return this.#now.port.local.map(formatAddress);
+  }
+
+  /** Datagrams the kernel threw away because nobody read them in time; `undefined` where it does not tell. */
+  get kernelDrops(): number | undefined {
+    return this.#now.port.kernelDrops;
+  }
+
+  on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
+    return this.#listeners.on(name, listener);
+  }
+
+  // ── the fleet ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get deviceCount(): number {
+    return this.#now.stack.server.registrationCount;
+  }
+
+  *devices(): IterableIterator<DeviceView> {
+    const { stack, now } = this.#now;
+    for (const one of stack.server.registrations(now())) yield this.#view(one);
+  }
+
+  deviceView(endpoint: string): DeviceView | undefined {
+    const { stack, now } = this.#now;
+    const found = stack.server.registration(endpoint, now());
+    return found && this.#view(found);
+  }
+
+  device(endpoint: string): RemoteDevice {
+    return new RemoteDevice(this, endpoint);
+  }
+
+  /** Ends a registration; the device learns of it at its next Update. */
+  remove(endpoint: string): void {
+    this.#feed({ type: "remove", endpoint });
+  }
+
+  ledgerOf(endpoint: string): LedgerSnapshot | undefined {
+    return this.deviceView(endpoint)?.ledger;
+  }
+
+  /** What the device's resources are, in the object versions it registered. */
+  definitionsOf(endpoint: string): Definitions {
+    const { stack, now } = this.#now;
+    const registration = stack.server.registration(endpoint, now());
+    if (registration === undefined) return this.#definitions.of(new Map());
+    return this.#definitions.of(objectVersions(registration.objects, registration.version));
+  }
+
+  // ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Gives an order; resolves once it is durable (or was refused at once: see the task's state). */
+  order(
+    endpoint: string,
+    kind: OperationKind,
+    path: string,
+    request: Request,
+    options: OrderOptions = {},
+  ): Promise<Task> {
+    parseNodePath(path); // our caller's mistake is named here, not by the device
+    const { stack, now } = this.#now;
+    const id = stack.server.operationId(now());
+    const expiresAt = now() + (options.expires ?? DAY);
+    const accepted = this.#once(String(id), () => true);
+    this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
+    return accepted;
+  }
+
+  task(id: string): Task | undefined {
+    const operation = this.#now.stack.server.operation(Number(id));
+    return operation && taskOf(operation, this.definitionsOf(operation.endpoint));
+  }
+
+  tasksOf(endpoint: string): readonly Task[] {
+    const definitions = this.definitionsOf(endpoint);
+    return this.#now.stack.server.operationsOf(endpoint).map((one) => taskOf(one, definitions));
+  }
+
+  cancel(id: string): void {
+    this.#feed({ type: "cancelOperation", id: Number(id) });
+  }
+
+  /** The task once it has ended; after `wait` ms as it stands then. */
+  async ended(id: string, wait?: number): Promise<Task> {
+    const task = this.task(id);
+    if (task === undefined) throw new Error(`no task ${id}`);
+    if (task.endedAt !== undefined) return task;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<undefined>((resolve) => {
+      if (wait !== undefined) timer = setTimeout(() => resolve(undefined), wait);
+    });
+    const ended = await Promise.race([this.#once(id, (t) => t.endedAt !== undefined), late]);
+    clearTimeout(timer);
+    return ended ?? this.task(id) ?? task;
+  }
+
+  /** The next event of this task that fits; rejects when the server closes. */
+  #once(id: string, fits: (task: Task) => boolean): Promise<Task> {
+    return new Promise((resolve) => {
+      const stop = this.#listeners.on("task", ({ task }) => {
+        if (task.id !== id || !fits(task)) return;
+        stop();
+        resolve(task);
+      });
+    });
+  }
+
+  // ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #heard(output: Heard, now: number): void {
+    switch (output.type) {
+      case "registered":
+        this.#listeners.emit("registered", {
+          device: this.#view(output.registration),
+          replaced: output.replaced,
+        });
+        return;
+      case "updated": {
+        const { registration, moved, changed } = output;
+        this.#listeners.emit("updated", { device: this.#view(registration), moved, changed });
+        return;
+      }
+      case "deregistered":
+        this.#listeners.emit("deregistered", {
+          endpoint: output.registration.endpoint,
+          why: output.why,
+        });
+        return;
+      case "operation": {
+        const definitions = this.definitionsOf(output.operation.endpoint);
+        this.#listeners.emit("task", { task: taskOf(output.operation, definitions) });
+        return;
+      }
+      case "notification": {
+        const { endpoint, path, response } = output;
+        const answer = answerOf(parseNodePath(path), response, this.definitionsOf(endpoint));
+        this.#listeners.emit("notification", { endpoint, path, answer, at: now });
+        return;
+      }
+      case "observation":
+      case "refused":
+      case "dropped":
+        this.#listeners.emit(output.type, output as never); // each under its own name
+        return;
+    }
+  }
+
+  #feed(input: ServerStackInput): void {
+    if (this.#now.driver === undefined) throw new Error("the server is starting");
+    this.#now.driver.feed(input);
+  }
+
+  #fault(fault: Error): void {
+    this.#listeners.emit("fault", { fault });
+  }
+
+  #view(registration: RegistrationView): DeviceView {
+    const { stack } = this.#now;
+    const { session, ...rest } = registration;
+    const path: Path | undefined = stack.pathOf(session);
+    return {
+      ...rest,
+      address: path && formatAddress(path.remote),
+      ledger: stack.ledgerOf(session).snapshot(),
+      observations: stack.server.observationsOf(registration.endpoint),
+    };
+  }
+
+  get #now(): Running {
+    if (this.#running === undefined) throw new Error("the server is not started");
+    return this.#running;
+  }
+}
+
+type Running = {
+  readonly stack: ServerStack;
+  readonly port: UdpPort;
+  readonly driver: Driver<ServerStackInput, ServerStackOutput> | undefined;
+  readonly now: () => number;
+};
+
+type Heard = Exclude<ServerStackOutput, { type: "datagram" | "store" }>;
+
+/** "127.0.0.1:5683", "[::1]:5683". */
+export function parseAddress(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-f:.%\w]+)\]|([^:\s]+)):(\d{1,5})$/i.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    throw new Error(
+      `"${text}" is no address: write HOST:PORT, such as 127.0.0.1:5683 or [::]:5683`,
+    );
+  }
+  return { host: match[1] ?? match[2]!, port }; // one of the two matched
+}
+
+const DAY = 24 * 3_600_000;
