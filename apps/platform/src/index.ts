@@ -1,1 +1,2 @@
-export {};
+export { createPlatform, type Platform, type PlatformOptions } from "./platform.ts";
+export { adminPassword } from "./admin-password.ts";

@@ -1,0 +1,227 @@
+import { FormatError, UsageError } from "@godwit/base";
+import {
+  createRequest,
+  deleteRequest,
+  discoverRequest,
+  executeRequest,
+  nodesOf,
+  observeRequest,
+  parseNodePath,
+  readRequest,
+  writeAttributesRequest,
+  writeRequest,
+  type NodePath,
+  type Plain,
+} from "@godwit/lwm2m";
+import type { Server, Task } from "@godwit/server";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { sendProblem } from "./problem.ts";
+
+/** Devices, and what can be done to them. Paths below a device are its LwM2M paths. */
+export function deviceRoutes(root: FastifyInstance, server: Server): void {
+  const app = root.withTypeProvider<ZodTypeProvider>();
+
+  app.get("/api/v1/devices", { schema: { querystring: page } }, async ({ query }) => {
+    const items = [];
+    let next: string | undefined;
+    const names = [...server.devices()].toSorted((a, b) => (a.endpoint < b.endpoint ? -1 : 1));
+    for (const device of names) {
+      if (query.cursor !== undefined && device.endpoint <= query.cursor) continue;
+      if (query.q !== undefined && !device.endpoint.includes(query.q)) continue;
+      if (items.length === query.limit) {
+        next = items.at(-1)?.endpoint;
+        break;
+      }
+      items.push(device);
+    }
+    return { total: server.deviceCount, items, next };
+  });
+
+  app.get("/api/v1/devices/:endpoint", { schema: { params: named } }, async (request, reply) => {
+    const device = server.deviceView(request.params.endpoint);
+    return device ?? (await unknown(reply, request.params.endpoint));
+  });
+
+  app.delete("/api/v1/devices/:endpoint", { schema: { params: named } }, async (request, reply) => {
+    const { endpoint } = request.params;
+    if (server.deviceView(endpoint) === undefined) return await unknown(reply, endpoint);
+    server.remove(endpoint);
+    return await reply.code(204).send();
+  });
+
+  app.get("/api/v1/devices/:endpoint/tasks", { schema: { params: named } }, async (request) => ({
+    items: server.tasksOf(request.params.endpoint),
+  }));
+
+  app.get("/api/v1/tasks/:id", { schema: { params: z.object({ id }) } }, async (request, reply) => {
+    const task = server.task(request.params.id);
+    if (task !== undefined) return task;
+    return await sendProblem(reply, {
+      status: 404,
+      title: "No such task",
+      detail: "It never was, or it ended so long ago that it was forgotten.",
+    });
+  });
+
+  app.delete(
+    "/api/v1/tasks/:id",
+    { schema: { params: z.object({ id }) } },
+    async (request, reply) => {
+      if (server.task(request.params.id) === undefined) return await reply.code(404).send();
+      server.cancel(request.params.id);
+      return await reply.code(204).send();
+    },
+  );
+
+  const below = { schema: { params: pathed, querystring: waiting } };
+
+  app.get("/api/v1/devices/:endpoint/*", below, async ({ params, query }, reply) =>
+    order(reply, params, query, (path) =>
+      query.discover === undefined
+        ? ["read", readRequest(path)]
+        : ["discover", discoverRequest(path)],
+    ),
+  );
+
+  app.put("/api/v1/devices/:endpoint/*", below, async ({ params, query, body }, reply) =>
+    order(reply, params, query, (path) => {
+      if (query.attributes !== undefined) {
+        return ["writeAttributes", writeAttributesRequest(path, query.attributes.split("&"))];
+      }
+      return ["write", writeRequest(path, nodes(params.endpoint, path, body))];
+    }),
+  );
+
+  app.patch("/api/v1/devices/:endpoint/*", below, async ({ params, query, body }, reply) =>
+    order(reply, params, query, (path) => [
+      "write",
+      writeRequest(path, nodes(params.endpoint, path, body), "update"),
+    ]),
+  );
+
+  app.post("/api/v1/devices/:endpoint/*", below, async ({ params, query, body }, reply) =>
+    order(reply, params, query, (path) => {
+      if (query.observe !== undefined) return ["observe", observeRequest(path)];
+      if (path.length === 3) {
+        return [
+          "execute",
+          executeRequest(
+            path,
+            z
+              .object({ args: z.string() })
+              .partial()
+              .parse(body ?? {}).args,
+          ),
+        ];
+      }
+      const given = z
+        .object({ instance: z.number().int().optional(), values: z.record(z.string(), plain) })
+        .parse(body);
+      const target = [...path, given.instance ?? UNASSIGNED];
+      return [
+        "create",
+        createRequest(
+          path[0] ?? 0,
+          nodesOf(
+            target,
+            given.values as Record<string, Plain>,
+            server.definitionsOf(params.endpoint),
+          ),
+        ),
+      ];
+    }),
+  );
+
+  app.delete("/api/v1/devices/:endpoint/*", below, async ({ params, query }, reply) =>
+    order(reply, params, query, (path) =>
+      query.observe === undefined
+        ? ["delete", deleteRequest(path)]
+        : ["cancelObserve", observeRequest(path)],
+    ),
+  );
+
+  function nodes(endpoint: string, path: NodePath, body: unknown): ReturnType<typeof nodesOf> {
+    const { value } = z
+      .object({ value: z.union([plain, z.record(z.string(), plain)]) })
+      .parse(body);
+    return nodesOf(path, value as Plain | Record<string, Plain>, server.definitionsOf(endpoint));
+  }
+
+  /** Gives the order, waits for it as long as asked, and answers with what became of it. */
+  async function order(
+    reply: FastifyReply,
+    params: { readonly endpoint: string; readonly "*": string },
+    { wait, expires }: z.infer<typeof waiting>,
+    build: (path: NodePath) => [Task["operation"], Parameters<Server["order"]>[3]],
+  ): Promise<unknown> {
+    const { endpoint } = params;
+    if (server.deviceView(endpoint) === undefined) return await unknown(reply, endpoint);
+    let asked: [NodePath, ...ReturnType<typeof build>];
+    try {
+      const path = parseNodePath(`/${params["*"]}`);
+      asked = [path, ...build(path)];
+    } catch (fault) {
+      if (!(fault instanceof FormatError || fault instanceof UsageError)) throw fault;
+      return await sendProblem(reply, { status: 400, title: "Bad request", detail: fault.message });
+    }
+    const [path, kind, request] = asked;
+    const options = expires === undefined ? {} : { expires: expires * 1_000 };
+    const accepted = await server.order(endpoint, kind, `/${path.join("/")}`, request, options);
+    if (accepted.state === "failed") {
+      return await sendProblem(reply, {
+        status: 503,
+        title: "Not accepted",
+        detail: accepted.reason ?? "",
+      });
+    }
+    return await result(reply, await server.ended(accepted.id, wait * 1_000));
+  }
+}
+
+async function result(reply: FastifyReply, task: Task): Promise<unknown> {
+  const location = `/api/v1/tasks/${task.id}`;
+  if (task.endedAt === undefined) {
+    return await reply.code(202).header("location", location).send(task);
+  }
+  if (task.answer === undefined || !task.answer.success) {
+    const { answer } = task;
+    return await sendProblem(reply, {
+      status: task.state === "expired" ? 504 : 502,
+      title: answer === undefined ? `The order ${task.state}` : "The device refused",
+      detail: answer?.text ?? task.reason ?? `${task.operation} ${task.path}`,
+      ...(answer === undefined ? {} : { coap_code: answer.code }),
+      task: location,
+    });
+  }
+  return task;
+}
+
+async function unknown(reply: FastifyReply, endpoint: string): Promise<FastifyReply> {
+  return await sendProblem(reply, {
+    status: 404,
+    title: "No such device",
+    detail: `No device is registered as ${JSON.stringify(endpoint)}.`,
+  });
+}
+
+const id = z.string().regex(/^\d{1,16}$/);
+const named = z.object({ endpoint: z.string().min(1).max(255) });
+const pathed = z.object({ endpoint: z.string().min(1).max(255), "*": z.string().max(40) });
+const page = z.object({
+  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+  cursor: z.string().optional(),
+  q: z.string().max(255).optional(),
+});
+const waiting = z.object({
+  /** s to wait for the device before the answer is 202. */
+  wait: z.coerce.number().min(0).max(120).default(5),
+  /** s after which the order is given up. */
+  expires: z.coerce.number().int().min(1).max(31_536_000).optional(),
+  discover: z.string().optional(),
+  observe: z.string().optional(),
+  attributes: z.string().max(200).optional(),
+});
+const plain = z.union([z.string().max(65_536), z.number(), z.boolean()]);
+const UNASSIGNED = 65_535;
