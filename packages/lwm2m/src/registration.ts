@@ -71,7 +71,7 @@ export function parseRegister(
     if (changes.lifetime === undefined && atLeast(lwm2m, "1.1"))
       throw new FormatError("lt is missing");
     const profileIds = changes.profileIds ?? [];
-    if (changes.objects === undefined && profileIds.length === 0) {
+    if ((changes.objects?.objects.length ?? 0) === 0 && profileIds.length === 0) {
       if (atLeast(lwm2m, "1.2")) throw new RefusalError(Code.Conflict, "neither objects nor pid");
       throw new FormatError("the payload lists no objects");
     }
