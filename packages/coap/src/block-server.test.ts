@@ -311,6 +311,7 @@ test("RFC 7959 2.4: without the kept answer a GET asks the application anew, and
   assert.deepEqual(block.payload, bytes(16, 2));
   assert.equal(seen(s.request(1, ask(Code.GET, "2:3/0/16"), 0)), "2.05 2:3/0/16");
   assert.equal(seen(s.respond(1, later, response(Code.NotFound), 0)), "4.04");
+  assert.equal(seen(s.respond(1, later, response(Code.Valid), 0)), "2.03");
 });
 
 test("limit of kept answers: without room nothing of others is ended, and a GET is served all the same", () => {

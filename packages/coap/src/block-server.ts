@@ -268,7 +268,9 @@ export class BlockServer {
     const num = asked?.num ?? 0;
     const fits = response.payload.length <= size;
     if (num === 0) this.#dropAnswer(session, original);
-    if ((num === 0 && fits) || (num > 0 && !isSuccess(response.code))) return response;
+    // There is no later block of an error, nor of 2.03.
+    const bare = !isSuccess(response.code) || response.payload.length === 0;
+    if (num === 0 ? fits : bare) return response;
     if (response.payload.length > size * (MAX_BLOCK_NUM + 1))
       return { code: Code.InternalServerError, options: [], payload: EMPTY };
     const tagged = withTag(response);
