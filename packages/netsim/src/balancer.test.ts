@@ -123,6 +123,20 @@ test("at its limit of flows the balancer forgets the oldest", () => {
   assert.equal(front.target(clients[3]!.address, 5_684), undefined); // there are four
 });
 
+test("a flow that begins anew is the youngest again", () => {
+  const { world, front, address, clients } = scene(3, { maxFlows: 2 });
+  const [a, b, c] = clients;
+  a?.say(address);
+  b?.say(address);
+  world.run("200 s");
+  b?.say(address);
+  a?.say(address);
+  c?.say(address);
+  world.run("1 s");
+  const known = clients.map((client) => front.target(client.address, 5_684) !== undefined);
+  assert.deepEqual(known, [true, false, true]);
+});
+
 test("ICMP errors of clients reach the target they are about", () => {
   const { world, address, clients, targets } = scene(1, {});
   clients[0]?.say(address);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { UsageError } from "@godwit/base";
 import { Talker } from "./kit.test.ts";
+import { natPreset } from "./nat-presets.ts";
 import type { NatSettings } from "./nat-settings.ts";
 import type { Nat } from "./nat.ts";
 import { TUNING } from "./tuning.ts";
@@ -149,6 +150,50 @@ for (const [icmp, passes, lives] of [
     assert.equal(nat.mappings.length, lives ? 1 : 0);
   });
 }
+
+for (const [name, says, lostAfter] of [
+  ["a third packet inside 2 s", [0, 500, 1_900], 31_000],
+  ["an answer that comes after 2 s itself", [0, 5_000], 31_000],
+] as const) {
+  test(`Linux conntrack: ${name} does not make a stream`, () => {
+    const { world, server, device } = pairScene({ ...natPreset("linux-home") });
+    for (const [i, at] of says.entries()) {
+      world.run(at - world.now);
+      if (i % 2 === 0) device.say(server.address);
+      else server.say(`203.0.113.1:5683`);
+    }
+    world.run(lostAfter);
+    server.say(server.source, "push");
+    world.run("1 s");
+    assert.ok(!device.texts.includes("push"));
+  });
+}
+
+test("a flow that has died inside a live mapping begins anew, with its first, short life", () => {
+  const { world, server, third, device } = pairScene({
+    ...natPreset("linux-home", { mapping: "EIM", portScope: "mapping" }),
+  });
+  device.say(server.address);
+  world.run("1 s");
+  server.say(server.source);
+  world.run("20 s");
+  device.say(third.address);
+  world.run("20 s");
+  device.say(server.address);
+  world.run("31 s");
+  server.say(server.source, "push");
+  world.run("1 s");
+  assert.ok(!device.texts.includes("push"));
+});
+
+test("a freed port rests from the moment its mapping died, not from the moment someone noticed", () => {
+  const { world, server, device } = pairScene(natPreset("cgn-block", { blockSize: 1 }));
+  device.say(server.address);
+  world.run("186 s"); // 65 and 120
+  device.say(server.address);
+  world.run("1 s");
+  assert.equal(server.texts.length, 2);
+});
 
 test("clear ends so many mappings, or all", () => {
   const { world, nat, server, talkers } = scene({}, [1, 2, 3, 4, 5]);

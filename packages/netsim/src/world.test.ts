@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { UsageError } from "@godwit/base";
 import { Talker } from "./kit.test.ts";
+import { TUNING } from "./tuning.ts";
 import { World } from "./world.ts";
 
 test("a datagram arrives after both links' delays, seen from the translated source", () => {
@@ -52,6 +53,11 @@ test("two machines that chase each other without time passing are found out", ()
   const step = (): void => world.after(0, step);
   world.after(0, step);
   assert.throws(() => world.run("1 s"), /time stands still/);
+  const busy = new World({ seed: 1 });
+  const crowd = TUNING.maxEventsPerInstant / 4;
+  for (let i = 0; i < 5 * crowd; i++) busy.at(i % 5, () => {});
+  busy.run(10);
+  assert.equal(busy.events, 5 * crowd, "many events are no offence while time goes on");
 });
 
 test("generators by label are independent of each other and follow the seed", () => {
