@@ -110,3 +110,4 @@ export {
   type CoapTuning,
 } from "./tuning.ts";
 export { UdpSessions, type UdpSessionsInput } from "./udp-sessions.ts";
+export { ResourceTree, type Resource, type ResourceHandler } from "./well-known.ts";

@@ -31,6 +31,8 @@ export class SessionReplies {
   newest: number = NONE;
   count = 0;
   bytes = 0;
+  /** Its place among the owners while it holds anything. */
+  index: number = NONE;
 
   constructor(session: SessionId) {
     this.session = session;
@@ -48,6 +50,9 @@ export class ReplyCache {
   readonly #kept: KeptReplies | undefined;
   #columns: Columns = new Columns(FIRST_CAPACITY);
   #chunks: Chunks = new Chunks(FIRST_CAPACITY);
+  /** Sessions that hold anything; columns name them by index, so that the collector has no columns to walk. */
+  readonly #owners: (SessionReplies | undefined)[] = [];
+  readonly #freeOwners: number[] = [];
   /** Heads of hash chains; its length is a power of two. */
   #table: Int32Array = new Int32Array(FIRST_CAPACITY).fill(NONE);
   #free = NONE;
@@ -93,7 +98,7 @@ export class ReplyCache {
     const { owner, mid: mids, hash: hashes, until, chain } = this.#columns;
     let place = this.#table[this.#bucket(replies.session, mid)]!; // within the table
     while (place !== NONE) {
-      if (mids[place] === mid && owner[place] === replies && hashes[place] === hash)
+      if (mids[place] === mid && owner[place] === replies.index && hashes[place] === hash)
         return until[place]! > now ? place : NONE; // place is a column
       place = chain[place]!; // place is a column
     }
@@ -116,7 +121,6 @@ export class ReplyCache {
     if (this.#count >= tuning.maxReplies) this.#remove(this.#oldest);
     const place = this.#take();
     const c = this.#columns;
-    c.owner[place] = replies;
     c.mid[place] = mid;
     c.hash[place] = hash;
     c.state[place] = PENDING;
@@ -205,9 +209,8 @@ export class ReplyCache {
       this.#unlink(place);
       from.bytes -= size;
       into.bytes += size;
-      c.owner[place] = into;
-      this.#chain(into, mid, place);
       this.#link(into, place);
+      this.#chain(into, mid, place);
     }
   }
 
@@ -219,7 +222,7 @@ export class ReplyCache {
 
   #unchain(place: number): void {
     const c = this.#columns;
-    const bucket = this.#bucket(c.owner[place]!.session, c.mid[place]!); // a column in use has an owner
+    const bucket = this.#bucket(this.#owner(place).session, c.mid[place]!); // place is a column
     if (this.#table[bucket] === place) {
       this.#table[bucket] = c.chain[place]!; // place is a column
       return;
@@ -231,6 +234,11 @@ export class ReplyCache {
 
   #link(replies: SessionReplies, place: number): void {
     const c = this.#columns;
+    if (replies.index === NONE) {
+      replies.index = this.#freeOwners.pop() ?? this.#owners.length;
+      this.#owners[replies.index] = replies;
+    }
+    c.owner[place] = replies.index;
     c.before[place] = replies.newest;
     c.behind[place] = NONE;
     if (replies.newest === NONE) replies.oldest = place;
@@ -241,7 +249,7 @@ export class ReplyCache {
 
   #unlink(place: number): void {
     const c = this.#columns;
-    const replies = c.owner[place]!; // a column in use has an owner
+    const replies = this.#owner(place);
     const before = c.before[place]!; // as all below: place is a column
     const behind = c.behind[place]!;
     if (before === NONE) replies.oldest = behind;
@@ -249,11 +257,20 @@ export class ReplyCache {
     if (behind === NONE) replies.newest = before;
     else c.before[behind] = before;
     replies.count -= 1;
+    c.owner[place] = NONE;
+    if (replies.count > 0) return;
+    this.#owners[replies.index] = undefined;
+    this.#freeOwners.push(replies.index);
+    replies.index = NONE;
+  }
+
+  #owner(place: number): SessionReplies {
+    return this.#owners[this.#columns.owner[place]!]!; // a column in use has an owner
   }
 
   #remove(place: number, keep = true): void {
     const c = this.#columns;
-    const replies = c.owner[place]!; // a column in use has an owner
+    const replies = this.#owner(place);
     const mid = c.mid[place]!; // as all below: place is a column
     if (keep && this.#kept !== undefined && c.unsafe[place] === 1 && c.state[place] === ANSWERED)
       this.#kept.add(replies.session, mid, c.hash[place]!, this.reply(place), c.until[place]!);
@@ -268,7 +285,6 @@ export class ReplyCache {
     if (newer === NONE) this.#newest = older;
     else c.older[newer] = older;
     this.#count -= 1;
-    c.owner[place] = undefined;
     c.chain[place] = this.#free;
     this.#free = place;
   }
@@ -282,7 +298,7 @@ export class ReplyCache {
     this.#chunks.free(first);
     c.chunk[place] = NONE;
     c.length[place] = 0;
-    c.owner[place]!.bytes -= size; // a column in use has an owner
+    this.#owner(place).bytes -= size;
     this.#bytes -= size;
   }
 
@@ -301,9 +317,8 @@ export class ReplyCache {
     this.#table = new Int32Array(this.#columns.capacity).fill(NONE);
     const { owner, mid } = this.#columns;
     for (let place = 0; place < this.#fresh; place++) {
-      const replies = owner[place];
-      if (replies === undefined) continue;
-      this.#chain(replies, mid[place]!, place); // place is a column
+      const replies = this.#owners[owner[place]!]; // place is a column
+      if (replies !== undefined) this.#chain(replies, mid[place]!, place);
     }
   }
 
@@ -330,7 +345,7 @@ export function messageHash(bytes: Uint8Array): number {
 
 class Columns {
   readonly capacity: number;
-  owner: (SessionReplies | undefined)[];
+  readonly owner: Int32Array;
   readonly mid: Uint16Array;
   readonly hash: Uint32Array;
   readonly state: Uint8Array;
@@ -349,7 +364,7 @@ class Columns {
 
   constructor(capacity: number) {
     this.capacity = capacity;
-    this.owner = Array.from<SessionReplies | undefined>({ length: capacity });
+    this.owner = new Int32Array(capacity).fill(NONE);
     this.mid = new Uint16Array(capacity);
     this.hash = new Uint32Array(capacity);
     this.state = new Uint8Array(capacity);
@@ -371,7 +386,7 @@ class Columns {
 
   resized(capacity: number): Columns {
     const bigger = new Columns(capacity);
-    for (let i = 0; i < this.capacity; i++) bigger.owner[i] = this.owner[i];
+    bigger.owner.set(this.owner);
     bigger.mid.set(this.mid);
     bigger.hash.set(this.hash);
     bigger.state.set(this.state);
@@ -497,5 +512,5 @@ const NONE = -1;
 const CHUNK = 32;
 const FIRST_CAPACITY = 256;
 const SWEEP = 16_000;
-/** Bytes per entry over all columns, a pointer counted as 8. */
-const COLUMN_BYTES = 8 + 2 + 4 + 1 + 1 + 8 + 8 + 4 * 6 + 2;
+/** Bytes per entry over all columns. */
+const COLUMN_BYTES = 4 + 2 + 4 + 1 + 1 + 8 + 8 + 4 * 6 + 2;
