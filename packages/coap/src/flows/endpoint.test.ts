@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Ledger, seededRng } from "@godwit/base";
 import { Code } from "../codes.ts";
+import { EndpointSession } from "../endpoint-session.ts";
 import { OptionNumber } from "../option-numbers.ts";
 import { findUint, opaqueOption, request, response, uintOption } from "../options.ts";
-import { coapTuning, maxTransmitSpan, maxTransmitWait } from "../tuning.ts";
+import { coapTuning, exchangeLifetime, maxTransmitSpan, maxTransmitWait } from "../tuning.ts";
 import { NoResponse } from "../no-response.ts";
 import { HERE, LOST, Pair } from "./pair.test-kit.ts";
 
@@ -315,4 +317,190 @@ test("a device behind a NAT that changes its port in mid-exchange is carried out
   const executed = pair.seen.server.filter((o) => o.type === "request" && o.session === known);
   assert.equal(executed.length, 1);
   assert.equal(pair.server.sessions.ledgerOf(known).addressChanges, 1);
+});
+
+/** A device behind a NAT: asks the server, and is asked by it in the same session. */
+function natPair(): { pair: Pair; known: () => number } {
+  let known = 0;
+  const pair = new Pair((asked, p) => {
+    if (known === 0) known = asked.session;
+    else if (asked.session !== known) {
+      p.server.handle({ type: "adopt", exchange: asked.exchange, into: known }, p.now);
+      return undefined;
+    }
+    return response(Code.Changed);
+  });
+  return { pair, known: () => known };
+}
+
+function executedByDevice(pair: Pair): number {
+  return pair.seen.client.filter((o) => o.type === "request").length;
+}
+
+for (const lost of ["the request", "its answer"] as const) {
+  test(`a server's Execute in flight while the NAT forgets: with ${lost} lost, it goes to the new address at once and is carried out once`, () => {
+    const { pair, known } = natPair();
+    pair.ask(request(Code.POST, { path: "/rd" }));
+    pair.run(1_000);
+    const execute = request(Code.POST, { path: "/3/0/4" });
+    pair.handle("server", { type: "request", id: 7, session: known(), request: execute });
+    if (lost === "the request") {
+      pair.clientAddress = { host: "203.0.113.9", port: 50_000 };
+      pair.run(100);
+    } else {
+      pair.run(12);
+      const asked = pair.seen.client.find((o) => o.type === "request");
+      assert.equal(asked?.type, "request");
+      pair.clientAddress = { host: "203.0.113.9", port: 50_000 };
+      pair.network = (from) => (from === "client" ? LOST : HERE);
+      const exchange = asked.type === "request" ? asked.exchange : 0;
+      pair.handle("client", { type: "respond", exchange, response: response(Code.Changed) });
+      pair.network = () => HERE;
+    }
+    const before = pair.wire.length;
+    const at = pair.now;
+    pair.ask(request(Code.POST, { path: "/rd/1", payload: "an update long enough" }));
+    pair.run(50);
+    for (const o of [...pair.seen.client])
+      if (o.type === "request" && lost === "the request")
+        pair.handle("client", {
+          type: "respond",
+          exchange: o.exchange,
+          response: response(Code.Changed),
+        });
+    pair.run(500);
+    const again = pair.wire
+      .slice(before)
+      .find((d) => d.from === "server" && d.bytes[1] === Code.POST);
+    assert.ok(again !== undefined && again.at - at < 50, "without waiting for the timeout");
+    assert.equal(executedByDevice(pair), 1);
+    const answers = pair.seen.server.filter((o) => o.type === "response" && o.id === 7);
+    assert.equal(answers.length, 1);
+  });
+}
+
+test("a separate answer that is late by a NAT rebinding goes to the adopted session's new address", () => {
+  let known = 0;
+  let first = 0;
+  const pair = new Pair((asked, p) => {
+    if (known === 0) [known, first] = [asked.session, asked.exchange];
+    else if (asked.session !== known)
+      p.server.handle({ type: "adopt", exchange: asked.exchange, into: known }, p.now);
+    return undefined;
+  });
+  const id = pair.ask(request(Code.POST, { path: "/slow" }));
+  pair.network = (from) => (from === "server" ? LOST : HERE);
+  pair.run(1_500);
+  pair.clientAddress = { host: "198.51.100.7", port: 40_009 };
+  pair.network = () => HERE;
+  pair.run(4_000);
+  pair.handle("server", { type: "respond", exchange: first, response: response(Code.Changed) });
+  pair.run(10_000);
+  assert.equal(pair.responses(id).length, 1);
+  const requests = pair.seen.server.filter((o) => o.type === "request" && o.session === known);
+  assert.equal(requests.length, 1);
+});
+
+test("adopt of an exchange that is over or unknown changes nothing", () => {
+  const pair = new Pair(() => hello);
+  pair.ask(get);
+  pair.run(1_000);
+  pair.handle("server", { type: "adopt", exchange: 1, into: 1 });
+  pair.handle("server", { type: "adopt", exchange: 99, into: 1 });
+  pair.handle("server", { type: "respond", exchange: 99, response: hello });
+  pair.handle("server", { type: "notify", exchange: 99, response: hello });
+  pair.handle("server", { type: "challenge", exchange: 99 });
+  pair.handle("server", { type: "unobserve", exchange: 99 });
+  pair.handle("client", { type: "cancel", id: 99 });
+  assert.equal(pair.wire.length, 2);
+});
+
+test("the end of a session ends all that runs in it", () => {
+  const pair = new Pair(() => undefined, { tuning: { nstart: 1 } });
+  const ids = [pair.ask(get), pair.ask(get)];
+  pair.handle("client", { type: "ping", id: 9, session: pair.session });
+  pair.run(100);
+  pair.handle("client", { type: "close", session: pair.session });
+  for (const id of ids) assert.equal(pair.failure(id), "closed");
+  assert.equal(pair.failure(9), undefined);
+  pair.handle("server", { type: "close", session: 1 });
+  pair.handle("server", { type: "respond", exchange: 1, response: hello });
+  const before = pair.wire.length;
+  pair.run(300_000);
+  assert.equal(pair.wire.length, before);
+});
+
+test("tuning.maxPendingPerSession: what the application does not get to is answered 5.03 with Max-Age", () => {
+  const pair = new Pair(() => undefined, { tuning: { nstart: 5, maxPendingPerSession: 2 } });
+  const ids = [1, 2, 3].map(() => pair.ask(get));
+  pair.run(500);
+  assert.equal(pair.executed, 2);
+  assert.equal(pair.responses(ids[2]!)[0]?.code, Code.ServiceUnavailable); // there are 3
+});
+
+test("tuning.answerLifetime: what the application never answers is answered 5.03 and forgotten", () => {
+  const pair = new Pair(() => undefined, { tuning: { answerLifetime: 20_000 } });
+  const id = pair.ask(get);
+  pair.run(60_000);
+  assert.equal(pair.responses(id)[0]?.code, Code.ServiceUnavailable);
+  assert.deepEqual(pair.story, ["C CON 0.01", "S ACK", "S CON 5.03", "C ACK"]);
+});
+
+test("tuning.separateAnswerTimeout: the answer promised by an empty ACK is not waited for without end", () => {
+  const pair = new Pair(() => undefined, { tuning: { separateAnswerTimeout: 30_000 } });
+  const id = pair.ask(get);
+  pair.run(100_000);
+  assert.equal(pair.failure(id), "timeout");
+  assert.equal(pair.client.endpoint.wakeAt, undefined);
+});
+
+test("tuning.nonAnswerTimeout: a NON request without answer fails, and meanwhile holds the place of NSTART", () => {
+  const pair = new Pair(() => undefined);
+  pair.network = () => LOST;
+  const first = pair.ask(get, { confirmable: false });
+  pair.ask(get, { confirmable: false });
+  pair.run(9_999);
+  assert.equal(pair.wire.length, 1);
+  pair.run(2);
+  assert.equal(pair.failure(first), "timeout");
+  assert.equal(pair.wire.length, 2);
+});
+
+test("again: after a timeout the same message id and token let the server answer from memory", () => {
+  const pair = new Pair(() => response(Code.Changed));
+  pair.network = (from) => (from === "server" ? LOST : HERE);
+  const asked = request(Code.POST, { path: "/3/0/4" });
+  pair.ask(asked);
+  pair.run(95_000);
+  const failed = pair.seen.client.find((o) => o.type === "failed");
+  assert.ok(failed?.type === "failed" && failed.again !== undefined);
+  pair.network = () => HERE;
+  const { again } = failed;
+  pair.handle("client", { type: "request", id: 1, session: pair.session, request: asked, again });
+  pair.run(1_000);
+  assert.equal(pair.executed, 1);
+  assert.equal(pair.responses(1).length, 1);
+});
+
+test("RFC 7252 4.4: message ids start anywhere, count up, and are not used twice within EXCHANGE_LIFETIME", () => {
+  const session = (seed: number) => new EndpointSession(1, new Ledger(), seededRng(seed), true);
+  const tuning = coapTuning();
+  const starts = new Set([1, 2, 3, 4].map((seed) => session(seed).nextMid(tuning, 0, false)));
+  assert.equal(starts.size, 4);
+  const one = session(1);
+  const used = new Map<number, number>();
+  let refused = 0;
+  for (let now = 0; now < 1_000_000; now += 2) {
+    const mid = one.nextMid(tuning, now, false);
+    if (mid === undefined) {
+      refused += 1;
+      continue;
+    }
+    const before = used.get(mid);
+    assert.ok(before === undefined || now - before >= exchangeLifetime(tuning));
+    used.set(mid, now);
+  }
+  assert.equal(used.size, 0x1_0000);
+  assert.ok(refused > 0);
+  assert.notEqual(one.nextMid(tuning, 1_000_000, true), undefined, "answers always get one");
 });
