@@ -1,1 +1,14 @@
-export {};
+export { DtlsClient, type DtlsClientInput, type DtlsClientOptions } from "./client.ts";
+export { DtlsServer, type DtlsServerInput, type DtlsServerOptions } from "./server.ts";
+export type {
+  Certificate,
+  ClientCredentials,
+  Lookup,
+  ServerCredentials,
+  Verdict,
+} from "./credentials.ts";
+export { type SigningKey, signingKey } from "./crypto.ts";
+export { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
+export { Alert } from "./codes.ts";
+export { SUITES, type CipherSpec, type KeyExchange, type Suite, suiteOf } from "./suites.ts";
+export { CONSTRAINED, DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";

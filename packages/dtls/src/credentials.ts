@@ -1,0 +1,55 @@
+import type { Identity } from "@godwit/base";
+import type { SigningKey } from "./crypto.ts";
+import type { CertificateMessage } from "./handshake/certificate.ts";
+
+/** What our side shows in the certificate suites. */
+export type Certificate =
+  /** RFC 7250: the bare public key. */
+  | { readonly kind: "rpk"; readonly key: SigningKey }
+  /** DER certificates, our own first. */
+  | {
+      readonly kind: "x509";
+      readonly key: SigningKey;
+      readonly chain: readonly Uint8Array[];
+    };
+
+/** What a server has to show and asks of its clients. */
+export type ServerCredentials = {
+  /** PSK suites are offered; keys are looked up by identity. */
+  readonly psk: boolean;
+  /** Sent with ServerKeyExchange; costs bytes and most clients pass it over. */
+  readonly pskHint?: string;
+  /** At most one of each kind; the client's wish decides, then this order. */
+  readonly certificates: readonly Certificate[];
+  /** Kinds of client certificates taken, best first; empty asks for none. */
+  readonly clientCertificates: readonly ("rpk" | "x509")[];
+};
+
+/** What a client shows, and which kind of proof it takes of the server. */
+export type ClientCredentials =
+  | { readonly kind: "psk"; readonly identity: string; readonly key: Uint8Array }
+  | {
+      readonly kind: "certificate";
+      readonly certificate: Certificate | undefined;
+      readonly serverCertificates: readonly ("rpk" | "x509")[];
+    };
+
+/** A question to the shell; the handshake waits for its answer. */
+export type Lookup =
+  /** Which key belongs to this identity? Answered by `psk`. */
+  | { readonly kind: "psk"; readonly identity: string }
+  /** May this peer in? It has proven that it holds the key. Answered by `verdict`. */
+  | {
+      readonly kind: "certificate";
+      readonly identity: Identity;
+      readonly certificate: CertificateMessage;
+      /** The name the client asked for by SNI. */
+      readonly serverName: string;
+    }
+  /** Is this identity, proven in an earlier handshake, still welcome? Answered by `verdict`. */
+  | { readonly kind: "resume"; readonly identity: Identity };
+
+/** The answer to a `certificate` or `resume` look-up. `alert`: what the peer is told, a code of RFC 5246 7.2. */
+export type Verdict =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly why: string; readonly alert?: number };

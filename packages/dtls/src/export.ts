@@ -1,0 +1,96 @@
+import {
+  FormatError,
+  type Path,
+  Reader,
+  type SocketAddress,
+  Writer,
+  fromUtf8,
+  utf8,
+} from "@godwit/base";
+import type { Association, AssociationState } from "./association.ts";
+import { fromLatin1 } from "./latin1.ts";
+import { knownSuite, readIdentity, writeIdentity } from "./saved-session.ts";
+import { keyLength } from "./suites.ts";
+
+/** An association as the store keeps it. */
+export type StoredAssociation = AssociationState & {
+  /** First sequence number that was not reserved: writing goes on here after a crash. */
+  readonly writeFrom: number;
+  /** Highest number received when this was written, -1 for none. */
+  readonly received: number;
+};
+
+/**
+ *   version(1) flags(1) session(6) suite(2) writeFrom(6) received + 1 (6) peerLimit(2)
+ *   ownCid<1> peerCid<1> sessionId<1> identity [local remote] keys
+ * Secret: it is sealed before it leaves the machine. `writeFrom`: the bound being reserved by this very record.
+ */
+export function encodeAssociation(association: Association, writeFrom: number): Uint8Array {
+  const { path, suite } = association;
+  const { readKeys, writeKeys } = association.keys();
+  const writer = new Writer(192)
+    .u8(VERSION)
+    .u8((association.routability ? ROUTABILITY : 0) | (path === undefined ? 0 : PATH))
+    .u48(association.session)
+    .u16(suite.id)
+    .u48(writeFrom)
+    .u48(association.window.top + 1)
+    .u16(association.peerLimit)
+    .prefixed(1, (w) => w.append(fromLatin1(association.ownCid)))
+    .prefixed(1, (w) => w.append(fromLatin1(association.peerCid)))
+    .prefixed(1, (w) => w.append(fromLatin1(association.sessionId)));
+  writeIdentity(writer, association.identity);
+  if (path !== undefined) {
+    writeAddress(writer, path.local);
+    writeAddress(writer, path.remote);
+  }
+  return writer.append(readKeys).append(writeKeys).bytes();
+}
+
+export function decodeAssociation(bytes: Uint8Array): StoredAssociation {
+  const reader = new Reader(bytes);
+  if (reader.u8() !== VERSION) throw new FormatError("association of another version");
+  const flags = reader.u8();
+  const session = reader.u48();
+  const suite = knownSuite(reader.u16());
+  const writeFrom = reader.u48();
+  const received = reader.u48() - 1;
+  const peerLimit = reader.u16();
+  const ownCid = Uint8Array.from(reader.take(reader.u8()));
+  const peerCid = Uint8Array.from(reader.take(reader.u8()));
+  const sessionId = Uint8Array.from(reader.take(reader.u8()));
+  const identity = readIdentity(reader);
+  let path: Path | undefined;
+  if ((flags & PATH) !== 0) path = { local: readAddress(reader), remote: readAddress(reader) };
+  const length = keyLength(suite.cipher);
+  const readKeys = Uint8Array.from(reader.take(length));
+  const writeKeys = Uint8Array.from(reader.take(length));
+  reader.end("association");
+  return {
+    session,
+    suite,
+    writeFrom,
+    received,
+    peerLimit,
+    ownCid,
+    peerCid,
+    sessionId,
+    identity,
+    path,
+    readKeys,
+    writeKeys,
+    routability: (flags & ROUTABILITY) !== 0,
+  };
+}
+
+function writeAddress(writer: Writer, address: SocketAddress): void {
+  writer.prefixed(1, (w) => w.append(utf8(address.host))).u16(address.port);
+}
+
+function readAddress(reader: Reader): SocketAddress {
+  return { host: fromUtf8(reader.take(reader.u8())), port: reader.u16() };
+}
+
+const VERSION = 1;
+const ROUTABILITY = 1;
+const PATH = 2;

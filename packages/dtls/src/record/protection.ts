@@ -1,0 +1,192 @@
+import { type Rng, equalSecret } from "@godwit/base";
+import { ContentType, DTLS_1_2 } from "../codes.ts";
+import { aeadOpen, aeadSeal, cbcDecrypt, cbcEncrypt, hmacSha256 } from "../crypto.ts";
+import type { CipherSpec } from "../suites.ts";
+import { type DtlsRecord, HEADER, write48, writeHeader } from "./header.ts";
+
+/**
+ *   AEAD  nonce_explicit(8) | ciphertext | tag                                     RFC 5246 6.2.3.3, RFC 6655 3
+ *   CBC   iv(16) | ciphertext | mac(32), encrypt-then-MAC only                     RFC 7366 3
+ *   with a connection id the plaintext is  content | real type(1) | zeros          RFC 9146 4
+ */
+
+/** One whole record. `keys`: MAC key, key and salt of the writing direction. `padding`: zeros to add where a CID allows it. */
+export function sealRecord(
+  cipher: CipherSpec,
+  keys: Uint8Array,
+  record: {
+    readonly type: number;
+    readonly epoch: number;
+    readonly sequence: number;
+    readonly cid: Uint8Array;
+    readonly content: Uint8Array;
+    readonly padding?: number;
+  },
+  rng: Rng,
+): Uint8Array {
+  const { type, epoch, sequence, cid, content } = record;
+  const withCid = cid.length > 0;
+  const plaintext = withCid ? innerPlaintext(content, type, record.padding ?? 0) : content;
+  const outer = { type: withCid ? ContentType.tls12Cid : type, epoch, sequence, cid };
+  if (cipher.kind === "cbc") return sealCbc(keys, outer, plaintext, rng);
+  const length = NONCE_EXPLICIT + plaintext.length + cipher.tag;
+  const out = new Uint8Array(HEADER + cid.length + length);
+  const at = writeHeader(out, 0, outer, length);
+  // Unique by construction and never random: a repeated nonce would open both records.
+  writeEpochSequence(out, at, epoch, sequence);
+  const nonce = nonceFor(cipher, keys, out.subarray(at, at + NONCE_EXPLICIT));
+  const aad = additionalData(outer, plaintext.length);
+  aeadSeal(cipher, aeadKey(cipher, keys), nonce, aad, plaintext, out, at + NONCE_EXPLICIT);
+  return out;
+}
+
+/** What came out of a record, or why nothing did. Only `forged` speaks of the key's safety. */
+export type Opened =
+  | { readonly ok: true; readonly type: number; readonly content: Uint8Array }
+  | { readonly ok: false; readonly why: "short" | "forged" | "noType" | "innerType" | "overflow" };
+
+/** Verifies and decrypts. Throws nothing, whatever the bytes. */
+export function openRecord(cipher: CipherSpec, keys: Uint8Array, record: DtlsRecord): Opened {
+  const plaintext = cipher.kind === "cbc" ? openCbc(keys, record) : openAead(cipher, keys, record);
+  if (typeof plaintext === "string") return { ok: false, why: plaintext };
+  if (plaintext.length > MAX_PLAINTEXT) return OVERFLOW;
+  if (record.type !== ContentType.tls12Cid) {
+    return { ok: true, type: record.type, content: plaintext };
+  }
+  let end = plaintext.length - 1;
+  while (end >= 0 && plaintext[end] === 0) end -= 1;
+  if (end < 0) return NO_TYPE;
+  const type = plaintext[end]!; // end is within
+  if (!INNER_TYPES.has(type)) return INNER_TYPE;
+  return { ok: true, type, content: plaintext.subarray(0, end) };
+}
+
+/** Bytes that protection adds to `content`, header included. */
+export function recordOverhead(cipher: CipherSpec, cidLength: number, content: number): number {
+  const inner = cidLength > 0 ? 1 : 0;
+  if (cipher.kind !== "cbc") {
+    return HEADER + cidLength + NONCE_EXPLICIT + inner + cipher.tag;
+  }
+  const padded = Math.floor((content + inner) / BLOCK) * BLOCK + BLOCK;
+  return HEADER + cidLength + BLOCK + padded - content + cipher.tag;
+}
+
+/** RFC 5246 6.2.3.3; with a connection id RFC 9146 5.3. `length`: of the plaintext; for CBC of iv and ciphertext. */
+function additionalData(
+  outer: Pick<DtlsRecord, "type" | "epoch" | "sequence" | "cid">,
+  length: number,
+): Uint8Array {
+  const { type, epoch, sequence, cid } = outer;
+  const n = cid.length;
+  if (n === 0) {
+    const aad = new Uint8Array(13);
+    writeEpochSequence(aad, 0, epoch, sequence);
+    aad[8] = type;
+    aad[9] = DTLS_1_2 >>> 8;
+    aad[10] = DTLS_1_2 & 0xff;
+    aad[11] = length >>> 8;
+    aad[12] = length;
+    return aad;
+  }
+  const aad = new Uint8Array(23 + n);
+  aad.fill(0xff, 0, 8); // seq_num_placeholder
+  aad[8] = ContentType.tls12Cid;
+  aad[9] = n;
+  aad[10] = ContentType.tls12Cid;
+  aad[11] = DTLS_1_2 >>> 8;
+  aad[12] = DTLS_1_2 & 0xff;
+  writeEpochSequence(aad, 13, epoch, sequence);
+  aad.set(cid, 21);
+  aad[21 + n] = length >>> 8;
+  aad[22 + n] = length;
+  return aad;
+}
+
+function openAead(
+  cipher: CipherSpec,
+  keys: Uint8Array,
+  record: DtlsRecord,
+): Uint8Array | "short" | "forged" {
+  const { fragment } = record;
+  const length = fragment.length - NONCE_EXPLICIT - cipher.tag;
+  if (length < 0) return "short";
+  // The sender may choose it freely (RFC 6655 3), and some do: always the one on the wire.
+  const nonce = nonceFor(cipher, keys, fragment.subarray(0, NONCE_EXPLICIT));
+  const aad = additionalData(record, length);
+  const sealed = fragment.subarray(NONCE_EXPLICIT);
+  return aeadOpen(cipher, aeadKey(cipher, keys), nonce, aad, sealed) ?? "forged";
+}
+
+function sealCbc(
+  keys: Uint8Array,
+  outer: Pick<DtlsRecord, "type" | "epoch" | "sequence" | "cid">,
+  plaintext: Uint8Array,
+  rng: Rng,
+): Uint8Array {
+  const pad = BLOCK - (plaintext.length % BLOCK);
+  const blocks = new Uint8Array(plaintext.length + pad).fill(pad - 1);
+  blocks.set(plaintext);
+  const length = BLOCK + blocks.length;
+  const out = new Uint8Array(HEADER + outer.cid.length + length + MAC);
+  const at = writeHeader(out, 0, outer, length + MAC);
+  const iv = rng.bytes(BLOCK);
+  out.set(iv, at);
+  out.set(cbcEncrypt(keys.subarray(MAC, MAC + 16), iv, blocks), at + BLOCK);
+  const covered = out.subarray(at, at + length);
+  out.set(hmacSha256(keys.subarray(0, MAC), additionalData(outer, length), covered), at + length);
+  return out;
+}
+
+function openCbc(keys: Uint8Array, record: DtlsRecord): Uint8Array | "short" | "forged" {
+  const length = record.fragment.length - MAC;
+  if (length < 2 * BLOCK || length % BLOCK !== 0) return "short";
+  const covered = record.fragment.subarray(0, length);
+  const mac = hmacSha256(keys.subarray(0, MAC), additionalData(record, length), covered);
+  if (!equalSecret(mac, record.fragment.subarray(length))) return "forged";
+  const iv = covered.subarray(0, BLOCK);
+  const blocks = cbcDecrypt(keys.subarray(MAC, MAC + 16), iv, covered.subarray(BLOCK));
+  // The MAC has verified, so the padding is the peer's own; it is no oracle any more.
+  const pad = blocks[blocks.length - 1]! + 1; // at least one block
+  if (pad > blocks.length) return "forged";
+  return blocks.subarray(0, blocks.length - pad);
+}
+
+function innerPlaintext(content: Uint8Array, type: number, padding: number): Uint8Array {
+  const inner = new Uint8Array(content.length + 1 + padding);
+  inner.set(content);
+  inner[content.length] = type;
+  return inner;
+}
+
+function nonceFor(cipher: CipherSpec, keys: Uint8Array, explicit: Uint8Array): Uint8Array {
+  const nonce = new Uint8Array(12);
+  const salt = cipher.mac + cipher.key;
+  for (let i = 0; i < 4; i++) nonce[i] = keys[salt + i]!; // keys hold the salt last
+  for (let i = 0; i < 8; i++) nonce[4 + i] = explicit[i]!; // eight bytes by the callers
+  return nonce;
+}
+
+function aeadKey(cipher: CipherSpec, keys: Uint8Array): Uint8Array {
+  return keys.subarray(0, cipher.key);
+}
+
+function writeEpochSequence(out: Uint8Array, at: number, epoch: number, sequence: number): void {
+  out[at] = epoch >>> 8;
+  out[at + 1] = epoch;
+  write48(out, at + 2, sequence);
+}
+
+const NONCE_EXPLICIT = 8;
+const BLOCK = 16;
+const MAC = 32;
+/** RFC 5246 6.2.1; for RFC 9146 the inner plaintext. */
+const MAX_PLAINTEXT = 2 ** 14;
+const INNER_TYPES: ReadonlySet<number> = new Set([
+  ContentType.alert,
+  ContentType.handshake,
+  ContentType.applicationData,
+  ContentType.returnRoutabilityCheck,
+]);
+const NO_TYPE: Opened = { ok: false, why: "noType" };
+const INNER_TYPE: Opened = { ok: false, why: "innerType" };
+const OVERFLOW: Opened = { ok: false, why: "overflow" };
