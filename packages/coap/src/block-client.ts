@@ -1,4 +1,4 @@
-import { EMPTY, FormatError, equal, unreachable } from "@godwit/base";
+import { EMPTY, FormatError, UsageError, equal, unreachable } from "@godwit/base";
 import { MAX_BLOCK_NUM, blockOffset, blockOption, blockSize, type Block } from "./block-option.ts";
 import { Code, isSuccess } from "./codes.ts";
 import type { Option, Request, Response } from "./message.ts";
@@ -35,13 +35,13 @@ export class BlockTransfer {
   /** Observe of the first answer, for the joined one. */
   #observe: Option | undefined;
 
-  /** `request`: whole; a Block2 option with number 0 in it asks for a block size early. */
+  /** `request`: whole; a Block2 option with number 0 in it asks for a block size early. Throws UsageError for a malformed one. */
   constructor(request: Request, tuning: CoapTuning, options: BlockTransferOptions = {}) {
     this.#request = request;
     this.#tuning = tuning;
     this.#tag = options.requestTag;
     this.#szx1 = options.szx ?? tuning.preferredSzx;
-    const block2 = findBlock(request.options, OptionNumber.Block2);
+    const block2 = ownBlock2(request);
     this.#szx2 = block2?.szx;
     this.#raw =
       (block2?.num ?? 0) > 0 || findOption(request.options, OptionNumber.Block1) !== undefined;
@@ -317,6 +317,14 @@ function sameOption(a: Response, b: Response, number: number): boolean {
   const inB = findOption(b.options, number);
   if (inA === undefined || inB === undefined) return inA === inB;
   return equal(inA.value, inB.value);
+}
+
+function ownBlock2(request: Request): Block | undefined {
+  try {
+    return findBlock(request.options, OptionNumber.Block2);
+  } catch {
+    throw new UsageError("the request's Block2 option is no block option");
+  }
 }
 
 /** What blocks of this size can carry, numbered with 20 bits. */
