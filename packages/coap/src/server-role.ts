@@ -278,7 +278,11 @@ export class ServerRole {
     const { id, session, token, request } = exchange;
     const asked = observable(request.code) && findObserve(request.options) === OBSERVE_REGISTER;
     if (!asked || !isSuccess(answer.code)) return { ...answer, options };
-    const registration = { exchange: id, session: session.id, token, request };
+    // RFC 7959 2.6: the block size asked for holds for all notifications.
+    const size = findOption(exchange.original.options, OptionNumber.Block2);
+    const observed =
+      size === undefined ? request : { ...request, options: withOption(request.options, size) };
+    const registration = { exchange: id, session: session.id, token, request: observed };
     const value = this.#observers.register(registration, now);
     if (value !== undefined)
       return { ...answer, options: withOption(options, observeOption(value)) };
