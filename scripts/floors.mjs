@@ -22,7 +22,7 @@ for (const room of ["packages", "apps"]) {
       readFileSync(`${room}/${dir}/package.json`, "utf8"),
     );
     if (!floorOf.has(name)) faults.push(`${name}: give it a floor`);
-    for (const file of readdirSync(`${room}/${dir}/src`, { recursive: true })) {
+    for (const file of readdirSync(`${room}/${dir}/src`, { recursive: true, encoding: "utf8" })) {
       if (!file.endsWith(".ts")) continue;
       const text = readFileSync(`${room}/${dir}/src/${file}`, "utf8");
       const isTest = file.endsWith(".test.ts");

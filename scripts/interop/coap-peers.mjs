@@ -1,0 +1,96 @@
+// CoAP clients and servers of strangers, each behind the same few verbs.
+//   client: get and put give { code, body }, observe gives bodies as text; `echoes`: it meets an Echo challenge (RFC 9175 2)
+//   server: start gives its address; `paths` tells where each kind of resource is, as far as it has one
+import { freePort } from "./bench.mjs";
+import { PYTHON, script } from "./peers.mjs";
+
+/** What every server with a large resource serves there. */
+export const LARGE = Buffer.from(
+  Array.from({ length: 3000 }, (_, i) => "a".charCodeAt(0) + (i % 26)),
+);
+
+/** Where Godwit's server, and those we wrote over a library, have their resources. */
+export const USUAL = {
+  hello: "/hello",
+  clock: "/clock",
+  large: "/large",
+  store: "/echo",
+  separate: "/separate",
+};
+
+const libcoapClient = {
+  echoes: true,
+  get: (bench, uri, { block } = {}) => runLibcoap(bench, block, [uri]),
+  put: async (bench, uri, body, { block } = {}) =>
+    runLibcoap(bench, block, ["-m", "put", "-f", await bench.file(body), uri]),
+  async observe(bench, uri) {
+    const { text } = await bench.run("coap-client-notls", ["-w", "-s", "4", uri]);
+    return text.split("\n").filter(Boolean);
+  },
+};
+
+async function runLibcoap(bench, block, args) {
+  const size = block ? ["-b", String(block)] : [];
+  const { body, complaints } = await bench.run("coap-client-notls", ["-B", "10", ...size, ...args]);
+  // It tells the code of a refusal only, and ends every body with a newline of its own.
+  const code = /^\d\.\d\d/m.exec(complaints)?.[0];
+  if (!code && complaints) throw new Error(`coap-client: ${complaints}`);
+  return { code: code ?? "2.xx", body: body.subarray(0, -1) };
+}
+
+/** A client that is a script of ours over a library: all of them take the same words. */
+function scriptedClient(command, file) {
+  const run = async (bench, ...args) => {
+    const { body, complaints } = await bench.run(command, [script(file), ...args]);
+    const end = body.indexOf("\n");
+    if (end < 0) throw new Error(`${file}: ${complaints || "no answer"}`);
+    return { code: String(body.subarray(0, end)), body: body.subarray(end + 1) };
+  };
+  return {
+    get: (bench, uri, { block } = {}) => run(bench, "get", uri, ...exponent(block)),
+    put: async (bench, uri, body, { block } = {}) =>
+      run(bench, "put", uri, await bench.file(body), ...exponent(block)),
+    async observe(bench, uri, count) {
+      const args = [script(file), "observe", uri, String(count)];
+      return (await bench.run(command, args)).text.split("\n");
+    },
+  };
+}
+
+/** The size exponent of a block size (RFC 7959 2.2). */
+const exponent = (block) => (block ? [String(Math.log2(block) - 4)] : []);
+
+const libcoapServer = {
+  paths: { hello: "/", clock: "/time", store: "/example_data", separate: "/async?1" },
+  async start(bench) {
+    const port = await freePort();
+    const server = bench.start("coap-server-notls", ["-A", "127.0.0.1", "-p", String(port), "-v7"]);
+    await server.expect(/created UDP *endpoint|listen/i);
+    return `coap://127.0.0.1:${port}`;
+  },
+};
+
+const scriptedServer = (command, file, hosts, paths) => ({
+  paths,
+  async start(bench) {
+    const port = await freePort();
+    const server = bench.start(command, [script(file), ...hosts, String(port)]);
+    await server.expect(/^listening/);
+    return `coap://127.0.0.1:${port}`;
+  },
+});
+
+/** Its server joins the blocks of a body by their token, which RFC 7959 leaves the client free to change. */
+const { store: _, ...WITHOUT_STORE } = USUAL;
+
+export const COAP_CLIENTS = {
+  libcoap: libcoapClient,
+  aiocoap: scriptedClient(PYTHON, "aiocoap_client.py"),
+  "npm coap": scriptedClient(process.execPath, "npm-coap-client.mjs"),
+};
+
+export const COAP_SERVERS = {
+  libcoap: libcoapServer,
+  aiocoap: scriptedServer(PYTHON, "aiocoap_server.py", ["127.0.0.1"], USUAL),
+  "npm coap": scriptedServer(process.execPath, "npm-coap-server.mjs", [], WITHOUT_STORE),
+};

@@ -1,0 +1,188 @@
+// Godwit's CoAP client and server as the cases need them, over the public interface of its packages.
+import {
+  Code,
+  CoapNode,
+  ContentFormat,
+  OptionNumber,
+  coapTuning,
+  findUint,
+  formatCode,
+  formatLinks,
+  formatPath,
+  request,
+  response,
+  uriPath,
+} from "@godwit/coap";
+import { Driver, openUdp, systemRng } from "@godwit/io";
+import { LARGE, USUAL } from "./coap-peers.mjs";
+
+export const client = {
+  echoes: true,
+  get: (bench, uri, { block } = {}) => ask(bench, uri, block, Code.GET, {}),
+  put: (bench, uri, body, { block } = {}) => ask(bench, uri, block, Code.PUT, { payload: body }),
+  async observe(bench, uri, count) {
+    const node = await Node.open(bench);
+    const seen = [];
+    const id = node.send(uri, Code.GET, { observe: 0 });
+    while (seen.length < count) seen.push(String(Buffer.from((await node.answer(id)).payload)));
+    node.feed({ type: "cancel", id, how: "deregister" });
+    return seen;
+  },
+};
+
+async function ask(bench, uri, block, code, parts) {
+  const node = await Node.open(bench, block);
+  const answer = await node.answer(node.send(uri, code, parts));
+  return { code: formatCode(answer.code), body: Buffer.from(answer.payload) };
+}
+
+export const server = {
+  paths: USUAL,
+  /** `trusting`: takes peers to be where they seem to be, and so asks nobody for an Echo before it sends much. */
+  async start(bench, { trusting }) {
+    const node = await Node.open(bench);
+    const resources = new Resources(node);
+    node.onRequest = (asked) => {
+      if (trusting) node.feed({ type: "validated", session: asked.session });
+      resources.answer(asked);
+    };
+    node.onUnobserved = (exchange) => resources.forget(exchange);
+    const timer = setInterval(() => resources.tick(), 200);
+    bench.after(() => clearInterval(timer));
+    return `coap://127.0.0.1:${node.port}`;
+  },
+};
+
+/** A CoapNode on a socket of its own, with promises for answers. */
+class Node {
+  static #free = 1;
+  onRequest = () => {};
+  onUnobserved = () => {};
+  #waiting = new Map();
+  #driver;
+  #node;
+  #local;
+
+  static async open(bench, block) {
+    const node = new Node();
+    const udp = await openUdp({ host: "127.0.0.1", port: 0 });
+    const tuning = coapTuning(block ? { preferredSzx: Math.log2(block) - 4 } : {});
+    node.#local = udp.local[0];
+    node.#node = new CoapNode({ rng: systemRng(), tuning });
+    node.#driver = new Driver({
+      machine: node.#node,
+      port: udp,
+      onOutput: (output) => node.#take(output),
+      onFault: ({ error }) => console.error(error),
+    });
+    bench.after(() => node.#driver.close());
+    return node;
+  }
+
+  get port() {
+    return this.#local.port;
+  }
+
+  feed(input) {
+    this.#driver.feed(input);
+  }
+
+  /** The request's name; its answers are fetched with `answer`. */
+  send(uri, code, parts) {
+    const { hostname, port, pathname, search } = new URL(uri);
+    const remote = { host: hostname, port: Number(port) };
+    const session = this.#node.connect({ local: this.#local, remote }, this.#driver.clock.now());
+    const query = search ? search.slice(1).split("&") : [];
+    const id = Node.#free++;
+    this.#waiting.set(id, { ready: [], wake: () => {} });
+    const asked = request(code, { path: pathname, query, ...parts });
+    this.feed({ type: "request", id, session, request: asked });
+    return id;
+  }
+
+  /** The next answer to `id`. */
+  async answer(id) {
+    const queue = this.#waiting.get(id);
+    while (queue.ready.length === 0) await new Promise((wake) => (queue.wake = wake));
+    const output = queue.ready.shift();
+    if (output.type === "failed") throw new Error(`request failed: ${output.reason}`);
+    return output.response;
+  }
+
+  #take(output) {
+    if (output.type === "request") this.onRequest(output);
+    else if (output.type === "unobserved") this.onUnobserved(output.exchange);
+    else if (output.type === "response" || output.type === "failed") {
+      const queue = this.#waiting.get(output.id);
+      queue.ready.push(output);
+      queue.wake();
+    }
+  }
+}
+
+/** The resources of `USUAL`. */
+class Resources {
+  #node;
+  #kept = new Uint8Array();
+  #ticks = 0;
+  #observers = new Set();
+
+  constructor(node) {
+    this.#node = node;
+  }
+
+  answer({ exchange, request: asked }) {
+    const path = formatPath(uriPath(asked.options));
+    if (path === "/separate") setTimeout(() => this.#respond(exchange, text("late")), SEPARATE);
+    else this.#respond(exchange, this.#serve(exchange, path, asked));
+  }
+
+  #serve(exchange, path, asked) {
+    if (path === "/.well-known/core") {
+      return response(Code.Content, { contentFormat: ContentFormat.LinkFormat, payload: LINKS });
+    }
+    if (path === USUAL.hello) return text("hello");
+    if (path === USUAL.large) return text(LARGE);
+    if (path === USUAL.store && asked.code === Code.PUT) {
+      this.#kept = asked.payload;
+      return response(Code.Changed);
+    }
+    if (path === USUAL.store) return text(this.#kept);
+    if (path !== USUAL.clock) return response(Code.NotFound);
+    if (findUint(asked.options, OptionNumber.Observe) !== 0) return this.#time();
+    this.#observers.add(exchange);
+    return this.#time();
+  }
+
+  #time() {
+    const options = [{ number: OptionNumber.Observe, value: new Uint8Array() }];
+    return response(Code.Content, { contentFormat: 0, options, payload: String(this.#ticks) });
+  }
+
+  #respond(exchange, answer) {
+    this.#node.feed({ type: "respond", exchange, response: answer });
+  }
+
+  tick() {
+    this.#ticks += 1;
+    for (const exchange of this.#observers) {
+      this.#node.feed({ type: "notify", exchange, response: this.#time() });
+    }
+  }
+
+  forget(exchange) {
+    this.#observers.delete(exchange);
+  }
+}
+
+const text = (payload) => response(Code.Content, { contentFormat: 0, payload });
+
+const LINKS = formatLinks(
+  Object.values(USUAL).map((target) => ({
+    target,
+    attributes: target === USUAL.clock ? [{ name: "obs" }] : [],
+  })),
+);
+
+/** Longer than the second after which a waiting request is acknowledged by itself. */
+const SEPARATE = 1_200;
