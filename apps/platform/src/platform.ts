@@ -33,7 +33,6 @@ export type Platform = {
 export async function createPlatform(options: PlatformOptions): Promise<Platform> {
   const { server, auth, log, simulation } = options;
   const app: FastifyInstance = fastify({
-    disableRequestLogging: true,
     bodyLimit: 1_048_576,
     routerOptions: { maxParamLength: 1_024 },
     forceCloseConnections: true,

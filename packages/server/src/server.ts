@@ -8,6 +8,7 @@ import {
   openUdp,
   systemClock,
   systemRng,
+  type Clock,
   type Store,
   type UdpPort,
 } from "@godwit/io";
@@ -34,6 +35,8 @@ export type ServerOptions = {
   readonly nosec?: boolean;
   /** Where promises are kept; without one they last as long as the process. */
   readonly store?: Store;
+  /** Goes with the store: deadlines in it are this clock's. */
+  readonly clock?: Clock;
   readonly tuning?: Partial<ServerTuning>;
   readonly coapTuning?: Partial<CoapTuning>;
 };
@@ -70,7 +73,7 @@ export class Server {
       ...parseAddress(coap),
       onNote: (note) => this.#listeners.emit("note", { text: describeUdpNote(note) }),
     });
-    const clock = systemClock();
+    const clock = this.#options.clock ?? systemClock();
     const stack = new ServerStack({
       rng: systemRng(),
       now: clock.now(),

@@ -1,0 +1,21 @@
+import { Command } from "commander";
+import { serveCommand } from "./serve.ts";
+
+/** The `godwit` command. A fault ends it with one line that says what to do; GODWIT_DEBUG=1 adds the stack. */
+export async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command("godwit")
+    .description("LwM2M device management whose sessions outlive the NAT")
+    .version("0.1.0")
+    .showHelpAfterError();
+  program.addCommand(serveCommand());
+  try {
+    await program.parseAsync([...argv]);
+  } catch (fault) {
+    const words = fault instanceof Error ? fault.message : String(fault);
+    process.stderr.write(`godwit: ${words}\n`);
+    if (process.env["GODWIT_DEBUG"] === "1" && fault instanceof Error) {
+      process.stderr.write(`${fault.stack ?? ""}\n`);
+    }
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,91 @@
+import { createPlatform, adminPassword } from "@godwit/platform";
+import { openData } from "@godwit/io";
+import { Server, parseAddress } from "@godwit/server";
+import { Command, Option } from "commander";
+import { untilStopped } from "./stop.ts";
+import { openLog } from "./log.ts";
+
+type Options = {
+  readonly data: string;
+  readonly coap: string;
+  readonly http: string;
+  readonly nosec: boolean;
+  readonly logLevel: string;
+};
+
+export function serveCommand(): Command {
+  return new Command("serve")
+    .description("run the LwM2M server with its REST API and page")
+    .addOption(
+      new Option("--data <directory>", "where registrations, orders and secrets are kept")
+        .default("./godwit-data")
+        .env("GODWIT_DATA"),
+    )
+    .addOption(
+      new Option("--coap <host:port>", "plain CoAP; needs --nosec to accept registrations")
+        .default("127.0.0.1:5683")
+        .env("GODWIT_COAP"),
+    )
+    .addOption(
+      new Option("--http <host:port>", "REST API and page")
+        .default("127.0.0.1:8080")
+        .env("GODWIT_HTTP"),
+    )
+    .option("--nosec", "accept devices that prove nothing: for labs, not for the Internet", false)
+    .addOption(
+      new Option("--log-level <level>", "what to log, as JSON lines on standard error")
+        .choices(["silent", "error", "warn", "info", "debug"])
+        .default("info")
+        .env("GODWIT_LOG_LEVEL"),
+    )
+    .action(serve);
+}
+
+async function serve(options: Options): Promise<void> {
+  const log = openLog(options.logLevel);
+  const http = parseAddress(options.http);
+  const data = await openData(options.data);
+  const { password, file, created } = await adminPassword(options.data);
+  const server = new Server({
+    coap: options.coap,
+    nosec: options.nosec,
+    store: data.store,
+    clock: data.clock,
+  });
+  server.on("note", ({ text }) => log.info(text));
+  server.on("fault", ({ fault }) => log.error({ err: fault }, fault.message));
+  server.on("registered", ({ device, replaced }) => {
+    log.info({ endpoint: device.endpoint, lifetime: device.lifetime, replaced }, "registered");
+  });
+  server.on("deregistered", (event) => log.info(event, "deregistered"));
+  server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
+  server.on("updated", ({ device, moved }) => {
+    log.debug({ endpoint: device.endpoint, moved }, "updated");
+  });
+  if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
+  await server.start();
+  const platform = await createPlatform({
+    server,
+    log,
+    auth: { kind: "password", password },
+  });
+  const url = await platform.listen(http.host, http.port);
+
+  const lines = [
+    `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
+    `Page   ${url}`,
+    `Data   ${options.data}`,
+    created
+      ? `The administrator's password was made and is in ${file}`
+      : `The administrator's password is in ${file}`,
+  ];
+  if (!options.nosec)
+    lines.push("No device can register yet: NoSec is off (--nosec switches it on)");
+  process.stdout.write(`${lines.join("\n")}\nReady\n`);
+
+  await untilStopped();
+  log.info("stopping");
+  await platform.close();
+  await server.close();
+  await data.close();
+}

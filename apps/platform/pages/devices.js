@@ -1,0 +1,181 @@
+// The live table. Text from devices only ever goes into textContent.
+
+const rows = new Map();
+const devices = new Map();
+const body = document.querySelector("#devices tbody");
+const template = document.querySelector("#row");
+const link = document.querySelector("#link");
+const events = document.querySelector("#events");
+const filter = document.querySelector("#filter");
+let simulation = {};
+/** Server clock minus this browser's, in ms. */
+let skew = 0;
+
+const STATES = {
+  reachable: ["Reachable", "It spoke or answered lately."],
+  uncertain: ["Uncertain", "Silent for longer than a NAT is known to hold its mapping."],
+  asleep: ["Asleep", "Queue mode: orders wait for its next word."],
+  unreachable: ["Unreachable", "It did not answer the last request. Orders wait for its next word."],
+};
+
+function draw(device) {
+  devices.set(device.endpoint, device);
+  let row = rows.get(device.endpoint);
+  if (row === undefined) {
+    row = template.content.firstElementChild.cloneNode(true);
+    row.querySelector(".read").addEventListener("click", () => order(device.endpoint));
+    rows.set(device.endpoint, row);
+    const after = [...rows.keys()].filter((name) => name > device.endpoint).sort()[0];
+    body.insertBefore(row, after === undefined ? null : rows.get(after));
+  }
+  const [word, why] = STATES[device.reachability];
+  const state = row.querySelector(".state");
+  state.className = `state ${device.reachability}`;
+  set(state, word);
+  state.title = why;
+  set(row.querySelector(".name"), device.endpoint);
+  set(row.querySelector(".address"), `${device.address ?? "no address"} · LwM2M ${device.version}${device.queueMode ? " · queue mode" : ""}`);
+  set(row.querySelector(".waiting"), String(device.waitingOperations));
+  set(row.querySelector(".bytes"), `${count(device.ledger.in.total)} / ${count(device.ledger.out.total)}`);
+  set(row.querySelector(".moves"), String(device.ledger.addressChanges));
+  const simulated = simulation[device.endpoint];
+  row.querySelector(".nat").hidden = simulated === undefined;
+  if (simulated !== undefined) {
+    const mapping = row.querySelector(".mapping");
+    mapping.className = `mapping ${simulated.mapping}`;
+    set(mapping, simulated.mapping === "open" ? `open, ${Math.max(0, Math.ceil(simulated.closesIn / 1000))} s left` : "forgotten");
+  }
+  row.hidden = !device.endpoint.includes(filter.value);
+  tick(device.endpoint);
+}
+
+function tick(endpoint) {
+  const device = devices.get(endpoint);
+  const row = rows.get(endpoint);
+  const now = Date.now() + skew;
+  set(row.querySelector(".seen"), ago(now - device.seenAt));
+  const progress = row.querySelector("progress");
+  if (device.expiresAt === undefined || device.expiresAt === null) {
+    progress.hidden = true;
+    set(row.querySelector(".left"), "for ever");
+    return;
+  }
+  const left = Math.max(0, device.expiresAt - now);
+  progress.hidden = false;
+  progress.value = Math.min(1, left / (device.lifetime * 1000));
+  set(row.querySelector(".left"), span(left));
+}
+
+function drop(endpoint) {
+  rows.get(endpoint)?.remove();
+  rows.delete(endpoint);
+  devices.delete(endpoint);
+}
+
+async function order(endpoint) {
+  const path = prompt(`Read which resource of ${endpoint}?`, "/3303/0/5700");
+  if (path === null) return;
+  say(`${endpoint}: read ${path} ordered`);
+  const answer = await fetch(`/api/v1/devices/${encodeURIComponent(endpoint)}${path}?wait=0&expires=3600`);
+  if (!answer.ok) {
+    const { detail } = await answer.json();
+    say(`${endpoint}: ${detail}`, "bad");
+  }
+}
+
+function say(text, kind = "") {
+  const item = document.createElement("li");
+  const time = document.createElement("time");
+  time.textContent = new Date(Date.now() + skew).toLocaleTimeString();
+  item.append(time, ` ${text}`);
+  item.className = kind;
+  events.prepend(item);
+  while (events.children.length > 100) events.lastElementChild.remove();
+}
+
+async function refresh() {
+  const answer = await fetch("/api/v1/devices?limit=1000");
+  if (answer.status === 401) {
+    location.href = "/login.html";
+    return;
+  }
+  const date = answer.headers.get("date");
+  if (date !== null && Math.abs(Date.parse(date) - Date.now()) > 5000) skew = Date.parse(date) - Date.now();
+  simulation = await (await fetch("/api/v1/simulation")).json();
+  document.body.classList.toggle("simulated", Object.keys(simulation).length > 0);
+  const { items, total } = await answer.json();
+  const names = new Set(items.map(({ endpoint }) => endpoint));
+  for (const endpoint of [...rows.keys()]) if (!names.has(endpoint)) drop(endpoint);
+  for (const device of items) draw(device);
+  document.querySelector("#count").textContent = String(total);
+  document.querySelector("#empty").hidden = total > 0;
+  document.querySelector("#devices").hidden = total === 0;
+}
+
+function listen() {
+  const stream = new EventSource("/api/v1/events");
+  const on = (name, act) => stream.addEventListener(name, ({ data }) => act(JSON.parse(data)));
+  stream.addEventListener("open", () => {
+    link.textContent = "live";
+    link.className = "pill live";
+  });
+  stream.addEventListener("error", () => {
+    link.textContent = "reconnecting…";
+    link.className = "pill";
+  });
+  on("registered", ({ device, replaced }) => {
+    draw(device);
+    say(`${device.endpoint} registered${replaced ? " again" : ""} from ${device.address}`);
+  });
+  on("updated", ({ device, moved }) => {
+    draw(device);
+    if (moved) say(`${device.endpoint} came back from ${device.address}: same session, same registration`, "good");
+  });
+  on("deregistered", ({ endpoint, why }) => {
+    if (why === "replaced") return;
+    drop(endpoint);
+    say(`${endpoint} is gone: ${why}`);
+  });
+  on("task", (task) => {
+    const what = `${task.endpoint}: ${task.operation} ${task.path}`;
+    if (task.state === "done") {
+      const value = task.answer.values?.[0]?.value ?? task.answer.text ?? "";
+      say(`${what}: ${task.answer.code} ${value}`, task.answer.success ? "good" : "bad");
+    } else if (task.state === "waiting" && task.attempts > 0) {
+      say(`${what}: no answer, waits for the device's next word`);
+    } else if (task.state !== "waiting") say(`${what}: ${task.state} ${task.reason ?? ""}`, "bad");
+  });
+  on("notification", ({ endpoint, path, answer }) => {
+    say(`${endpoint}: ${path} is ${answer.values?.[0]?.value ?? answer.text ?? "?"}`);
+  });
+}
+
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function ago(ms) {
+  return ms < 1500 ? "now" : `${span(ms)} ago`;
+}
+
+function span(ms) {
+  const s = Math.round(ms / 1000);
+  if (s < 120) return `${s} s`;
+  if (s < 7200) return `${Math.round(s / 60)} min`;
+  return s < 172_800 ? `${Math.round(s / 3600)} h` : `${Math.round(s / 86_400)} d`;
+}
+
+function count(bytes) {
+  if (bytes < 10_000) return `${bytes} B`;
+  return bytes < 10_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+filter.addEventListener("input", () => {
+  for (const [name, row] of rows) row.hidden = !name.includes(filter.value);
+});
+setInterval(() => {
+  for (const endpoint of rows.keys()) tick(endpoint);
+}, 1000);
+setInterval(() => void refresh().catch(() => undefined), 2000);
+listen();
+await refresh();
