@@ -106,7 +106,8 @@ export {
   writeAttributesRequest,
   writeRequest,
 } from "./server/requests.ts";
-export { Lwm2mServer, type ServerSurroundings } from "./server/server.ts";
+export type { ServerSurroundings } from "./server/core.ts";
+export { Lwm2mServer } from "./server/server.ts";
 export { serverTuning, type ServerTuning } from "./server/tuning.ts";
 export {
   ServerStack,

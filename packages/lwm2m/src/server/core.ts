@@ -1,0 +1,165 @@
+// What the parts of the server share: its tables, its way to the store and to the endpoint.
+
+import {
+  Outbox,
+  type Identity,
+  type Instant,
+  type Rng,
+  type SessionId,
+  type StoreChange,
+} from "@godwit/base";
+import { Code, response as buildResponse, type ExchangeId, type Response } from "@godwit/coap";
+import type { Refusal } from "../refusal.ts";
+import type { ServerOutput } from "./events.ts";
+import { Observations } from "./observations.ts";
+import type { Operation } from "./operation.ts";
+import { Operations } from "./operations.ts";
+import { noteUplink, reachability } from "./reach.ts";
+import { TABLES, encodeOperation, encodeTouch, operationKey } from "./records.ts";
+import type { Registration, RegistrationView } from "./registration.ts";
+import { Registry } from "./registry.ts";
+import type { ServerTuning } from "./tuning.ts";
+
+/** What the server must know about the world around it; all answers are immediate and without side effects. */
+export type ServerSurroundings = {
+  readonly rng: Rng;
+  /** Message id and token the endpoint will use nowhere else, for a request to this session. */
+  readonly allocate: (
+    session: SessionId,
+    now: Instant,
+  ) => { readonly mid: number; readonly token: Uint8Array };
+  /** Whether two raw sessions come from the same host. Proves nothing, but an incumbent rebooted more often than not. */
+  readonly sameHost: (a: SessionId, b: SessionId) => boolean;
+  /** The endpoint name an identity stands for; `undefined`: this identity is unknown. */
+  readonly endpointOf?: (identity: Identity) => string | undefined;
+  /** Whether this endpoint has credentials: then it is never spoken to without them. */
+  readonly isSecured?: (endpoint: string) => boolean;
+};
+
+/** What waits for its changes to become durable, in order. */
+export type Pending = PendingRegistration | PendingOrder | { readonly kind: "quiet" };
+
+export type PendingRegistration =
+  | {
+      readonly kind: "register";
+      readonly exchange: ExchangeId;
+      readonly registration: Registration;
+      readonly replaced: boolean;
+    }
+  | {
+      readonly kind: "update";
+      readonly exchange: ExchangeId;
+      readonly registration: Registration;
+      readonly moved: boolean;
+      readonly changed: readonly string[];
+    }
+  | {
+      readonly kind: "deregister";
+      readonly exchange: ExchangeId;
+      readonly registration: Registration;
+    };
+
+export type PendingOrder = {
+  readonly kind: "accept" | "dispatch" | "finish";
+  readonly operation: Operation;
+};
+
+export class ServerCore {
+  readonly tuning: ServerTuning;
+  readonly around: ServerSurroundings;
+  readonly out: Outbox<ServerOutput> = new Outbox();
+  readonly registry: Registry = new Registry();
+  readonly operations: Operations;
+  readonly observations: Observations;
+  readonly identities: Map<SessionId, Identity> = new Map();
+  readonly pending: Map<number, Pending> = new Map();
+  ticket = 0;
+  lastId = 0;
+
+  constructor(around: ServerSurroundings, tuning: ServerTuning) {
+    this.around = around;
+    this.tuning = tuning;
+    this.operations = new Operations(tuning);
+    this.observations = new Observations(tuning.maxObservationsPerEndpoint);
+  }
+
+  /** A number for a new operation, larger than all before it, also across restarts (ms since 1970 times 1024). */
+  operationId(now: Instant): number {
+    this.lastId = Math.max(this.lastId + 1, Math.floor(now) * 1_024);
+    return this.lastId;
+  }
+
+  store(changes: readonly StoreChange[], pending: Pending): void {
+    const ticket = ++this.ticket;
+    this.pending.set(ticket, pending);
+    this.out.push({ type: "store", ticket, changes });
+  }
+
+  emit(output: ServerOutput): void {
+    this.out.push(output);
+  }
+
+  respond(exchange: ExchangeId, response: Response): void {
+    this.out.push({ type: "coap", input: { type: "respond", exchange, response } });
+  }
+
+  refuse(exchange: ExchangeId, session: SessionId, { code, diagnostic }: Refusal): void {
+    this.out.push({ type: "refused", session, code, detail: diagnostic });
+    const later = code === Code.ServiceUnavailable ? { maxAge: RETRY_AFTER } : {};
+    this.respond(exchange, buildResponse(code, { payload: diagnostic, ...later }));
+  }
+
+  identity(session: SessionId): Identity {
+    return this.identities.get(session) ?? NOBODY;
+  }
+
+  view(r: Registration, now: Instant): RegistrationView {
+    return {
+      id: r.id,
+      endpoint: r.endpoint,
+      session: r.session,
+      identity: r.identity,
+      lifetime: r.lifetime,
+      version: r.version,
+      binding: r.binding,
+      queueMode: r.queueMode,
+      objects: r.objects,
+      registeredAt: r.registeredAt,
+      updatedAt: r.updatedAt,
+      seenAt: r.reach.seenAt,
+      expiresAt: r.expiresAt,
+      reachability: reachability(r, this.tuning, now),
+      waitingOperations: r.queue.length,
+    };
+  }
+
+  touch(registration: Registration, now: Instant): void {
+    registration.updatedAt = now;
+    noteUplink(registration.reach, now);
+    const at = registration.lifetime === 0 ? undefined : now + registration.lifetime * 1_000;
+    this.registry.expireAt(registration, at, this.tuning.lifetimeGrace);
+  }
+
+  touchChange(registration: Registration): StoreChange {
+    return { table: TABLES.touch, key: registration.id, value: encodeTouch(registration) };
+  }
+
+  forgetting(registration: Registration): readonly StoreChange[] {
+    return [
+      { table: TABLES.registration, key: registration.id, value: undefined },
+      { table: TABLES.touch, key: registration.id, value: undefined },
+    ];
+  }
+
+  operationChange(operation: Operation): StoreChange {
+    return {
+      table: TABLES.operation,
+      key: operationKey(operation.id),
+      value: encodeOperation(operation),
+    };
+  }
+}
+
+const NOBODY: Identity = { kind: "none" };
+/** s, for a device that was refused for want of room. */
+export const RETRY_AFTER = 60;

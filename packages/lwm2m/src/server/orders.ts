@@ -1,0 +1,385 @@
+// Orders to devices, and the observations that come of them.
+//
+//   accept ──> queue ──> (device can hear it) ──> dispatch ──> answered ──> end, exactly once
+//                ▲                                    │
+//                └───────── unanswered: wait for the device's next word
+
+import { UsageError, unreachable, type Instant, type SessionId } from "@godwit/base";
+import {
+  Code,
+  OptionNumber,
+  findUint,
+  request as buildRequest,
+  response as buildResponse,
+  type Request,
+  type Response,
+} from "@godwit/coap";
+import type { PendingOrder, ServerCore } from "./core.ts";
+import type { ServerInput } from "./events.ts";
+import type { Observation } from "./observations.ts";
+import { isFinal, isIdempotent, viewOperation, type Operation } from "./operation.ts";
+import { canPush, noteUplink, notePushAnswered, notePushLost } from "./reach.ts";
+import { TABLES, encodeObservation, operationKey } from "./records.ts";
+import type { Registration } from "./registration.ts";
+
+export class Orders {
+  readonly #core: ServerCore;
+
+  constructor(core: ServerCore) {
+    this.#core = core;
+  }
+
+  accept(input: Extract<ServerInput, { type: "operate" }>, now: Instant): void {
+    if (this.#core.operations.get(input.id) !== undefined) {
+      throw new UsageError(`operation ${input.id} exists already`);
+    }
+    const { id, endpoint, kind, path, request, expiresAt } = input;
+    const operation: Operation = {
+      id,
+      endpoint,
+      kind,
+      path,
+      request,
+      createdAt: now,
+      expiresAt,
+      attempts: 0,
+      lastIdle: undefined,
+      again: undefined,
+      state: { name: "waiting" },
+    };
+    const full = this.#core.operations.fullFor(endpoint);
+    if (full !== undefined) {
+      operation.state = { name: "failed", at: now, reason: full };
+      return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
+    }
+    this.#core.operations.add(operation);
+    this.#core.store([this.#core.operationChange(operation)], { kind: "accept", operation });
+  }
+
+  cancel(id: number, now: Instant): void {
+    const operation = this.#core.operations.get(id);
+    if (operation === undefined || isFinal(operation.state)) return;
+    this.end(operation, { name: "cancelled", at: now }, now);
+  }
+
+  /** Sends the next waiting operation if the device can hear it; one at a time (NSTART 1). */
+  flush(registration: Registration, now: Instant): void {
+    const next = registration.queue[0];
+    if (next === undefined || next.state.name !== "waiting") return;
+    if (!canPush(registration, this.#core.tuning, now)) return;
+    this.#dispatch(registration, next, now);
+  }
+
+  #dispatch(registration: Registration, operation: Operation, now: Instant): void {
+    const idle = now - registration.reach.seenAt;
+    operation.state = { name: "sent", at: now, idle };
+    operation.lastIdle = idle;
+    operation.attempts += 1;
+    if (operation.kind === "cancelObserve")
+      return this.#stopObserving(registration, operation, now);
+    if (operation.again === undefined) {
+      operation.again = this.#core.around.allocate(registration.session, now);
+      if (!isIdempotent(operation.kind, operation.request)) {
+        this.#core.store([this.#core.operationChange(operation)], { kind: "dispatch", operation });
+        return;
+      }
+    }
+    this.#send(registration, operation);
+  }
+
+  #send(registration: Registration, operation: Operation): void {
+    this.#core.out.push({
+      type: "coap",
+      input: {
+        type: "request",
+        id: operation.id,
+        session: registration.session,
+        request: this.#rooted(registration, operation.request),
+        ...(operation.again === undefined ? {} : { again: operation.again }),
+      },
+    });
+  }
+
+  /** Management paths go below the alternate path the client announced (LwM2M 1.2 6.4.1). */
+  #rooted(registration: Registration, request: Request): Request {
+    const { root } = registration.objects;
+    if (root.length === 0) return request;
+    const prefix = buildRequest(request.code, { path: root }).options;
+    const rest = request.options;
+    const at = rest.findIndex(({ number }) => number >= OptionNumber.UriPath);
+    const cut = at < 0 ? rest.length : at;
+    return { ...request, options: [...rest.slice(0, cut), ...prefix, ...rest.slice(cut)] };
+  }
+
+  answered(input: Extract<ServerInput, { type: "response" }>, now: Instant): void {
+    const operation = this.#core.operations.get(input.id);
+    const registration = this.#core.registry.bySession(input.session);
+    if (registration !== undefined) {
+      noteUplink(registration.reach, now);
+      this.#core.registry.prove(registration);
+    }
+    if (operation !== undefined && operation.state.name === "sent") {
+      if (registration) notePushAnswered(registration.reach, operation.state.idle);
+      if (operation.kind === "observe") this.#observed(operation, input);
+      this.end(operation, { name: "done", at: now, response: owned(input.response) }, now);
+      return;
+    }
+    this.#notified(input);
+    if (registration !== undefined) this.flush(registration, now);
+  }
+
+  unanswered(
+    id: number,
+    reason: Extract<ServerInput, { type: "failed" }>["reason"],
+    now: Instant,
+  ): void {
+    const observation = this.#core.observations.byId(id);
+    if (observation !== undefined && reason === "closed") return;
+    const operation = this.#core.operations.get(id);
+    if (operation === undefined || operation.state.name !== "sent") return;
+    const registration = this.#core.registry.byEndpoint(operation.endpoint);
+    const { idle } = operation.state;
+    switch (reason) {
+      case "timeout":
+        if (registration) notePushLost(registration.reach, idle, this.#core.tuning);
+        operation.state = { name: "waiting" };
+        return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
+      case "closed":
+      case "full":
+        operation.state = { name: "waiting" };
+        return;
+      case "reset":
+      case "tooLarge":
+      case "bodyChanged":
+      case "badResponse":
+        return this.end(operation, { name: "failed", at: now, reason: REASONS[reason] }, now);
+      default:
+        return unreachable(reason);
+    }
+  }
+
+  /** Gives the operation its final state; a user hears of it once it is durable. */
+  end(operation: Operation, state: Operation["state"], now: Instant): void {
+    const running = operation.state.name === "sent";
+    operation.state = state;
+    if (running && state.name !== "done") {
+      this.#core.out.push({
+        type: "coap",
+        input: { type: "cancel", id: operation.id, how: "forget" },
+      });
+    }
+    const registration = this.#core.registry.byEndpoint(operation.endpoint);
+    const place = registration?.queue.indexOf(operation) ?? -1;
+    if (place >= 0) registration?.queue.splice(place, 1);
+    const forgotten = this.#core.operations.finished(operation);
+    this.#core.store(
+      [
+        this.#core.operationChange(operation),
+        ...forgotten.map((old) => ({
+          table: TABLES.operation,
+          key: operationKey(old.id),
+          value: undefined,
+        })),
+      ],
+      { kind: "finish", operation },
+    );
+    if (registration !== undefined) this.flush(registration, now);
+  }
+
+  forget(operation: Operation): void {
+    this.#core.operations.remove(operation);
+    this.#core.store(
+      [{ table: TABLES.operation, key: operationKey(operation.id), value: undefined }],
+      {
+        kind: "quiet",
+      },
+    );
+  }
+
+  /**
+   * What waits for the endpoint waits for its new registration. An order that must not be obeyed twice and was sent while
+   * the device could well hear it is not sent again: the device may have obeyed it, and restarted because of it.
+   */
+  takeQueue(registration: Registration, now: Instant): void {
+    const waiting = this.#core.operations
+      .of(registration.endpoint)
+      .filter((operation) => !isFinal(operation.state));
+    for (const operation of waiting) {
+      const heard =
+        operation.lastIdle !== undefined && operation.lastIdle < this.#core.tuning.trustedBinding;
+      if (heard && !isIdempotent(operation.kind, operation.request)) {
+        const reason = "the device registered anew before it answered; it may have obeyed";
+        this.end(operation, { name: "failed", at: now, reason }, now);
+      } else registration.queue.push(operation);
+    }
+  }
+
+  #observed(operation: Operation, input: Extract<ServerInput, { type: "response" }>): void {
+    const { id, endpoint, path, request } = operation;
+    const old = this.#core.observations.find(endpoint, path);
+    if (old !== undefined) this.#forgetObservation(old, "forget");
+    if (input.final || findUint(input.response.options, OptionNumber.Observe) === undefined) return;
+    const observation = { id, endpoint, path, token: input.token, request, active: true };
+    if (!this.#core.observations.add(observation)) {
+      this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "deregister" } });
+      return;
+    }
+    this.#core.store(
+      [
+        {
+          table: TABLES.observation,
+          key: observationKey(observation),
+          value: encodeObservation(observation),
+        },
+      ],
+      { kind: "quiet" },
+    );
+    this.#core.out.push({ type: "observation", endpoint, path, state: "active" });
+  }
+
+  #notified(input: Extract<ServerInput, { type: "response" }>): void {
+    const observation = this.#core.observations.byId(input.id);
+    if (observation === undefined) return;
+    const { endpoint, path } = observation;
+    this.#core.out.push({ type: "notification", endpoint, path, response: input.response });
+    if (input.final) this.#forgetObservation(observation, undefined);
+  }
+
+  #stopObserving(registration: Registration, operation: Operation, now: Instant): void {
+    const observation = this.#core.observations.find(operation.endpoint, operation.path);
+    if (observation === undefined) {
+      const reason = "this path is not observed";
+      return this.end(operation, { name: "failed", at: now, reason }, now);
+    }
+    const reachable = canPush(registration, this.#core.tuning, now);
+    this.#forgetObservation(observation, reachable ? "deregister" : "forget");
+    const response = buildResponse(Code.Content);
+    this.end(operation, { name: "done", at: now, response }, now);
+  }
+
+  #forgetObservation(observation: Observation, how: "deregister" | "forget" | undefined): void {
+    this.#core.observations.remove(observation);
+    if (how !== undefined) {
+      this.#core.out.push({ type: "coap", input: { type: "cancel", id: observation.id, how } });
+    }
+    this.#core.store(
+      [{ table: TABLES.observation, key: observationKey(observation), value: undefined }],
+      { kind: "quiet" },
+    );
+    const { endpoint, path, active } = observation;
+    if (active) this.#core.out.push({ type: "observation", endpoint, path, state: "ended" });
+  }
+
+  resume(
+    observation: { id: number; token: Uint8Array; request: Request },
+    session: SessionId,
+  ): void {
+    const { id, token, request } = observation;
+    this.#core.out.push({
+      type: "coap",
+      input: { type: "resumeObservation", id, session, token, request },
+    });
+  }
+
+  /** A new registration voids the device's observations; the ones users want are set up again (LwM2M 1.2 6.4.1). */
+  observeAgain(registration: Registration, now: Instant): void {
+    for (const observation of this.#core.observations.of(registration.endpoint)) {
+      const operation: Operation = {
+        id: this.#core.operationId(now),
+        endpoint: registration.endpoint,
+        kind: "observe",
+        path: observation.path,
+        request: observation.request,
+        createdAt: now,
+        expiresAt: now + this.#core.tuning.finishedFor,
+        attempts: 0,
+        lastIdle: undefined,
+        again: undefined,
+        state: { name: "waiting" },
+      };
+      this.#core.operations.add(operation);
+      registration.queue.push(operation);
+    }
+  }
+
+  seen(session: SessionId, now: Instant): void {
+    const registration = this.#core.registry.bySession(session);
+    if (registration === undefined) return;
+    this.#core.registry.prove(registration);
+    noteUplink(registration.reach, now);
+    this.flush(registration, now);
+  }
+
+  /** The order's change is durable, or the store refused it. */
+  stored({ kind, operation }: PendingOrder, ok: boolean, now: Instant): void {
+    switch (kind) {
+      case "accept":
+        return ok ? this.#accepted(operation, now) : this.#notAccepted(operation, now);
+      case "dispatch": {
+        if (operation.state.name !== "sent") return;
+        const registration = this.#core.registry.byEndpoint(operation.endpoint);
+        if (ok && registration !== undefined) return this.#send(registration, operation);
+        operation.state = { name: "waiting" }; // the device's next word tries again
+        return;
+      }
+      case "finish": // if not ok it did happen all the same; only its record is not durable
+        return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
+      default:
+        return unreachable(kind);
+    }
+  }
+
+  /** The registration is gone: what was under way for it waits again. */
+  release(registration: Registration): void {
+    for (const operation of registration.queue) {
+      if (operation.state.name !== "sent") continue;
+      this.#abandon(operation.id);
+      operation.state = { name: "waiting" };
+    }
+    for (const observation of this.#core.observations.of(registration.endpoint)) {
+      if (!observation.active) continue;
+      observation.active = false;
+      this.#abandon(observation.id);
+    }
+  }
+
+  #accepted(operation: Operation, now: Instant): void {
+    if (isFinal(operation.state)) return; // cancelled meanwhile
+    this.#core.emit({ type: "operation", operation: viewOperation(operation) });
+    const registration = this.#core.registry.byEndpoint(operation.endpoint);
+    if (registration === undefined) return;
+    // A Register that came between may have queued it already.
+    if (!registration.queue.includes(operation)) registration.queue.push(operation);
+    this.flush(registration, now);
+  }
+
+  #notAccepted(operation: Operation, now: Instant): void {
+    this.#core.operations.remove(operation);
+    operation.state = { name: "failed", at: now, reason: "the store refused to keep it" };
+    this.#core.emit({ type: "operation", operation: viewOperation(operation) });
+  }
+
+  #abandon(id: number): void {
+    this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "forget" } });
+  }
+}
+
+/** A copy that does not keep the datagram's buffer alive. */
+function owned({ code, options, payload }: Response): Response {
+  return {
+    code,
+    options: options.map(({ number, value }) => ({ number, value: value.slice() })),
+    payload: payload.slice(),
+  };
+}
+
+function observationKey(observation: { endpoint: string; path: string }): string {
+  return `${observation.endpoint} ${observation.path}`;
+}
+
+const REASONS = {
+  reset: "the device rejected the request (RST)",
+  tooLarge: "the body is too large for one of the two ends",
+  bodyChanged: "the device's answer kept changing while it was read",
+  badResponse: "the device's answer breaks the protocol",
+} as const;

@@ -1,0 +1,437 @@
+// The registration interface: who may register, where they are, and when they are gone (OMA TS Core 6.2).
+
+import {
+  Deadlines,
+  earlier,
+  unreachable,
+  type Identity,
+  type Instant,
+  type SessionId,
+  type StoreChange,
+} from "@godwit/base";
+import {
+  Code,
+  response as buildResponse,
+  uriPath,
+  uriQuery,
+  type ExchangeId,
+  type Request,
+  type Response,
+} from "@godwit/coap";
+import {
+  parseRegister,
+  parseUpdate,
+  type Registration as RegisterParameters,
+  type RegistrationUpdate,
+} from "../registration.ts";
+import { refused, type Refusal } from "../refusal.ts";
+import { RETRY_AFTER, type PendingRegistration, type ServerCore } from "./core.ts";
+import type { Orders } from "./orders.ts";
+import { TABLES, encodeRegistration } from "./records.ts";
+import { newRegistration, type Registration } from "./registration.ts";
+
+/** A newcomer that waits for the incumbent of its endpoint name to answer, or not. */
+type Takeover = {
+  readonly exchange: ExchangeId;
+  readonly session: SessionId;
+  readonly parameters: RegisterParameters;
+  readonly endpoint: string;
+  readonly incumbent: Registration;
+};
+
+export class Registering {
+  readonly #core: ServerCore;
+  readonly #orders: Orders;
+  /** Delayed answers to binding probes: the request's exchange and when it is due. */
+  readonly #probes = new Deadlines<ExchangeId>();
+  /** By ping id. */
+  readonly #takeovers = new Map<number, Takeover>();
+  readonly #takeoverDue = new Deadlines<number>();
+  /** Raw sessions that have just followed their peer to another path; the Update that showed it is on its way. */
+  readonly #rebound = new Set<SessionId>();
+
+  constructor(core: ServerCore, orders: Orders) {
+    this.#core = core;
+    this.#orders = orders;
+  }
+
+  get wakeAt(): Instant | undefined {
+    return earlier(
+      this.#core.registry.nextExpiry,
+      earlier(this.#probes.next, this.#takeoverDue.next),
+    );
+  }
+
+  wake(now: Instant): void {
+    const { registry } = this.#core;
+    for (let r = registry.expired(now); r !== undefined; r = registry.expired(now)) {
+      this.drop(r, "expired", now);
+      this.#core.store(this.#core.forgetting(r), { kind: "quiet" });
+    }
+    for (let e = this.#probes.expired(now); e !== undefined; e = this.#probes.expired(now)) {
+      this.#core.respond(e, buildResponse(Code.Content));
+    }
+    const due = this.#takeoverDue;
+    for (let id = due.expired(now); id !== undefined; id = due.expired(now)) {
+      this.incumbentSilent(id, now);
+    }
+  }
+
+  /** Whether `id` is the ping that asks an incumbent. */
+  asksIncumbent(id: number): boolean {
+    return this.#takeovers.has(id);
+  }
+
+  request(exchange: ExchangeId, session: SessionId, request: Request, now: Instant): void {
+    const path = uriPath(request.options);
+    if (path[0] === "rd" && path.length === 2) {
+      return this.#located(exchange, session, path[1]!, request, now); // the length was checked
+    }
+    if (path[0] === "rd" && path.length === 1) {
+      if (request.code === Code.POST) return this.#register(exchange, session, request, now);
+      return this.#core.respond(exchange, buildResponse(Code.MethodNotAllowed));
+    }
+    if (path.length === 1 && path[0] === "nat") {
+      return this.#probe(exchange, request, now);
+    }
+    if (path.length === 2 && path[0] === ".well-known" && path[1] === "core") {
+      return this.#core.respond(
+        exchange,
+        request.code === Code.GET
+          ? buildResponse(Code.Content, { contentFormat: 40, payload: RESOURCES })
+          : buildResponse(Code.MethodNotAllowed),
+      );
+    }
+    this.#core.respond(exchange, buildResponse(Code.NotFound));
+  }
+
+  #register(exchange: ExchangeId, session: SessionId, request: Request, now: Instant): void {
+    const parsed = parseRegister(request);
+    if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
+    const parameters = parsed.registration;
+    if (parameters.objects === undefined)
+      return this.#core.refuse(exchange, session, UNKNOWN_PROFILE);
+    const identity = this.#core.identity(session);
+    const admitted = this.#admit(identity, parameters.endpoint);
+    if (typeof admitted !== "string") return this.#core.refuse(exchange, session, admitted);
+    const endpoint = admitted;
+    const there = this.#core.registry.bySession(session);
+    if (there !== undefined && there.endpoint !== endpoint && identity.kind === "none") {
+      // A NAT gave this address away. Who had it before is silent there, not gone.
+      there.reach.silent = true;
+      return this.#core.emit({ type: "displace", exchange, session });
+    }
+    const incumbent = this.#core.registry.byEndpoint(endpoint);
+    if (incumbent === undefined && this.#core.registry.size >= this.#core.tuning.maxRegistrations) {
+      return this.#core.refuse(exchange, session, NO_ROOM);
+    }
+    const mayReplace =
+      incumbent === undefined ||
+      identity.kind !== "none" ||
+      incumbent.session === session ||
+      this.#core.around.sameHost(incumbent.session, session);
+    if (mayReplace) return this.#enrol(exchange, session, endpoint, parameters, now);
+    this.#askIncumbent({ exchange, session, parameters, endpoint, incumbent }, now);
+  }
+
+  /** The endpoint name this identity may use, or why it may not. */
+  #admit(identity: Identity, claimed: string | undefined): string | Refusal {
+    if (identity.kind === "none") {
+      if (claimed === undefined) return refused(Code.BadRequest, "ep is missing");
+      if (this.#core.around.isSecured?.(claimed) === true) {
+        return refused(Code.Forbidden, "this endpoint has credentials");
+      }
+      return this.#core.tuning.nosec ? claimed : refused(Code.Forbidden, "NoSec is switched off");
+    }
+    const own = this.#core.around.endpointOf?.(identity);
+    if (own === undefined) return refused(Code.Forbidden, "credential of no endpoint");
+    if (claimed === undefined || claimed === own) return own;
+    return refused(Code.BadRequest, "ep is not the credential's");
+  }
+
+  /** Nobody has proven anything on raw UDP: whoever answers at the old address keeps the name. */
+  #askIncumbent(takeover: Takeover, now: Instant): void {
+    const asked = [...this.#takeovers.values()].some((t) => t.endpoint === takeover.endpoint);
+    if (asked || this.#takeovers.size >= this.#core.tuning.maxTakeovers) {
+      return this.#core.refuse(takeover.exchange, takeover.session, BEING_CHECKED);
+    }
+    const id = this.#core.operationId(now);
+    this.#takeovers.set(id, takeover);
+    this.#takeoverDue.set(id, now + this.#core.tuning.takeoverProbe);
+    this.#core.out.push({
+      type: "coap",
+      input: { type: "ping", id, session: takeover.incumbent.session },
+    });
+  }
+
+  incumbentAnswered(id: number, now: Instant): void {
+    const takeover = this.#takeovers.get(id);
+    if (takeover === undefined) return;
+    this.#takeovers.delete(id);
+    this.#takeoverDue.stop(id);
+    this.#orders.seen(takeover.incumbent.session, now);
+    this.#core.refuse(takeover.exchange, takeover.session, INCUMBENT_ANSWERS);
+  }
+
+  incumbentSilent(id: number, now: Instant): void {
+    const takeover = this.#takeovers.get(id);
+    if (takeover === undefined) return;
+    this.#takeovers.delete(id);
+    this.#takeoverDue.stop(id);
+    this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "forget" } });
+    const { exchange, session, endpoint, parameters } = takeover;
+    this.#enrol(exchange, session, endpoint, parameters, now);
+  }
+
+  #enrol(
+    exchange: ExchangeId,
+    session: SessionId,
+    endpoint: string,
+    parameters: RegisterParameters,
+    now: Instant,
+  ): void {
+    const changes: StoreChange[] = [];
+    const incumbent = this.#core.registry.byEndpoint(endpoint);
+    const squatter = this.#core.registry.bySession(session); // a session carries one registration
+    for (const old of new Set([incumbent, squatter])) {
+      if (old === undefined) continue;
+      changes.push(...this.#core.forgetting(old));
+      this.drop(old, "replaced", now);
+    }
+    const identity = this.#core.identity(session);
+    const proven = identity.kind !== "none";
+    if (!proven) changes.push(...this.#makeRoom(now));
+    const registration = newRegistration({
+      id: this.#locationId(proven),
+      endpoint,
+      session,
+      identity,
+      lifetime: parameters.lifetime,
+      version: parameters.lwm2m,
+      binding: parameters.binding,
+      queueMode: parameters.queue,
+      sms: parameters.sms,
+      objects: parameters.objects ?? NO_OBJECTS,
+      registeredAt: now,
+      now,
+    });
+    registration.proven = proven;
+    this.#core.registry.add(registration);
+    this.#orders.takeQueue(registration, now);
+    this.#core.touch(registration, now);
+    changes.push(
+      {
+        table: TABLES.registration,
+        key: registration.id,
+        value: encodeRegistration(registration),
+      },
+      this.#core.touchChange(registration),
+    );
+    this.#core.out.push({ type: "pin", session });
+    const replaced = incumbent !== undefined;
+    this.#core.store(changes, { kind: "register", exchange, registration, replaced });
+  }
+
+  /** At the limit the oldest registration whose address nobody has proven makes room. */
+  #makeRoom(now: Instant): readonly StoreChange[] {
+    if (this.#core.registry.unproven < this.#core.tuning.maxUnproven) return [];
+    const oldest = this.#core.registry.oldestUnproven();
+    if (oldest === undefined) return [];
+    const changes = this.#core.forgetting(oldest);
+    this.drop(oldest, "evicted", now);
+    return changes;
+  }
+
+  #located(
+    exchange: ExchangeId,
+    session: SessionId,
+    id: string,
+    request: Request,
+    now: Instant,
+  ): void {
+    if (request.code !== Code.POST && request.code !== Code.DELETE) {
+      return this.#core.respond(exchange, buildResponse(Code.MethodNotAllowed));
+    }
+    const registration = this.#locate(session, id);
+    if (registration === undefined) {
+      return this.#core.refuse(exchange, session, refused(Code.NotFound, ""));
+    }
+    if (registration.session !== session && registration.identity.kind === "none") {
+      // Its path changed. The endpoint gives the request back under the right session, once only.
+      const into = registration.session;
+      const before = this.#core.registry.bySession(session);
+      if (before !== undefined) before.reach.silent = true; // its address is this device's now
+      this.#rebound.add(into);
+      return this.#core.emit({ type: "rebind", exchange, from: session, into });
+    }
+    if (request.code === Code.DELETE) return this.#deregister(exchange, registration, now);
+    this.#update(exchange, session, registration, request, now);
+  }
+
+  /** Where the session is authenticated, the id is only looked up inside it. */
+  #locate(session: SessionId, id: string): Registration | undefined {
+    const found = this.#core.registry.byId(id);
+    if (found === undefined) return undefined;
+    if (found.identity.kind === "none") {
+      return this.#core.identity(session).kind === "none" ? found : undefined;
+    }
+    const endpoint = this.#core.around.endpointOf?.(this.#core.identity(session));
+    return endpoint === found.endpoint ? found : undefined;
+  }
+
+  #update(
+    exchange: ExchangeId,
+    session: SessionId,
+    registration: Registration,
+    request: Request,
+    now: Instant,
+  ): void {
+    const parsed = parseUpdate(request, registration.version);
+    if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
+    const moved = this.#rebound.delete(session) || registration.session !== session;
+    if (registration.session !== session) this.changeSession(registration, session);
+    const changed = applyUpdate(registration, parsed.update);
+    this.#core.registry.prove(registration); // it knows its Location: our answer reached it
+    this.#core.touch(registration, now);
+    const changes: StoreChange[] = [this.#core.touchChange(registration)];
+    if (changed.length > 0) {
+      changes.push({
+        table: TABLES.registration,
+        key: registration.id,
+        value: encodeRegistration(registration),
+      });
+    }
+    this.#core.store(changes, { kind: "update", exchange, registration, moved, changed });
+  }
+
+  /** The device came back with a new association for the same credential. */
+  changeSession(registration: Registration, session: SessionId): void {
+    this.#core.out.push({ type: "unpin", session: registration.session });
+    this.#core.registry.move(registration, session);
+    this.#core.out.push({ type: "pin", session });
+    for (const observation of this.#core.observations.of(registration.endpoint)) {
+      if (observation.active) this.#orders.resume(observation, session);
+    }
+  }
+
+  #deregister(exchange: ExchangeId, registration: Registration, now: Instant): void {
+    this.drop(registration, "device", now);
+    this.#core.store(this.#core.forgetting(registration), {
+      kind: "deregister",
+      exchange,
+      registration,
+    });
+  }
+
+  /** `GET /nat?s=N`: an answer N seconds later shows the device that its NAT held the mapping that long. */
+  #probe(exchange: ExchangeId, request: Request, now: Instant): void {
+    const [, seconds] = /^s=(\d{1,4})$/.exec(uriQuery(request.options)[0] ?? "") ?? [];
+    const wait = Number(seconds);
+    if (request.code !== Code.GET) {
+      return this.#core.respond(exchange, buildResponse(Code.MethodNotAllowed));
+    }
+    if (seconds === undefined || wait > this.#core.tuning.maxProbeSeconds) {
+      const payload = `s=0..${this.#core.tuning.maxProbeSeconds}`;
+      return this.#core.respond(exchange, buildResponse(Code.BadRequest, { payload }));
+    }
+    if (this.#probes.size >= this.#core.tuning.maxProbes) {
+      return this.#core.respond(
+        exchange,
+        buildResponse(Code.ServiceUnavailable, { maxAge: RETRY_AFTER }),
+      );
+    }
+    this.#probes.set(exchange, now + wait * 1_000);
+  }
+
+  remove(endpoint: string, now: Instant): void {
+    const registration = this.#core.registry.byEndpoint(endpoint);
+    if (registration === undefined) return;
+    this.drop(registration, "removed", now);
+    this.#core.store(this.#core.forgetting(registration), { kind: "quiet" });
+  }
+
+  /** Takes a registration out of memory. Its operations stay: they wait for the endpoint, not for the registration. */
+  drop(
+    registration: Registration,
+    why: "device" | "expired" | "replaced" | "removed" | "evicted",
+    now: Instant,
+  ): void {
+    this.#core.registry.remove(registration);
+    this.#orders.release(registration);
+    this.#core.out.push({ type: "unpin", session: registration.session });
+    this.#core.out.push({
+      type: "deregistered",
+      registration: this.#core.view(registration, now),
+      why,
+    });
+  }
+
+  #locationId(bound: boolean): string {
+    const length = bound
+      ? this.#core.tuning.boundLocationLength
+      : this.#core.tuning.openLocationLength;
+    for (;;) {
+      const bytes = this.#core.around.rng.bytes(length);
+      let id = "";
+      for (const byte of bytes) id += ALPHABET[byte & 63];
+      if (this.#core.registry.byId(id) === undefined) return id;
+    }
+  }
+
+  /** The change is durable: answer. Or it is not: then nothing is promised, and the device tries again later. */
+  stored(pending: PendingRegistration, ok: boolean, now: Instant): void {
+    const { exchange, registration } = pending;
+    if (!ok) {
+      if (pending.kind === "register") this.drop(registration, "removed", now);
+      const answer = buildResponse(Code.ServiceUnavailable, { maxAge: RETRY_AFTER });
+      return this.#core.respond(exchange, answer);
+    }
+    switch (pending.kind) {
+      case "register": {
+        const locationPath = ["rd", registration.id];
+        this.#core.respond(exchange, buildResponse(Code.Created, { locationPath }));
+        this.#core.emit({
+          type: "registered",
+          registration: this.#core.view(registration, now),
+          replaced: pending.replaced,
+        });
+        this.#orders.observeAgain(registration, now);
+        return this.#orders.flush(registration, now);
+      }
+      case "update": {
+        const { moved, changed } = pending;
+        this.#core.respond(exchange, CHANGED);
+        const view = this.#core.view(registration, now);
+        this.#core.emit({ type: "updated", registration: view, moved, changed });
+        return this.#orders.flush(registration, now);
+      }
+      case "deregister":
+        return this.#core.respond(exchange, buildResponse(Code.Deleted));
+      default:
+        return unreachable(pending);
+    }
+  }
+}
+
+/** Takes over what an Update says; returns the names of what it changed. */
+function applyUpdate(registration: Registration, update: RegistrationUpdate): readonly string[] {
+  if (update.lifetime !== undefined) registration.lifetime = update.lifetime;
+  if (update.binding !== undefined) registration.binding = update.binding;
+  if (update.queue !== undefined) registration.queueMode = update.queue;
+  if (update.sms !== undefined) registration.sms = update.sms;
+  if (update.objects !== undefined) registration.objects = update.objects;
+  return Object.keys(update);
+}
+
+const CHANGED: Response = buildResponse(Code.Changed);
+const NO_OBJECTS = { root: [], formats: [], objects: [] };
+const UNKNOWN_PROFILE = refused(Code.Conflict, "pid is unknown: send the object list");
+const NO_ROOM = refused(Code.ServiceUnavailable, "no room for registrations");
+const BEING_CHECKED = refused(Code.ServiceUnavailable, "this endpoint name is being checked");
+const INCUMBENT_ANSWERS = refused(
+  Code.Forbidden,
+  "the endpoint is registered elsewhere and answers there",
+);
+const RESOURCES = '</rd>;rt="core.rd",</nat>';
+/** 64 characters that need no escaping in a path. */
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
