@@ -115,3 +115,21 @@ export {
   type ServerStackOptions,
   type ServerStackOutput,
 } from "./server-stack.ts";
+export {
+  ClientStack,
+  type ClientStackInput,
+  type ClientStackOptions,
+  type ClientStackOutput,
+} from "./client-stack.ts";
+export { Lwm2mClient, type ClientOptions } from "./client/client.ts";
+export type {
+  ClientEvent,
+  ClientInput,
+  ClientOutput,
+  Operation,
+  Outcome,
+  PerformId,
+} from "./client/events.ts";
+export type { BindingKnowledge, KeepAliveStrategy } from "./client/keep-alive.ts";
+export type { ClientSnapshot } from "./client/snapshot.ts";
+export { SHORTEST_KEEP_ALIVE, clientTuning, type ClientTuning } from "./client/tuning.ts";

@@ -47,7 +47,10 @@ export function decodeNodes(
 }
 
 const TEXT: ValueFormat = {
-  fits: (path, nodes) => only(path, nodes) !== undefined,
+  fits(path, nodes) {
+    const value = only(path, nodes);
+    return value !== undefined && (value.type !== "float" || Number.isFinite(value.value));
+  },
   encode(path, nodes) {
     const value = only(path, nodes);
     if (value === undefined) throw new UsageError("text/plain holds one value");

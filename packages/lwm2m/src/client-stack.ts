@@ -1,0 +1,155 @@
+// The whole device below the sockets: raw UDP, the CoAP endpoint, the LwM2M client. One machine with datagrams, orders and
+// answers of the application going in, datagrams and events coming out. It runs alike under the real driver and in the simulator.
+
+import {
+  Ledger,
+  Outbox,
+  earlier,
+  unreachable,
+  type DatagramEvent,
+  type Instant,
+  type Machine,
+  type Path,
+  type SessionId,
+} from "@godwit/base";
+import {
+  Endpoint,
+  UdpSessions,
+  coapTuning,
+  type CoapTuning,
+  type EndpointOutput,
+  type TransportOutput,
+} from "@godwit/coap";
+import { Lwm2mClient, type ClientOptions } from "./client/client.ts";
+import type { ClientInput, ClientOutput } from "./client/events.ts";
+import type { ClientSnapshot } from "./client/snapshot.ts";
+import { clientTuning } from "./client/tuning.ts";
+
+export type ClientStackInput =
+  | DatagramEvent
+  /** Begins, or goes on over another path: our address has changed, or the server's. */
+  | { readonly type: "connect"; readonly path: Path }
+  | Extract<
+      ClientInput,
+      { type: "update" | "deregister" | "changed" | "objects" | "configure" | "performed" }
+    >;
+
+export type ClientStackOutput =
+  | DatagramEvent
+  | Exclude<ClientOutput, { type: "coap" }>
+  /** Bytes were thrown away; the ledger has counted them. */
+  | { readonly type: "dropped"; readonly reason: string };
+
+export type ClientStackOptions = ClientOptions & { readonly coap?: Partial<CoapTuning> };
+
+/** A device on plain CoAP over UDP. */
+export class ClientStack implements Machine<ClientStackInput, ClientStackOutput> {
+  readonly client: Lwm2mClient;
+  readonly #udp: UdpSessions;
+  readonly #endpoint: Endpoint;
+  readonly #outbox = new Outbox<ClientStackOutput>();
+  #session: SessionId | undefined;
+
+  constructor(options: ClientStackOptions) {
+    // The answer to a probe of the NAT is a separate one, and as late as the probe asks for.
+    const longest = options.tuning?.longestProbe ?? clientTuning.longestProbe;
+    const slack = options.tuning?.probeSlack ?? clientTuning.probeSlack;
+    const separateAnswerTimeout = longest * 1_000 + 2 * slack;
+    const tuning = coapTuning({ separateAnswerTimeout, ...options.coap });
+    this.#udp = new UdpSessions(tuning);
+    const ledgerOf = this.#udp.ledgerOf.bind(this.#udp);
+    this.#endpoint = new Endpoint({ rng: options.rng, tuning, ledgerOf });
+    this.client = new Lwm2mClient(options);
+  }
+
+  get wakeAt(): Instant | undefined {
+    return earlier(this.#udp.wakeAt, earlier(this.#endpoint.wakeAt, this.client.wakeAt));
+  }
+
+  /** Every byte to and from the server, by purpose. */
+  get ledger(): Ledger {
+    return this.#session === undefined ? NOTHING : this.#udp.ledgerOf(this.#session);
+  }
+
+  snapshot(): ClientSnapshot {
+    return this.client.snapshot();
+  }
+
+  handle(input: ClientStackInput, now: Instant): void {
+    if (input.type === "datagram") this.#udp.handle(input, now);
+    else if (input.type === "connect") this.#connect(input.path, now);
+    else this.client.handle(input, now);
+    this.#settle(now);
+  }
+
+  wake(now: Instant): void {
+    this.#udp.wake(now);
+    this.#endpoint.wake(now);
+    this.client.wake(now);
+    this.#settle(now);
+  }
+
+  poll(): ClientStackOutput | undefined {
+    return this.#outbox.take();
+  }
+
+  #connect(path: Path, now: Instant): void {
+    const session = this.#udp.connect(path, now);
+    const before = this.#session;
+    if (before !== undefined && before !== session) {
+      this.client.handle({ type: "closed", session: before }, now);
+      this.#udp.handle({ type: "close", session: before }, now);
+    }
+    this.#session = session;
+    this.client.handle({ type: "connected", session }, now);
+  }
+
+  /** Hands the outputs of each layer to the next until all are quiet. */
+  #settle(now: Instant): void {
+    for (;;) {
+      const fromUdp = this.#udp.poll();
+      if (fromUdp !== undefined) {
+        this.#fromUdp(fromUdp, now);
+        continue;
+      }
+      const fromEndpoint = this.#endpoint.poll();
+      if (fromEndpoint !== undefined) {
+        this.#fromEndpoint(fromEndpoint, now);
+        continue;
+      }
+      const output = this.client.poll();
+      if (output === undefined) return;
+      if (output.type === "coap") this.#endpoint.handle(output.input, now);
+      else this.#outbox.push(output);
+    }
+  }
+
+  #fromUdp(output: TransportOutput, now: Instant): void {
+    switch (output.type) {
+      case "datagram":
+        this.#outbox.push(output);
+        break;
+      case "opened":
+        break; // what others want is refused by the client
+      case "closed":
+        this.#endpoint.handle(output, now);
+        this.client.handle(output, now);
+        break;
+      case "received":
+      case "moved":
+        this.#endpoint.handle(output, now);
+        break;
+      default:
+        unreachable(output);
+    }
+  }
+
+  #fromEndpoint(output: EndpointOutput, now: Instant): void {
+    if (output.type === "send") this.#udp.handle(output, now);
+    else if (output.type === "dropped")
+      this.#outbox.push({ type: "dropped", reason: output.reason });
+    else this.client.handle(output, now);
+  }
+}
+
+const NOTHING = new Ledger();

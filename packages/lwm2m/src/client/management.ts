@@ -1,0 +1,574 @@
+import { Deadlines, UsageError, earlier, unreachable, type Instant } from "@godwit/base";
+import {
+  Code,
+  ContentFormat,
+  diagnostic,
+  observeOption,
+  response,
+  type EndpointInput,
+  type ExchangeId,
+  type Request,
+  type Response,
+} from "@godwit/coap";
+import {
+  applyAttributes,
+  checkConsistent,
+  effectiveAttributes,
+  type AttributeChange,
+  type Attributes,
+} from "../attributes.ts";
+import { impliedVersion, type Definitions, type Registry } from "../definition.ts";
+import { formatNodePath, isWithin, parseNodePath, samePath, type NodePath } from "../node-path.ts";
+import type { ObjectEntry } from "../object-list.ts";
+import { orRefused, refused, type Refusal } from "../refusal.ts";
+import { valueFormat } from "../value-format.ts";
+import type { ValueNode } from "../value.ts";
+import type { Lwm2mVersion } from "../version.ts";
+import { discoverLinks } from "./discovery.ts";
+import type { ClientEvent, Operation, Outcome, PerformId } from "./events.ts";
+import { Observations, type Observation } from "./observations.ts";
+import { readOperation, type Announced, type Asked } from "./operation.ts";
+import type { ServerObject } from "./server-object.ts";
+import type { ClientTuning } from "./tuning.ts";
+
+//   request ──> refusal ─────────────────────────────────> respond
+//           ──> /1: done here ───────────────────────────> respond
+//           ──> perform ──performed, or performTimeout──> respond, and Observations watch what was observed
+//   Observations.due ──> perform read ──performed──> notify, if the server wants to hear of it
+
+/** What management needs of the client around it. */
+export interface ManagementHost {
+  coap(input: EndpointInput, now: Instant): void;
+  emit(event: ClientEvent | { type: "perform"; id: PerformId; operation: Operation }): void;
+  /** The server executed /1/x/8 or /1/x/4. */
+  triggered(what: "update" | "disable", now: Instant): void;
+  /** Something of the registration may have changed: /1, or the instances. */
+  parametersChanged(now: Instant): void;
+}
+
+export type ManagementOptions = {
+  readonly root: readonly string[];
+  readonly registry: Registry;
+  readonly tuning: ClientTuning;
+  readonly server: ServerObject;
+  readonly objects: readonly ObjectEntry[];
+  readonly attributes: readonly (readonly [path: string, attributes: Attributes])[];
+};
+
+/** Answers the server's operations and notifies it of what it observes. */
+export class Management implements Announced {
+  readonly #host: ManagementHost;
+  readonly #options: ManagementOptions;
+  readonly #server: ServerObject;
+  readonly #observations: Observations;
+  readonly #attributes = new Map<string, Attributes>();
+  readonly #pending = new Map<PerformId, Pending>();
+  readonly #timeouts = new Deadlines<PerformId>();
+  #objects: readonly ObjectEntry[];
+  #lwm2m: Lwm2mVersion = "1.0";
+  #definitions: Definitions;
+  #lastPerform: PerformId = 0;
+
+  constructor(host: ManagementHost, options: ManagementOptions) {
+    this.#host = host;
+    this.#options = options;
+    this.#server = options.server;
+    for (const [path, attributes] of options.attributes) this.#attributes.set(path, attributes);
+    this.#observations = new Observations((observation) => this.#effective(observation));
+    this.#objects = withServer(options.objects, options.server.instance);
+    this.#definitions = this.#define();
+  }
+
+  /** Every instance that exists, with that of /1. Versions are the application's. */
+  get objects(): readonly ObjectEntry[] {
+    return this.#objects;
+  }
+
+  set objects(objects: readonly ObjectEntry[]) {
+    this.#objects = withServer(objects, this.#server.instance);
+    this.#definitions = this.#define();
+  }
+
+  /** The version of the registration: it decides what missing object versions mean. */
+  set lwm2m(version: Lwm2mVersion) {
+    this.#lwm2m = version;
+    this.#definitions = this.#define();
+  }
+
+  /** Whether something is still to be answered. */
+  get busy(): boolean {
+    return this.#pending.size > 0;
+  }
+
+  get observed(): boolean {
+    return this.#observations.size > 0;
+  }
+
+  get attributes(): readonly (readonly [string, Attributes])[] {
+    return Array.from(this.#attributes);
+  }
+
+  get wakeAt(): Instant | undefined {
+    return earlier(this.#timeouts.next, this.#observations.wakeAt);
+  }
+
+  hasObject(object: number): boolean {
+    return this.#objects.some(({ id }) => id === object);
+  }
+
+  hasInstance(object: number, instance: number): boolean {
+    return this.#objects.some(({ id, instances }) => id === object && instances.includes(instance));
+  }
+
+  request(exchange: ExchangeId, request: Request, now: Instant): void {
+    const asked = readOperation(request, {
+      root: this.#options.root,
+      lwm2m: this.#lwm2m,
+      definitions: this.#definitions,
+      announced: this,
+    });
+    if (asked.type === "refused") this.#refuse(exchange, asked, now);
+    else this.#take(exchange, asked, now);
+  }
+
+  performed(id: PerformId, outcome: Outcome, now: Instant): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return;
+    this.#pending.delete(id);
+    this.#timeouts.stop(id);
+    this.#finish(pending, outcome, now);
+  }
+
+  changed(path: NodePath, now: Instant): void {
+    this.#observations.changed(path, now);
+  }
+
+  /** The peer or the transport ended it. */
+  unobserved(exchange: ExchangeId): void {
+    const ended = this.#observations.remove(exchange);
+    if (ended !== undefined) this.#observing(ended.path, false);
+  }
+
+  /** A new registration voids the observations of the old one (OMA TS Core 6.2.1). */
+  forgetObservations(now: Instant): void {
+    for (const exchange of this.#observations.exchanges) {
+      this.#host.coap({ type: "unobserve", exchange }, now);
+      this.unobserved(exchange);
+    }
+  }
+
+  wake(now: Instant, reachable: boolean): void {
+    for (;;) {
+      const id = this.#timeouts.expired(now);
+      if (id === undefined) break;
+      this.performed(id, refused(Code.GatewayTimeout, "the device took too long"), now);
+    }
+    if (!reachable) return;
+    for (;;) {
+      const observation = this.#observations.due(now);
+      if (observation === undefined) break;
+      const { path, exchange } = observation;
+      this.#perform({ type: "look", operation: { type: "read", path }, exchange }, now);
+    }
+  }
+
+  #take(exchange: ExchangeId, asked: Asked, now: Instant): void {
+    switch (asked.type) {
+      case "read":
+        return this.#read(exchange, asked, now);
+      case "discover": {
+        const { path, depth } = asked;
+        return this.#perform(
+          { type: "discover", exchange, operation: { type: "discover", path }, depth },
+          now,
+        );
+      }
+      case "writeAttributes":
+        return this.#writeAttributes(exchange, asked.path, asked.change, now);
+      case "perform":
+        return this.#perform({ type: "answer", exchange, operation: asked.operation }, now);
+      default:
+        return unreachable(asked);
+    }
+  }
+
+  #read(exchange: ExchangeId, asked: Extract<Asked, { type: "read" }>, now: Instant): void {
+    const { path, accept, observe } = asked;
+    let observation: Observation | undefined;
+    if (observe !== undefined && this.#observations.size < this.#options.tuning.maxObservations) {
+      const own = applyAttributes({}, observe);
+      observation = {
+        exchange,
+        path,
+        accept,
+        own: Object.keys(own).length === 0 ? undefined : own,
+      };
+      const checked = this.#inconsistency(this.#effective(observation));
+      if (checked !== undefined) return this.#refuse(exchange, checked, now);
+    }
+    this.#perform(
+      { type: "read", exchange, operation: { type: "read", path }, accept, observation },
+      now,
+    );
+  }
+
+  #writeAttributes(
+    exchange: ExchangeId,
+    path: NodePath,
+    change: AttributeChange,
+    now: Instant,
+  ): void {
+    const name = formatNodePath(path);
+    const attributes = applyAttributes(this.#attributes.get(name) ?? {}, change);
+    const checked = this.#inconsistency({ ...this.#inherited(path), ...attributes });
+    if (checked !== undefined) return this.#refuse(exchange, checked, now);
+    if (Object.keys(attributes).length === 0) this.#attributes.delete(name);
+    else if (
+      !this.#attributes.has(name) &&
+      this.#attributes.size >= this.#options.tuning.maxAttributePaths
+    ) {
+      return this.#refuse(exchange, refused(Code.InternalServerError, "too many attributes"), now);
+    } else this.#attributes.set(name, attributes);
+    this.#observations.reschedule(now);
+    this.#respond(exchange, response(Code.Changed), now);
+    this.#host.emit({ type: "stateChanged" });
+  }
+
+  #perform(pending: Pending, now: Instant): void {
+    const { operation } = pending;
+    const object = operation.type === "create" ? operation.object : operation.path[0];
+    if (object === 1) return this.#finish(pending, this.#obey(operation, now), now);
+    const { maxPerforms, performTimeout } = this.#options.tuning;
+    if (this.#pending.size >= maxPerforms) {
+      return this.#finish(pending, refused(Code.ServiceUnavailable, "busy"), now);
+    }
+    const id = ++this.#lastPerform;
+    this.#pending.set(id, pending);
+    this.#timeouts.set(id, now + performTimeout);
+    this.#host.emit({ type: "perform", id, operation });
+  }
+
+  #finish(pending: Pending, outcome: Outcome, now: Instant): void {
+    if (pending.type === "look") return this.#looked(pending, outcome, now);
+    if (outcome.type === "refused") return this.#refuse(pending.exchange, outcome, now);
+    switch (pending.type) {
+      case "read":
+        return this.#answerRead(pending, outcome, now);
+      case "discover": {
+        if (outcome.type !== "resources") throw misfit("discover", outcome);
+        const { path } = pending.operation;
+        const attached = (at: NodePath): Attributes | undefined =>
+          this.#attributes.get(formatNodePath(at));
+        const version = this.#announcedVersion(path[0] ?? 0);
+        const executables = this.#withInstances(path);
+        const existing = [...executables, ...outcome.paths];
+        return this.#respond(
+          pending.exchange,
+          response(Code.Content, {
+            contentFormat: ContentFormat.LinkFormat,
+            payload: discoverLinks(path, pending.depth, existing, attached, version),
+          }),
+          now,
+        );
+      }
+      case "answer":
+        return this.#answerDone(pending, outcome, now);
+      default:
+        return unreachable(pending);
+    }
+  }
+
+  #answerRead(pending: Extract<Pending, { type: "read" }>, outcome: Outcome, now: Instant): void {
+    if (outcome.type !== "values") throw misfit("read", outcome);
+    const { exchange, observation, accept } = pending;
+    const { path } = pending.operation;
+    const nodes = this.#readable(outcome.nodes);
+    const content = this.#content(path, accept, nodes, observation !== undefined);
+    if (content === undefined) {
+      return this.#refuse(
+        exchange,
+        refused(Code.NotAcceptable, `not in Content-Format ${accept}`),
+        now,
+      );
+    }
+    this.#respond(exchange, content, now);
+    if (observation === undefined) return;
+    this.#observations.add(observation, nodes, now);
+    this.#observing(path, true);
+  }
+
+  #answerDone(pending: Extract<Pending, { type: "answer" }>, outcome: Outcome, now: Instant): void {
+    const { exchange, operation } = pending;
+    switch (operation.type) {
+      case "write":
+      case "execute":
+        if (outcome.type !== "done") throw misfit(operation.type, outcome);
+        this.#respond(exchange, response(Code.Changed), now);
+        return operation.type === "write"
+          ? this.#written(operation.path, now)
+          : this.#executed(operation.path, now);
+      case "delete":
+        if (outcome.type !== "done") throw misfit("delete", outcome);
+        this.#respond(exchange, response(Code.Deleted), now);
+        return this.#deleted(operation.path, now);
+      case "create": {
+        if (outcome.type !== "created") throw misfit("create", outcome);
+        const chosen = operation.instance === undefined;
+        const location = [
+          ...this.#options.root,
+          String(operation.object),
+          String(outcome.instance),
+        ];
+        this.#respond(
+          exchange,
+          response(Code.Created, chosen ? { locationPath: location } : {}),
+          now,
+        );
+        return this.#created(operation.object, outcome.instance, now);
+      }
+      default:
+        return unreachable(operation);
+    }
+  }
+
+  #looked(pending: Extract<Pending, { type: "look" }>, outcome: Outcome, now: Instant): void {
+    const { exchange } = pending;
+    const observation = this.#observations.at(exchange);
+    if (observation === undefined) return;
+    if (outcome.type === "refused") {
+      if (outcome.code !== Code.NotFound) return this.#observations.failed(exchange, now);
+      this.#host.coap({ type: "notify", exchange, response: response(Code.NotFound) }, now);
+      return this.unobserved(exchange);
+    }
+    if (outcome.type !== "values") throw misfit("read", outcome);
+    const nodes = this.#readable(outcome.nodes);
+    const content = this.#content(observation.path, observation.accept, nodes, true);
+    if (content === undefined) return this.#observations.failed(exchange, now);
+    if (!this.#observations.looked(exchange, nodes, now)) return;
+    const { con } = this.#effective(observation);
+    const confirmable = con === undefined ? this.#server.confirmableNotifications : con === 1;
+    this.#host.coap({ type: "notify", exchange, response: content, confirmable }, now);
+  }
+
+  /** Operations on /1 are the client's own. */
+  #obey(operation: Operation, now: Instant): Outcome {
+    const { type } = operation;
+    if (type === "create" || type === "delete")
+      return refused(Code.MethodNotAllowed, "/1 stays as it is");
+    const [, , resource] = operation.path;
+    if (resource !== undefined && type !== "write" && !this.#server.has(resource)) {
+      return refused(Code.NotFound, `no resource ${formatNodePath(operation.path)}`);
+    }
+    switch (type) {
+      case "read":
+        return { type: "values", nodes: this.#server.nodes(resource) };
+      case "discover":
+        return {
+          type: "resources",
+          paths: this.#server.resources.map((id) => [1, this.#server.instance, id]),
+        };
+      case "execute":
+        return { type: "done" };
+      case "write":
+        return this.#writeServer(operation, now);
+      default:
+        return unreachable(type);
+    }
+  }
+
+  #writeServer(
+    { mode, path, nodes }: Extract<Operation, { type: "write" }>,
+    now: Instant,
+  ): Outcome {
+    for (const { path: at, value } of nodes) {
+      if (at[2] === undefined || value === undefined || at.length !== 3) {
+        return refused(Code.BadRequest, `${formatNodePath(at)} is no single resource`);
+      }
+      const fault = this.#server.fault(at[2], value);
+      if (fault !== undefined) return refused(Code.BadRequest, fault);
+    }
+    if (mode === "replace" && path.length === 2) this.#server.clearWritable();
+    for (const { path: at, value } of nodes) {
+      if (at[2] !== undefined && value !== undefined) this.#server.write(at[2], value);
+    }
+    this.#observations.reschedule(now);
+    return { type: "done" };
+  }
+
+  #written(path: NodePath, now: Instant): void {
+    this.#observations.changed(path, now);
+    if (path[0] !== 1) return;
+    this.#host.emit({ type: "stateChanged" });
+    this.#host.parametersChanged(now);
+  }
+
+  #executed(path: NodePath, now: Instant): void {
+    if (path[0] === 1) this.#host.triggered(path[2] === 4 ? "disable" : "update", now);
+  }
+
+  #created(object: number, instance: number, now: Instant): void {
+    this.#objects = this.#objects.map((entry) =>
+      entry.id === object && !entry.instances.includes(instance)
+        ? { ...entry, instances: [...entry.instances, instance].toSorted((a, b) => a - b) }
+        : entry,
+    );
+    this.#observations.changed([object, instance], now);
+    this.#host.parametersChanged(now);
+  }
+
+  #deleted(path: NodePath, now: Instant): void {
+    if (path.length === 2) {
+      this.#objects = this.#objects.map((entry) =>
+        entry.id === path[0]
+          ? { ...entry, instances: entry.instances.filter((instance) => instance !== path[1]) }
+          : entry,
+      );
+    }
+    for (const name of this.#attributes.keys()) {
+      if (isWithin(parseNodePath(name), path)) this.#attributes.delete(name);
+    }
+    for (const exchange of this.#observations.exchanges) {
+      const observed = this.#observations.at(exchange)?.path;
+      if (observed === undefined || !isWithin(observed, path)) continue;
+      this.#host.coap({ type: "notify", exchange, response: response(Code.NotFound) }, now);
+      this.unobserved(exchange);
+    }
+    this.#observations.changed(path, now);
+    if (path.length === 2) this.#host.parametersChanged(now);
+  }
+
+  /** The answer with these values, in the format asked for or the plainest that holds them. */
+  #content(
+    path: NodePath,
+    accept: number | undefined,
+    nodes: readonly ValueNode[],
+    observed: boolean,
+  ): Response | undefined {
+    const formats = accept === undefined ? PLAINEST : [accept];
+    const contentFormat = formats.find((format) => valueFormat(format)?.fits(path, nodes) === true);
+    if (contentFormat === undefined) return undefined;
+    return response(Code.Content, {
+      contentFormat,
+      payload: valueFormat(contentFormat)?.encode(path, nodes) ?? new Uint8Array(),
+      ...(observed && { options: [observeOption(0)] }), // the endpoint numbers them
+    });
+  }
+
+  #readable(nodes: readonly ValueNode[]): readonly ValueNode[] {
+    return nodes.filter(({ path: [object = 0, , resource] }) => {
+      const definition =
+        resource === undefined ? undefined : this.#definitions.resource(object, resource);
+      return definition === undefined || definition.operations.includes("R");
+    });
+  }
+
+  #effective({ path, own }: Observation): Attributes {
+    return effectiveAttributes(
+      path,
+      (at) => {
+        if (own === undefined) return this.#attributes.get(formatNodePath(at));
+        return samePath(at, path) ? own : undefined;
+      },
+      this.#server.periods,
+    );
+  }
+
+  #inherited(path: NodePath): Attributes {
+    return effectiveAttributes(path.slice(0, -1), (at) => this.#attributes.get(formatNodePath(at)));
+  }
+
+  #inconsistency(attributes: Attributes): Refusal | undefined {
+    const checked = orRefused(() => {
+      checkConsistent(attributes);
+      return { type: "fine" as const };
+    });
+    return checked.type === "refused" ? checked : undefined;
+  }
+
+  /** The instances that an answer about an object shows even if they are empty. */
+  #withInstances(path: NodePath): readonly NodePath[] {
+    if (path.length > 1) return [];
+    const entry = this.#objects.find(({ id }) => id === path[0]);
+    return entry?.instances.map((instance) => [entry.id, instance]) ?? [];
+  }
+
+  #announcedVersion(object: number): string | undefined {
+    const version = this.#versionOf(object);
+    return version === impliedVersion(object, this.#lwm2m) ? undefined : version;
+  }
+
+  #versionOf(object: number): string {
+    if (object === 1) return this.#lwm2m;
+    const entry = this.#objects.find(({ id }) => id === object);
+    return entry?.version ?? impliedVersion(object, this.#lwm2m);
+  }
+
+  #define(): Definitions {
+    return this.#options.registry.of(
+      new Map(this.#objects.map(({ id }) => [id, this.#versionOf(id)])),
+    );
+  }
+
+  #observing(path: NodePath, active: boolean): void {
+    this.#host.emit({ type: "observation", path, active });
+    this.#host.emit({ type: "stateChanged" });
+  }
+
+  #refuse(exchange: ExchangeId, refusal: Refusal, now: Instant): void {
+    const payload = diagnostic(refusal.diagnostic);
+    this.#respond(exchange, response(refusal.code, { payload }), now);
+  }
+
+  #respond(exchange: ExchangeId, answer: Response, now: Instant): void {
+    this.#host.coap({ type: "respond", exchange, response: answer }, now);
+  }
+}
+
+/** The object list with the instance of /1 in its place. */
+function withServer(objects: readonly ObjectEntry[], instance: number): readonly ObjectEntry[] {
+  for (const { id, instances } of objects) {
+    const ids = [id, ...instances];
+    if (ids.some((one) => !Number.isInteger(one) || one < 0 || one > 65_534)) {
+      throw new UsageError(`object ${id} has an id out of range`);
+    }
+  }
+  const others = objects.filter(({ id }) => id !== 0 && id !== 1 && id !== 21 && id !== 23);
+  return [{ id: 1, version: undefined, instances: [instance] }, ...others];
+}
+
+function misfit(operation: string, outcome: Outcome): UsageError {
+  return new UsageError(`${operation} was answered by ${outcome.type}`);
+}
+
+type Pending =
+  | {
+      readonly type: "read";
+      readonly exchange: ExchangeId;
+      readonly operation: Extract<Operation, { type: "read" }>;
+      readonly accept: number | undefined;
+      readonly observation: Observation | undefined;
+    }
+  | {
+      readonly type: "discover";
+      readonly exchange: ExchangeId;
+      readonly operation: Extract<Operation, { type: "discover" }>;
+      readonly depth: number;
+    }
+  | {
+      readonly type: "answer";
+      readonly exchange: ExchangeId;
+      readonly operation: Exclude<Operation, { type: "read" | "discover" }>;
+    }
+  /** The value of an observation is looked at. */
+  | {
+      readonly type: "look";
+      readonly exchange: ExchangeId;
+      readonly operation: Extract<Operation, { type: "read" }>;
+    };
+
+/** Without an Accept: what holds one value plainly, else TLV. */
+const PLAINEST: readonly number[] = [
+  ContentFormat.OctetStream,
+  ContentFormat.Text,
+  ContentFormat.Lwm2mTlv,
+];
