@@ -20,7 +20,8 @@ import {
   type EndpointOutput,
   type TransportOutput,
 } from "@godwit/coap";
-import { Lwm2mClient, type ClientOptions } from "./client/client.ts";
+import { Lwm2mClient } from "./client/client.ts";
+import type { ClientOptions } from "./client/options.ts";
 import type { ClientInput, ClientOutput } from "./client/events.ts";
 import type { ClientSnapshot } from "./client/snapshot.ts";
 import { clientTuning } from "./client/tuning.ts";

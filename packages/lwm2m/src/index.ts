@@ -121,7 +121,8 @@ export {
   type ClientStackOptions,
   type ClientStackOutput,
 } from "./client-stack.ts";
-export { Lwm2mClient, type ClientOptions } from "./client/client.ts";
+export { Lwm2mClient } from "./client/client.ts";
+export type { ClientOptions } from "./client/options.ts";
 export type {
   ClientEvent,
   ClientInput,

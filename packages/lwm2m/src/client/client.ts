@@ -19,24 +19,26 @@ import {
   type RequestId,
   type Response,
 } from "@godwit/coap";
-import { impliedVersion, type Registry } from "../definition.ts";
+import { impliedVersion } from "../definition.ts";
 import { parseRoot } from "../node-path.ts";
-import { sameObjectList, type ObjectEntry, type ObjectList } from "../object-list.ts";
-import {
-  endpointFault,
-  formatDeregister,
-  formatRegister,
-  formatUpdate,
-  type RegistrationUpdate,
-} from "../registration.ts";
-import type { Plain } from "../value.ts";
+import type { ObjectList } from "../object-list.ts";
+import { endpointFault, formatDeregister, formatRegister, formatUpdate } from "../registration.ts";
 import { LWM2M_VERSIONS, type Lwm2mVersion } from "../version.ts";
 import type { ClientInput, ClientOutput } from "./events.ts";
-import { KeepAlive, type KeepAliveStrategy } from "./keep-alive.ts";
+import { KeepAlive } from "./keep-alive.ts";
 import { Management } from "./management.ts";
+import type { ClientOptions } from "./options.ts";
 import { Retry } from "./retry.ts";
 import { ServerObject } from "./server-object.ts";
 import type { ClientSnapshot, Told } from "./snapshot.ts";
+import {
+  changesOf,
+  type Probe,
+  type Registered,
+  type SentUpdate,
+  type State,
+  type TimerName,
+} from "./state.ts";
 import { clientTuning, type ClientTuning } from "./tuning.ts";
 
 //   idle ──connected──> holding (/1/x/14) ──> registering ──2.01──> registered ──deregister, /1/x/4──> deregistering
@@ -47,33 +49,6 @@ import { clientTuning, type ClientTuning } from "./tuning.ts";
 //
 // While registered, an Update leaves before the lifetime ends, when a parameter changes, when the server asks for it, and as a
 // keep-alive; one at a time. One that is lost is repeated by the rules of Retry until the lifetime ends.   OMA TS Core 6.2
-
-export type ClientOptions = {
-  /** The endpoint name; may be left out from 1.1 on where the credential says it. */
-  readonly endpoint?: string;
-  readonly rng: Rng;
-  readonly registry: Registry;
-  /** The instances that exist, /1 aside. */
-  readonly objects: readonly ObjectEntry[];
-  /** Resources of our instance of /1, such as 1 (lifetime, s): `{ 1: 300 }`. */
-  readonly server?: Readonly<Record<number, Plain>>;
-  /** The id of our instance of /1. */
-  readonly serverInstance?: number;
-  /** Tried first; a server that refuses it is offered lower ones. */
-  readonly lwm2m?: Lwm2mVersion;
-  /** "/lwm2m": all paths of ours begin so. */
-  readonly root?: string;
-  /** Sleeps between messages; the server must wait for the next one. */
-  readonly queueMode?: boolean;
-  readonly keepAlive?: KeepAliveStrategy;
-  /** What is sent as keep-alive: an Update makes a server follow a NoSec client to its new address, a ping is 5 bytes shorter. */
-  readonly keepAliveMessage?: "update" | "ping";
-  /** Says `b=U` and every object version although they go without saying. */
-  readonly verbose?: boolean;
-  /** From before a restart. */
-  readonly snapshot?: ClientSnapshot | undefined;
-  readonly tuning?: Partial<ClientTuning>;
-};
 
 /** One device towards one server: registration, management, observations, keep-alive and sleep. Sits on a CoAP endpoint. */
 export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
@@ -786,16 +761,6 @@ function rootOf(text = "/"): readonly string[] {
   }
 }
 
-function changesOf(told: Told, now: Told): RegistrationUpdate {
-  const { lifetime, binding, queue, objects } = now;
-  const queueChanged = queue !== told.queue;
-  return {
-    ...(lifetime !== told.lifetime && { lifetime }),
-    ...((binding !== told.binding || queueChanged) && { binding, queue }),
-    ...(!sameObjectList(objects, told.objects) && { objects }),
-  };
-}
-
 function diagnosticOf({ payload }: Response): string {
   try {
     return fromUtf8(payload.subarray(0, DIAGNOSTIC_SHOWN));
@@ -803,65 +768,6 @@ function diagnosticOf({ payload }: Response): string {
     return "";
   }
 }
-
-/** A question whose answer comes after a silence. */
-type Probe = {
-  readonly request: RequestId;
-  readonly seconds: number;
-  readonly since: Instant;
-  /** The server has it. */
-  taken: boolean;
-};
-
-type SentUpdate = {
-  readonly request: RequestId;
-  readonly told: Told;
-  readonly since: Instant;
-  readonly keepAlive: boolean;
-};
-
-type Registered = {
-  readonly name: "registered";
-  readonly location: readonly string[];
-  readonly lwm2m: Lwm2mVersion;
-  /** undefined: never. */
-  expiresAt: Instant | undefined;
-  told: Told;
-  update: SentUpdate | undefined;
-};
-
-type State =
-  | { readonly name: "idle" }
-  | { readonly name: "holding" }
-  | {
-      readonly name: "registering";
-      readonly request: RequestId;
-      readonly lwm2m: Lwm2mVersion;
-      readonly told: Told;
-      readonly since: Instant;
-    }
-  | { readonly name: "waiting"; readonly lwm2m: Lwm2mVersion }
-  | Registered
-  | {
-      readonly name: "deregistering";
-      readonly request: RequestId;
-      readonly then: "stop" | "disable";
-    }
-  | { readonly name: "disabled" };
-
-type TimerName =
-  /** The next Register: after /1/x/14, a back-off, or /1/x/5. */
-  | "attempt"
-  /** An Update before the lifetime ends, or again after one that was lost. */
-  | "update"
-  /** The lifetime ends: the server has forgotten us. */
-  | "expiry"
-  /** The way to the server has been silent long enough. */
-  | "keepAlive"
-  /** The answer to a probe is overdue. */
-  | "probe"
-  /** Nothing has happened for the awake window. */
-  | "sleep";
 
 const SENDING: ReadonlySet<EndpointInput["type"]> = new Set([
   "request",

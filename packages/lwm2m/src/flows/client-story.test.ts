@@ -13,7 +13,8 @@ import {
   type RequestParts,
   type Response,
 } from "@godwit/coap";
-import { Lwm2mClient, type ClientOptions } from "../client/client.ts";
+import { Lwm2mClient } from "../client/client.ts";
+import type { ClientOptions } from "../client/options.ts";
 import type {
   ClientEvent,
   ClientInput,

@@ -1,8 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { UsageError, seededRng } from "@godwit/base";
-import { Code, CON, encodeMessage, response, uriPath, uriQuery, type Request } from "@godwit/coap";
+import fc from "fast-check";
+import {
+  Code,
+  CON,
+  encodeMessage,
+  request,
+  response,
+  uriPath,
+  uriQuery,
+  type Request,
+} from "@godwit/coap";
 import { Lwm2mClient } from "../client/client.ts";
+import type { ClientInput } from "../client/events.ts";
+import type { KeepAliveStrategy } from "../client/keep-alive.ts";
 import { ClientStory, registrar, storyOptions } from "./client-story.test.ts";
 
 const AT = "POST /rd?ep=urn:imei:1234567890&lt=300&lwm2m=1.1";
@@ -353,4 +365,74 @@ test("options that cannot work are refused where they are given", () => {
       why,
     );
   }
+});
+
+test("whatever comes in whatever order, no exception escapes and what is kept stays small", () => {
+  const id = fc.integer({ min: 1, max: 8 });
+  const code = fc.constantFrom(0x41, 0x42, 0x44, 0x45, 0x80, 0x84, 0x8c, 0xa0, 0xa3);
+  const input: fc.Arbitrary<ClientInput | number> = fc.oneof(
+    fc.constantFrom<ClientInput>(
+      { type: "connected", session: 1 },
+      { type: "connected", session: 2 },
+      { type: "closed", session: 1 },
+      { type: "moved", session: 1 },
+      { type: "update" },
+      { type: "deregister" },
+      { type: "changed", path: [3303, 0, 5700] },
+      { type: "configure", values: { 1: 60 } },
+      { type: "alive", session: 1 },
+    ),
+    fc.tuple(id, code).map(([request, answer]): ClientInput => ({
+      type: "response",
+      id: request,
+      session: 1,
+      response: response(answer, { locationPath: "/rd/x", payload: Uint8Array.of(0xff) }),
+      notification: false,
+      final: true,
+      token: new Uint8Array(),
+    })),
+    id.map((request): ClientInput => ({
+      type: "failed",
+      id: request,
+      session: 1,
+      reason: "timeout",
+      again: undefined,
+    })),
+    id.map((request): ClientInput => ({ type: "pong", id: request, session: 1 })),
+    id.map((exchange): ClientInput => ({ type: "unobserved", exchange, why: "timeout" })),
+    id.map((perform): ClientInput => ({
+      type: "performed",
+      id: perform,
+      outcome: { type: "refused", code: 0x84, diagnostic: "" },
+    })),
+    fc
+      .tuple(id, fc.constantFrom("/3303/0/5700", "/1/0/8", "/1/0/4", "/0"))
+      .map(([exchange, path]): ClientInput => ({
+        type: "request",
+        exchange,
+        session: 1,
+        request: request(path.startsWith("/1") ? Code.POST : Code.GET, { path, observe: 0 }),
+        validated: true,
+      })),
+    fc.nat(400_000),
+  );
+  fc.assert(
+    fc.property(
+      fc.array(input, { maxLength: 40 }),
+      fc.boolean(),
+      fc.constantFrom<KeepAliveStrategy>("off", "auto", 20),
+      (inputs, queueMode, keepAlive) => {
+        const story = new ClientStory({ queueMode, keepAlive });
+        story.device = () => undefined;
+        for (const step of inputs) {
+          if (typeof step === "number") story.pass(step);
+          else story.tell(step);
+        }
+        const { attributes } = story.client.snapshot();
+        assert.equal(attributes.length, 0);
+        assert.ok(story.asked.length < 2_000);
+      },
+    ),
+    { numRuns: 300 },
+  );
 });
