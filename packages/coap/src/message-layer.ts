@@ -146,10 +146,11 @@ export class MessageLayer {
   }
 
   #launch(outgoing: Outgoing, now: Instant): void {
-    const { ackTimeout, ackRandomFactor, nonAnswerTimeout } = this.#tuning;
+    const { ackTimeout, ackRandomFactor, nonAnswerTimeout, probingRate } = this.#tuning;
+    // RFC 7252 4.7: to who does not answer, NON requests leave no faster than PROBING_RATE.
     outgoing.timeout = outgoing.confirmable
       ? ackTimeout * (1 + (ackRandomFactor - 1) * this.#rng.float())
-      : nonAnswerTimeout;
+      : Math.max(nonAnswerTimeout, (outgoing.bytes.length / probingRate) * 1_000);
     outgoing.session.inFlight.push(outgoing);
     this.#due(outgoing, now);
     this.#transmit(outgoing, "payload");

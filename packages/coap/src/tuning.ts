@@ -27,7 +27,7 @@ export type CoapTuning = {
   readonly emptyToken: boolean;
   /** The longest token of a peer that is echoed (RFC 8974); longer is a message format error. */
   readonly maxTokenLength: number;
-  /** How long a NON request waits for its answer. */
+  /** How long a NON request waits for its answer; longer if PROBING_RATE wants it. */
   readonly nonAnswerTimeout: number;
   /** How long a client waits for the separate answer after the empty ACK. */
   readonly separateAnswerTimeout: number;

@@ -108,7 +108,7 @@ test("RFC 9175 2.4: for every sequence of requests an unproven peer gets at most
         probe.wake(probe.now + wait);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: 1_000 },
   );
 });
 

@@ -1,11 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Ledger, seededRng } from "@godwit/base";
+import { Ledger, fromUtf8, seededRng } from "@godwit/base";
 import { Code } from "../codes.ts";
 import { EndpointSession } from "../endpoint-session.ts";
 import { OptionNumber } from "../option-numbers.ts";
 import { findUint, opaqueOption, request, response, uintOption } from "../options.ts";
-import { coapTuning, exchangeLifetime, maxTransmitSpan, maxTransmitWait } from "../tuning.ts";
+import {
+  type CoapTuning,
+  coapTuning,
+  exchangeLifetime,
+  maxTransmitSpan,
+  maxTransmitWait,
+} from "../tuning.ts";
 import { NoResponse } from "../no-response.ts";
 import { HERE, LOST, Pair } from "./pair.test-kit.ts";
 
@@ -454,12 +460,15 @@ test("tuning.separateAnswerTimeout: the answer promised by an empty ACK is not w
   assert.equal(pair.client.endpoint.wakeAt, undefined);
 });
 
-test("tuning.nonAnswerTimeout: a NON request without answer fails, and meanwhile holds the place of NSTART", () => {
+test("RFC 7252 4.7: a NON request without answer holds its place of NSTART for nonAnswerTimeout, or as PROBING_RATE wants", () => {
   const pair = new Pair(() => undefined);
   pair.network = () => LOST;
   const first = pair.ask(get, { confirmable: false });
   pair.ask(get, { confirmable: false });
   pair.run(9_999);
+  assert.equal(pair.wire.length, 1);
+  // 11 bytes at 1 byte per second.
+  pair.run(1_000);
   assert.equal(pair.wire.length, 1);
   pair.run(2);
   assert.equal(pair.failure(first), "timeout");
@@ -503,4 +512,131 @@ test("RFC 7252 4.4: message ids start anywhere, count up, and are not used twice
   assert.equal(used.size, 0x1_0000);
   assert.ok(refused > 0);
   assert.notEqual(one.nextMid(tuning, 1_000_000, true), undefined, "answers always get one");
+});
+
+test("tuning.maxUnsafeKept: the same Execute again, long after EXCHANGE_LIFETIME, is answered and not carried out", () => {
+  for (const maxUnsafeKept of [0, 16]) {
+    const pair = new Pair(() => response(Code.Changed), { serverTuning: { maxUnsafeKept } });
+    const asked = request(Code.POST, { path: "/3/0/4" });
+    const again = { mid: 77, token: Uint8Array.of(9) };
+    for (const id of [1, 2]) {
+      pair.handle("client", { type: "request", id, session: pair.session, request: asked, again });
+      pair.run(1_000);
+      pair.handle("server", { type: "pin", session: 1 });
+      assert.equal(pair.responses(id).length, 1);
+      pair.run(3_600_000);
+    }
+    assert.equal(pair.executed, maxUnsafeKept === 0 ? 2 : 1);
+  }
+});
+
+/** A pair whose server has accepted an observation. */
+function observed(payload: string, tuning: Partial<CoapTuning> = {}) {
+  let exchange = 0;
+  const pair = new Pair(
+    (asked) => {
+      exchange ||= asked.exchange;
+      const options = [uintOption(OptionNumber.Observe, 0)];
+      return response(Code.Content, { payload, options });
+    },
+    { tuning },
+  );
+  const id = pair.ask(request(Code.GET, { path: "/t", observe: 0, query: ["a=aaaaaaaaaaaaaa"] }));
+  pair.run(1_000);
+  pair.handle("server", { type: "validated", session: 1 });
+  const notify = (text: string | Uint8Array, confirmable?: boolean): void =>
+    pair.handle("server", {
+      type: "notify",
+      exchange,
+      response: response(Code.Content, { payload: text }),
+      ...(confirmable === undefined ? {} : { confirmable }),
+    });
+  const texts = (): string[] => pair.responses(id).map((r) => fromUtf8(r.payload));
+  return { pair, id, notify, texts };
+}
+
+test("RFC 7641 4.5.2: while a confirmable notification is not acknowledged, the newest state takes its place", () => {
+  const { pair, notify, texts } = observed("0");
+  pair.network = (from) => (from === "server" ? LOST : HERE);
+  for (const text of ["1", "2", "3"]) notify(text, true);
+  pair.run(500);
+  pair.network = () => HERE;
+  pair.run(20_000);
+  assert.deepEqual(texts(), ["0", "3"]);
+  const [first, second] = pair.messages("server").slice(1);
+  assert.notEqual(first?.mid, second?.mid);
+});
+
+test("RFC 7641 4.5: a confirmable notification that is never acknowledged ends all observations of the peer", () => {
+  const { pair, notify } = observed("0");
+  pair.network = () => LOST;
+  notify("1", true);
+  pair.run(100_000);
+  assert.ok(pair.seen.server.some((o) => o.type === "unobserved" && o.why === "timeout"));
+});
+
+test("RFC 7641 3.4: a notification that was overtaken is not handed over", () => {
+  const { pair, notify, texts } = observed("0", { nonNotifyInterval: 1, nonNotifyBurst: 10 });
+  let n = 0;
+  pair.network = () => ({ copies: 1, delay: n++ === 0 ? 500 : 10 });
+  notify("1");
+  pair.run(5);
+  notify("2");
+  pair.run(5_000);
+  assert.deepEqual(texts(), ["0", "2"]);
+});
+
+test("RFC 7641 2: a class 4 notification ends the observation on both sides", () => {
+  const { pair, id } = observed("0");
+  const gone = response(Code.NotFound);
+  pair.handle("server", { type: "notify", exchange: 1, response: gone });
+  pair.run(5_000);
+  assert.deepEqual(pair.responses(id).at(-1), gone);
+  const last = pair.seen.client.findLast((o) => o.type === "response");
+  assert.ok(last?.type === "response" && last.final && last.notification);
+  assert.ok(pair.seen.server.some((o) => o.type === "unobserved" && o.why === "error"));
+});
+
+test("RFC 7959 2.6: long notifications arrive whole, and a newer one takes the place of one half fetched", () => {
+  const { pair, notify, texts, id } = observed("0");
+  const long = "x".repeat(3_000);
+  notify(long);
+  pair.run(5_000);
+  assert.deepEqual(texts(), ["0", long]);
+  assert.notEqual(findUint(pair.responses(id)[1]!.options, OptionNumber.Observe), undefined); // there are 2
+  let n = 0;
+  pair.network = (from) => (from === "client" && n++ === 1 ? LOST : HERE);
+  notify("y".repeat(3_000));
+  pair.run(100);
+  notify("z");
+  pair.run(30_000);
+  assert.deepEqual(texts().slice(2), ["z"]);
+});
+
+test("resumeObservation: notifications of an observation from before a restart are handed over", () => {
+  const { pair, id, notify } = observed("0");
+  const asked = request(Code.GET, { path: "/t", observe: 0, query: ["a=aaaaaaaaaaaaaa"] });
+  const first = pair.seen.client.find((o) => o.type === "response");
+  assert.ok(first?.type === "response");
+  pair.handle("client", { type: "cancel", id, how: "forget" });
+  const { session } = pair;
+  pair.handle("client", {
+    type: "resumeObservation",
+    id: 55,
+    session,
+    token: first.token,
+    request: asked,
+  });
+  notify("1", true);
+  pair.run(1_000);
+  assert.deepEqual(
+    pair.responses(55).map((r) => fromUtf8(r.payload)),
+    ["1"],
+  );
+});
+
+test("an observation beyond tuning.maxObservations is answered without Observe, and the application is told", () => {
+  const { pair, id } = observed("0", { maxObservations: 0 });
+  assert.equal(findUint(pair.responses(id)[0]!.options, OptionNumber.Observe), undefined); // there is one
+  assert.ok(pair.seen.server.some((o) => o.type === "unobserved" && o.why === "full"));
 });
