@@ -82,10 +82,14 @@ export class ClientRole {
     }
     this.#begin(running);
     this.#requests.set(input.id, running);
-    if (request.payload.length > blockSize(this.#tuning.preferredSzx)) {
-      running.transfer = this.#transfer(running);
-      this.#send(running, running.transfer.first(), now, again?.mid);
-    } else this.#send(running, request, now, again?.mid);
+    try {
+      if (request.payload.length > blockSize(this.#tuning.preferredSzx))
+        running.transfer = this.#transfer(running);
+      this.#send(running, running.transfer?.first() ?? request, now, again?.mid);
+    } catch (error) {
+      this.#end(running, now); // a request that cannot be encoded is our caller's fault, and leaves nothing behind
+      throw error;
+    }
   }
 
   /** See EndpointInput. */

@@ -8,7 +8,10 @@ export type ExchangeId = number;
 
 /** What the endpoint is told. Session-keyed throughout: no address is known here. */
 export type EndpointInput =
-  /** One CoAP message from the transport below. `verified`: the transport has authenticated it. */
+  /**
+   * One CoAP message from the transport below. A session that begins with it is unproven: a transport that proves paths
+   * (DTLS) says `validated` when the session opens.
+   */
   | { readonly type: "received"; readonly session: SessionId; readonly bytes: Uint8Array }
   /** Sends a request. Observe option 0 in `request` starts an observation: `response` comes more than once. */
   | {
@@ -65,6 +68,7 @@ export type EndpointInput =
   /**
    * A request that arrived in the provisional session `from` belongs to `into`: `from` ends, and the request is treated
    * as if it had come in `into`. Was it answered there before, that answer goes out again; else `request` comes out anew.
+   * What is known about the path of `from` holds for `into` from now on: say `moved` first, then `adopt`.
    */
   | { readonly type: "adopt"; readonly exchange: ExchangeId; readonly into: SessionId }
   /** The session is over: everything of it ends. */

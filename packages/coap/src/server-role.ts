@@ -415,7 +415,10 @@ export class ServerRole {
   ): void {
     const { session } = exchange;
     const piggybacked = exchange.confirmable && !exchange.acknowledged;
-    const type = piggybacked ? ACK : (confirmable ?? exchange.confirmable) ? CON : NON;
+    // A peer that acknowledges none of its answers must not fill our queue: from some point on they go once.
+    const crowded = session.queue.length >= this.#tuning.maxPendingPerSession;
+    const reliable = (confirmable ?? exchange.confirmable) && !crowded;
+    const type = piggybacked ? ACK : reliable ? CON : NON;
     const mid = piggybacked ? exchange.mid : session.nextMid(this.#tuning, now, true)!; // reuse gives one always
     let answer = first;
     let bytes = encodeAnswer(type, mid, exchange.token, answer);

@@ -36,7 +36,10 @@ export type CoapTuning = {
   readonly maxRequestsPerSession: number;
   /** The same over all sessions. */
   readonly maxRequests: number;
-  /** Requests of one peer that the application has not answered yet; one more gets 5.03. */
+  /**
+   * Requests of one peer that the application has not answered yet; one more gets 5.03. Also separate answers that wait
+   * for its ACK; one more goes as NON.
+   */
   readonly maxPendingPerSession: number;
   /** The same over all peers. */
   readonly maxPending: number;

@@ -42,6 +42,8 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   /** What came without belonging to a session. */
   readonly strays: Ledger = new Ledger();
   #next: SessionId;
+  /** Heard last: most of what is sent is an answer to it. */
+  #last: UdpSession | undefined;
   #unpinned = 0;
   /** The unpinned sessions, the most silent first. */
   #oldest: UdpSession | undefined;
@@ -149,6 +151,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
       session.heard = now;
       this.#enlist(session);
     }
+    this.#last = session;
     session.ledger.datagram("in");
     this.#outbox.push({ type: "received", session: session.id, bytes });
   }
@@ -164,7 +167,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   #send(id: SessionId, bytes: Uint8Array): void {
-    const session = this.#sessions.get(id);
+    const session = this.#last?.id === id ? this.#last : this.#sessions.get(id);
     if (session === undefined) return; // it ended while the message was on its way here
     if (session.displaced) {
       session.ledger.drop("displaced"); // whoever is there now is somebody else
@@ -237,6 +240,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
 
   #forget(session: UdpSession): void {
     this.#sessions.delete(session.id);
+    if (this.#last === session) this.#last = undefined;
     this.#unmap(session);
     if (!session.pinned) this.#unlist(session);
   }

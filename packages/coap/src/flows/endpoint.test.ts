@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Ledger, fromUtf8, seededRng } from "@godwit/base";
+import { Ledger, UsageError, fromUtf8, hex, seededRng } from "@godwit/base";
 import { Code } from "../codes.ts";
 import { EndpointSession } from "../endpoint-session.ts";
 import { OptionNumber } from "../option-numbers.ts";
@@ -13,7 +13,7 @@ import {
   maxTransmitWait,
 } from "../tuning.ts";
 import { NoResponse } from "../no-response.ts";
-import { HERE, LOST, Pair } from "./pair.test-kit.ts";
+import { CLIENT, HERE, LOST, Pair, SERVER } from "./pair.test-kit.ts";
 
 const hello = response(Code.Content, { payload: "world" });
 const get = request(Code.GET, { path: "/hello" });
@@ -639,4 +639,105 @@ test("an observation beyond tuning.maxObservations is answered without Observe, 
   const { pair, id } = observed("0", { maxObservations: 0 });
   assert.equal(findUint(pair.responses(id)[0]!.options, OptionNumber.Observe), undefined); // there is one
   assert.ok(pair.seen.server.some((o) => o.type === "unobserved" && o.why === "full"));
+});
+
+test("a peer that never acknowledges its separate answers gets them as NON once too many wait", () => {
+  const limits = { maxPendingPerSession: 4 };
+  const pair = new Pair(() => undefined, { tuning: { nstart: 1 }, serverTuning: limits });
+  pair.network = (from, bytes) => (from === "client" && bytes[1] === 0 ? LOST : HERE);
+  for (let n = 0; n < 30; n++) {
+    pair.ask(get);
+    pair.run(1_100);
+    const asked = pair.seen.server.findLast((o) => o.type === "request");
+    assert.ok(asked?.type === "request");
+    const { exchange } = asked;
+    pair.handle("server", { type: "respond", exchange, response: hello });
+    pair.run(50);
+  }
+  const separate = pair.messages("server").filter((m) => m.code === Code.Content);
+  assert.equal(separate.filter((m) => m.type === 1).length, 30 - 1 - limits.maxPendingPerSession);
+});
+
+test("a request that cannot be encoded is refused with UsageError and leaves nothing behind", () => {
+  const pair = new Pair(() => hello);
+  const options = [uintOption(OptionNumber.Accept, 0), uintOption(OptionNumber.ETag, 1)];
+  const wrong = { code: Code.GET, options, payload: new Uint8Array(0) };
+  assert.throws(() => pair.ask(wrong), UsageError);
+  const id = pair.ask(get);
+  pair.run(1_000);
+  assert.equal(pair.responses(id).length, 1);
+});
+
+test("a request number that is still in use is refused with UsageError", () => {
+  const pair = new Pair(() => hello);
+  const input = { type: "request", id: 1, session: pair.session, request: get } as const;
+  pair.handle("client", input);
+  assert.throws(() => pair.handle("client", input), UsageError);
+});
+
+for (const [name, datagrams, reasons] of [
+  ["4.2: a CON with a format error is rejected", ["4901ffff"], ["C RST"]],
+  ["4.3: a NON with a format error is ignored", ["5901ffff"], []],
+  ["3: an unknown version is ignored", ["8001ffff"], []],
+  ["4.2: an ACK and an RST for nothing are ignored", ["6000ffff", "7000ffff"], []],
+  ["4.2: an ACK with an answer to nothing is ignored", ["6045ffff"], []],
+  [
+    "5.3.2: a CON answer to nothing is rejected, and its duplicate again",
+    ["4045ffff", "4045ffff"],
+    ["C RST", "C RST"],
+  ],
+  ["5.3.2: a NON answer to nothing is rejected", ["5045ffff"], ["C RST"]],
+  ["4.2: a CON of a reserved class is rejected", ["4020ffff"], ["C RST"]],
+  ["4.3: an empty NON is ignored", ["5000ffff"], []],
+] as const) {
+  test(`RFC 7252 ${name}`, () => {
+    const pair = new Pair(() => hello);
+    for (const datagram of datagrams)
+      pair.handle("client", {
+        type: "datagram",
+        path: { local: CLIENT, remote: SERVER },
+        bytes: hex(datagram),
+      });
+    assert.deepEqual(pair.story, reasons);
+  });
+}
+
+test("RFC 7252 5.4.1: an answer with an unknown critical option is rejected and fails the request", () => {
+  const options = [opaqueOption(9_999, Uint8Array.of(1))];
+  for (const confirmable of [true, false]) {
+    const pair = new Pair(() => response(Code.Content, { options }));
+    const id = pair.ask(request(Code.GET, { path: "/long/enough" }), { confirmable });
+    pair.run(1_000);
+    assert.equal(pair.failure(id), "badResponse");
+    assert.equal(pair.story.includes("C RST"), !confirmable);
+  }
+});
+
+test("the ledger knows every byte by its purpose, and both sides agree", () => {
+  const pair = new Pair(() => hello);
+  pair.network = (from, _, n) => (from === "server" && n === 2 ? LOST : HERE);
+  pair.ask(get);
+  pair.run(10_000);
+  const id = 9;
+  pair.handle("client", {
+    type: "request",
+    id,
+    session: pair.session,
+    request: get,
+    keepAlive: true,
+  });
+  pair.run(10_000);
+  const out = pair.client.sessions.ledgerOf(pair.session).snapshot().out;
+  const into = pair.server.sessions.ledgerOf(1).snapshot().in;
+  assert.deepEqual(out.bytes, {
+    handshake: 0,
+    record: 0,
+    header: 11,
+    payload: 0,
+    retransmission: 11,
+    keepAlive: 11,
+  });
+  assert.deepEqual([out.total, out.datagrams], [into.total, into.datagrams]);
+  const answers = pair.server.sessions.ledgerOf(1).snapshot().out.bytes;
+  assert.deepEqual([answers.header, answers.payload, answers.retransmission], [12, 10, 11]);
 });
