@@ -4,6 +4,7 @@
 import { parseArgs } from "node:util";
 import { Bench } from "./bench.mjs";
 import { coapCases } from "./coap-cases.mjs";
+import { lwm2mCases } from "./lwm2m-cases.mjs";
 import { findPeer } from "./peers.mjs";
 
 const { values: options } = parseArgs({
@@ -18,7 +19,7 @@ const found = new Map();
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const rows = [];
 
-for (const one of coapCases) {
+for (const one of [...coapCases, ...lwm2mCases]) {
   const title = `${one.group} with ${one.peer}: ${one.name}`;
   if ((options.short && !one.short) || !title.includes(options.only)) continue;
   const began = performance.now();
