@@ -73,6 +73,8 @@ export class Association {
   /** Records that did not verify under the read key. */
   forgeries = 0;
   lastReceived: Instant;
+  /** Tells a late copy of the ClientHello that led here from a new one. */
+  helloMark: number | undefined;
   /** Restored after a crash: what arrives may have been received before, until freshness is shown. */
   doubtful = false;
   /** The peer is at an address that it has not yet been proven to be at. */

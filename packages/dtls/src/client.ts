@@ -139,9 +139,9 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
     return this.#association !== undefined;
   }
 
-  /** What crossed the wire for the association. */
-  get associationLedger(): Ledger | undefined {
-    return this.#association?.ledger;
+  /** The session's account; an empty one that nobody reads if there is no such session. */
+  ledgerOf(session: SessionId): Ledger {
+    return this.#of(session)?.ledger ?? new Ledger();
   }
 
   /** Who the server has proven to be. */

@@ -278,7 +278,7 @@ export function parseCertificate(der: Uint8Array): ParsedCertificate {
   const parsed = {
     raw: der,
     x509,
-    commonName: /^CN=(.*)$/m.exec(x509.subject ?? "")?.[1] ?? "",
+    commonName: commonNameOf(x509.subject ?? ""),
     spki: x509.publicKey.export({ format: "der", type: "spki" }),
     isCa: x509.ca,
     validFrom: instantOf(x509.validFrom),
@@ -291,6 +291,15 @@ export function parseCertificate(der: Uint8Array): ParsedCertificate {
       (/^[\d.]+$|:/.test(name) ? x509.checkIP(name) : x509.checkHost(name)) !== undefined,
   };
   return parsed;
+}
+
+/** The one CN of a subject as node:crypto prints it: a line for each attribute, control characters escaped. */
+function commonNameOf(subject: string): string {
+  const names = subject.split("\n").filter((line) => line.startsWith("CN="));
+  if (names.length > 1) throw new FormatError("certificate with several common names");
+  const name = names[0]?.slice("CN=".length) ?? "";
+  if (/\\[0-9A-F]{2}/i.test(name)) throw new FormatError("common name with control characters");
+  return name.replace(/\\(.)/g, "$1");
 }
 
 function isP256(key: KeyObject): boolean {

@@ -85,11 +85,10 @@ export class Established {
       this.#write(a, ContentType.applicationData, bytes);
     } else {
       a.held ??= [];
-      if (a.held.length >= this.#host.tuning.maxHeld) return a.ledger.drop("heldFull");
-      a.held.push(bytes);
+      if (a.held.length < this.#host.tuning.maxHeld) a.held.push(bytes);
+      else a.ledger.drop("heldFull");
     }
-    this.#reserve(a);
-    return undefined;
+    return this.#reserve(a);
   }
 
   close(a: Association): void {

@@ -12,3 +12,4 @@ export { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.t
 export { Alert } from "./codes.ts";
 export { SUITES, type CipherSpec, type KeyExchange, type Suite, suiteOf } from "./suites.ts";
 export { CONSTRAINED, DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
+export { type CertificateUsage, type ChainRules, judgeChain, judgeServer } from "./certificates.ts";

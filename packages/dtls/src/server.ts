@@ -51,8 +51,8 @@ export type DtlsServerOptions = {
   readonly tickets?: boolean;
   /** Keeps associations, sessions and ticket keys in the store, sealed by this. Without it nothing outlives a restart. */
   readonly sealer?: Sealer;
-  /** Gives out session numbers that were never given out before; counts from 1 unless given. */
-  readonly takeSession?: () => SessionId;
+  /** Number of the first session, above all that were given out before a restart; 1 unless given. */
+  readonly firstSession?: SessionId;
   /** An identity has one association: a new one ends the old. True unless false. */
   readonly onePerIdentity?: boolean;
   /** Puts out `keyLog` lines, with which anybody can read everything. For debugging only. */
@@ -95,7 +95,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #storing = new Map<number, (ok: boolean) => void>();
   /** Retransmission of handshakes, path challenges of associations, and the sweep for idle ones. */
   readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
-  #nextSession = 1;
+  #nextSession: SessionId;
   #nextTicket = 1;
   #nextLookup = 1;
   #now: Instant = 0;
@@ -105,6 +105,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     checkTuning(tuning);
     const { rng } = options;
     this.#options = options;
+    this.#nextSession = options.firstSession ?? 1;
     this.#tuning = tuning;
     this.#cookies = new CookieJar(rng, tuning.cookieLength, tuning.cookiePeriod);
     this.#sessions = new SessionCache(tuning.maxSessions);
@@ -137,7 +138,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       },
       sealTicket: (session) => this.#tickets.seal(session, rng),
       takeCid: (handshake) => this.#takeCid(handshake),
-      takeSession: options.takeSession ?? (() => this.#nextSession++),
+      takeSession: () => this.#nextSession++,
       associate: (state, ledger) =>
         new Association(state, this.#slab, tuning.replayWindow, this.#now, ledger),
     };
@@ -157,9 +158,14 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     return this.#handshakes.size;
   }
 
-  /** What crossed the wire for a session. */
-  ledgerOf(session: SessionId): Ledger | undefined {
-    return this.#bySession.get(session)?.ledger;
+  /** The number the next session will get: store it, with a stride, so that none is given out twice. */
+  get nextSession(): SessionId {
+    return this.#nextSession;
+  }
+
+  /** The session's account; an empty one that nobody reads if there is no such session. */
+  ledgerOf(session: SessionId): Ledger {
+    return this.#bySession.get(session)?.ledger ?? new Ledger();
   }
 
   /** Who a session has proven to be. */
@@ -361,6 +367,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       this.#toHandshake(running, record, now);
       return running.ledger;
     }
+    if (running === undefined && this.#byPath.get(key)?.helloMark === helloMark(start.random)) {
+      this.ledger.drop("helloRepeated"); // else a copy would make us repeat a flight to somebody who asked for none
+      return this.ledger;
+    }
     if (running === undefined && this.#handshakes.size >= this.#tuning.maxHandshakes) {
       this.ledger.drop("handshakesFull");
       return this.ledger;
@@ -475,6 +485,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#datagramsOf(handshake);
     this.#handshakes.delete(key);
     this.#deadlines.stop(handshake);
+    association.helloMark = helloMark(handshake.clientRandom);
     this.#bySession.set(association.session, association);
     this.#byPath.set(key, association);
     if (association.ownCid !== "") this.#byCid.set(association.ownCid, association);
@@ -679,6 +690,11 @@ function firstHello(
     if (!(error instanceof FormatError)) throw error;
     return "bad";
   }
+}
+
+/** 31 bits of a ClientHello's random: enough to know it again, small enough to be kept for each association. */
+function helloMark(random: Uint8Array): number {
+  return ((random[0]! << 24) | (random[1]! << 16) | (random[2]! << 8) | random[3]!) >> 1; // 32 bytes
 }
 
 function checkTuning(tuning: DtlsTuning): void {
