@@ -120,7 +120,9 @@ test("RFC 9146 3: resumption agrees on new connection ids in both directions", (
   const cids = (): string[] =>
     wire.sent
       .filter(({ bytes }) => bytes[0] === 25)
-      .map(({ from, bytes }) => `${from} ${bytes.subarray(11, from === "client" ? 15 : 14)}`);
+      .map(
+        ({ from, bytes }) => `${from} ${bytes.subarray(11, from === "client" ? 15 : 14).join()}`,
+      );
   exchange(wire, client);
   const first = new Set(cids());
   wire.connect(client, "resume");
