@@ -1,0 +1,55 @@
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { utf8 } from "@godwit/base";
+import { writeFileAtomic } from "@godwit/io";
+import type { ClientSnapshot } from "@godwit/lwm2m";
+
+/** Where a device keeps what outlives its restart: its registration, its settings, what it learned of the NAT. */
+export interface DeviceStore {
+  load(): ClientSnapshot | undefined;
+  save(snapshot: ClientSnapshot): Promise<void>;
+}
+
+/** In a directory of its own, mode 0600, replaced as a whole: a device that loses power keeps the old or the new state. */
+export function fileStore(directory: string): DeviceStore {
+  const file = join(directory, "device.json");
+  return {
+    load() {
+      let text: string;
+      try {
+        text = readFileSync(file, "utf8");
+      } catch (fault) {
+        if ((fault as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+        throw fault;
+      }
+      try {
+        const { layout, snapshot } = JSON.parse(text, revive) as Saved;
+        return layout === LAYOUT ? snapshot : undefined;
+      } catch {
+        return undefined; // torn by something other than us: a device then registers anew
+      }
+    },
+    async save(snapshot) {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      const saved: Saved = { layout: LAYOUT, snapshot };
+      await writeFileAtomic(file, utf8(JSON.stringify(saved, replace)));
+    },
+  };
+}
+
+type Saved = { readonly layout: number; readonly snapshot: ClientSnapshot };
+
+/** JSON has neither 64-bit numbers nor Infinity nor bytes. */
+function replace(_key: string, value: unknown): unknown {
+  if (typeof value === "bigint") return { $big: String(value) };
+  return value instanceof Uint8Array ? { $bytes: [...value] } : value;
+}
+
+function revive(_key: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if ("$big" in value) return BigInt(String(value.$big));
+  if ("$bytes" in value) return Uint8Array.from(value.$bytes as number[]);
+  return value;
+}
+
+const LAYOUT = 1;

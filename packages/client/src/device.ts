@@ -1,0 +1,277 @@
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import type { LedgerSnapshot } from "@godwit/base";
+import { Driver, openUdp, systemClock, systemRng, type UdpPort } from "@godwit/io";
+import {
+  ClientStack,
+  builtInRegistry,
+  parseNodePath,
+  type ClientEvent,
+  type ClientStackInput,
+  type ClientStackOutput,
+  type ClientTuning,
+  type KeepAliveStrategy,
+  type Lwm2mVersion,
+  type Plain,
+} from "@godwit/lwm2m";
+import { Code } from "@godwit/coap";
+import type { DeviceStore } from "./device-store.ts";
+import { ObjectTree, type Resources } from "./object-tree.ts";
+import { parseServerUri, type ServerUri } from "./server-uri.ts";
+
+export type DeviceOptions = {
+  /** The endpoint name. */
+  readonly endpoint: string;
+  /** "coap://host[:port]" */
+  readonly server: string;
+  /** s; 86 400 unless given. */
+  readonly lifetime?: number;
+  /** Sleeps between its messages: the server waits for them. */
+  readonly queueMode?: boolean;
+  /** "off" (the default), seconds (at least 15), or "auto": learns how long the NAT remembers. */
+  readonly keepAlive?: KeepAliveStrategy;
+  /** Tried first; "1.1" unless given. */
+  readonly lwm2m?: Lwm2mVersion;
+  /** What outlives a restart; see `fileStore`. */
+  readonly store?: DeviceStore;
+  readonly tuning?: Partial<ClientTuning>;
+};
+
+export type DeviceEvents = {
+  readonly [E in ClientEvent as E["type"]]: E;
+} & {
+  /** The server wrote this resource. */
+  readonly written: { readonly path: string };
+  /** A sensor or the device's own code failed; the server was told 5.00. */
+  readonly fault: { readonly fault: Error };
+  /** What the session has cost so far; after each registration and Update. */
+  readonly session: SessionView;
+};
+
+export type SessionView = {
+  readonly kind: "udp";
+  readonly bytes: { readonly in: number; readonly out: number; readonly total: number };
+  readonly handshakes: { readonly full: number; readonly resumed: number };
+  readonly ledger: LedgerSnapshot;
+};
+
+/**
+ * A device under management.
+ *
+ * ```ts
+ * const device = new Device({ endpoint: "weather-7", server: "coap://lwm2m.example.com", lifetime: 300 });
+ * device.add(3303, { 5700: () => thermometer.celsius(), 5701: "Cel" });
+ * await device.start();
+ * ```
+ */
+export class Device {
+  readonly #options: DeviceOptions;
+  readonly #server: ServerUri;
+  readonly #registry = builtInRegistry();
+  readonly #tree: ObjectTree;
+  readonly #listeners = new Map<keyof DeviceEvents, Set<(event: never) => void>>();
+  #running: Running | undefined;
+  #saving: Promise<void> = Promise.resolve();
+  #dirty = false;
+
+  /** @throws UsageError for options that cannot work */
+  constructor(options: DeviceOptions) {
+    this.#options = options;
+    this.#server = parseServerUri(options.server);
+    this.#tree = new ObjectTree(this.#registry, (path) => {
+      this.changed(`/${path.join("/")}`);
+      this.#emit("written", { path: `/${path.join("/")}` });
+    });
+  }
+
+  /** Adds an object instance, 0 unless given; before or after the start. */
+  add(object: number, resources: Resources, instance = 0): void {
+    this.#tree.add(object, instance, resources);
+    this.#running?.driver?.feed({ type: "objects", objects: this.#tree.entries() });
+  }
+
+  remove(object: number, instance: number): void {
+    this.#tree.remove(object, instance);
+    this.#running?.driver?.feed({ type: "objects", objects: this.#tree.entries() });
+  }
+
+  /** Gives a held resource a new value; whoever observes it hears of it. */
+  set(path: string, value: Plain): void {
+    this.#tree.set(path, value);
+    this.changed(path);
+  }
+
+  /** Says that what a function measures has changed. */
+  changed(path: string): void {
+    this.#running?.driver?.feed({ type: "changed", path: parseNodePath(path) });
+  }
+
+  on<K extends keyof DeviceEvents>(name: K, listener: (event: DeviceEvents[K]) => void): () => void {
+    const set = this.#listeners.get(name) ?? new Set();
+    set.add(listener as (event: never) => void);
+    this.#listeners.set(name, set);
+    return () => void set.delete(listener as (event: never) => void);
+  }
+
+  /** Registers, and stays registered until `stop`. Resolves once it has been tried: see `registered` and `refused`. */
+  async start(): Promise<void> {
+    if (this.#running !== undefined) throw new Error("the device is started");
+    if (!this.#tree.has(DEVICE)) this.#tree.add(DEVICE, 0, defaultDevice());
+    const { endpoint, queueMode, keepAlive, lwm2m, lifetime = 86_400, store, tuning } = this.#options;
+    const remote = { host: await resolve(this.#server.host), port: this.#server.port };
+    const any = isIP(remote.host) === 6 ? "::" : "0.0.0.0";
+    const port = await openUdp({ host: any, port: 0, perAddress: false });
+    const snapshot = store?.load();
+    const stack = new ClientStack({
+      endpoint,
+      rng: systemRng(),
+      registry: this.#registry,
+      objects: this.#tree.entries(),
+      server: { 1: lifetime },
+      ...(queueMode === undefined ? {} : { queueMode }),
+      ...(keepAlive === undefined ? {} : { keepAlive }),
+      ...(lwm2m === undefined ? {} : { lwm2m }),
+      ...(snapshot === undefined ? {} : { snapshot }),
+      ...(tuning === undefined ? {} : { tuning }),
+    });
+    this.#running = { stack, port, driver: undefined };
+    const driver = new Driver<ClientStackInput, ClientStackOutput>({
+      machine: stack,
+      port,
+      clock: systemClock(),
+      onOutput: (output) => this.#heard(output),
+      onFault: ({ error }) => this.#fault(error),
+    });
+    this.#running = { stack, port, driver };
+    const [local] = port.local;
+    if (local === undefined) throw new Error("no UDP socket");
+    driver.feed({ type: "connect", path: { local, remote } });
+  }
+
+  /** Sends an Update now. */
+  update(): void {
+    this.#running?.driver?.feed({ type: "update" });
+  }
+
+  /** What the session has cost so far. */
+  get session(): SessionView | undefined {
+    const ledger = this.#running?.stack.ledger.snapshot();
+    if (ledger === undefined) return undefined;
+    const bytes = {
+      in: ledger.in.total,
+      out: ledger.out.total,
+      total: ledger.in.total + ledger.out.total,
+    };
+    return { kind: "udp", bytes, handshakes: ledger.handshakes, ledger };
+  }
+
+  /**
+   * Takes leave of the server (`deregister`, the default; given up after `patience` ms), or just falls silent and keeps its
+   * registration for the next start.
+   */
+  async stop(
+    how: { readonly deregister?: boolean; readonly patience?: number } = {},
+  ): Promise<void> {
+    const running = this.#running;
+    if (running?.driver === undefined) return;
+    if (how.deregister !== false) {
+      const left = new Promise<void>((done) => {
+        this.on("deregistered", () => done());
+        setTimeout(done, how.patience ?? 3_000).unref();
+      });
+      running.driver.feed({ type: "deregister" });
+      await left;
+    }
+    this.#save();
+    await this.#saving;
+    this.#running = undefined;
+    await running.driver.close();
+  }
+
+  #heard(output: Heard): void {
+    switch (output.type) {
+      case "perform":
+        void this.#perform(output);
+        return;
+      case "dropped":
+        return;
+      case "stateChanged":
+        this.#save();
+        this.#emit("stateChanged", output);
+        return;
+      default:
+        this.#emit(output.type, output);
+        if (output.type === "registered" || output.type === "updated") {
+          const { session } = this;
+          if (session !== undefined) this.#emit("session", session);
+        }
+    }
+  }
+
+  async #perform({ id, operation }: Extract<Heard, { type: "perform" }>): Promise<void> {
+    let outcome: Awaited<ReturnType<ObjectTree["perform"]>>;
+    try {
+      outcome = await this.#tree.perform(operation);
+    } catch (fault) {
+      this.#fault(fault);
+      outcome = { type: "refused", code: Code.InternalServerError, diagnostic: "" };
+    }
+    this.#running?.driver?.feed({ type: "performed", id, outcome });
+  }
+
+  /** One write at a time, the newest state last. */
+  #save(): void {
+    const { store } = this.#options;
+    if (store === undefined || this.#dirty) return;
+    this.#dirty = true;
+    this.#saving = this.#saving.then(async () => {
+      this.#dirty = false;
+      const snapshot = this.#running?.stack.snapshot();
+      if (snapshot === undefined) return;
+      await store.save(snapshot).catch((fault: unknown) => this.#fault(fault));
+    });
+  }
+
+  #fault(fault: unknown): void {
+    this.#emit("fault", { fault: fault instanceof Error ? fault : new Error(String(fault)) });
+  }
+
+  #emit<K extends keyof DeviceEvents>(name: K, event: DeviceEvents[K]): void {
+    for (const listener of this.#listeners.get(name) ?? []) {
+      (listener as (event: DeviceEvents[K]) => void)(event);
+    }
+  }
+}
+
+type Running = {
+  readonly stack: ClientStack;
+  readonly port: UdpPort;
+  readonly driver: Driver<ClientStackInput, ClientStackOutput> | undefined;
+};
+
+type Heard = Exclude<ClientStackOutput, { type: "datagram" }>;
+
+async function resolve(host: string): Promise<string> {
+  if (isIP(host) !== 0) return host;
+  try {
+    return (await lookup(host)).address;
+  } catch (cause) {
+    throw new Error(`cannot find the server ${host}: is the name right, and is there a network?`, {
+      cause,
+    });
+  }
+}
+
+/** A device that says nothing of itself says this (OMA TS Core appendix E.4: mandatory resources). */
+function defaultDevice(): Resources {
+  return {
+    0: "Godwit",
+    1: "Device SDK",
+    4: () => undefined,
+    11: { values: { 0: 0 } },
+    13: () => Math.floor(Date.now() / 1_000),
+    16: "U",
+  };
+}
+
+const DEVICE = 3;
