@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { deviceCommand } from "./device.ts";
 import { serveCommand } from "./serve.ts";
 
 /** The `godwit` command. A fault ends it with one line that says what to do; GODWIT_DEBUG=1 adds the stack. */
@@ -8,6 +9,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .version("0.1.0")
     .showHelpAfterError();
   program.addCommand(serveCommand());
+  program.addCommand(deviceCommand());
   try {
     await program.parseAsync([...argv]);
   } catch (fault) {

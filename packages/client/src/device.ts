@@ -106,7 +106,10 @@ export class Device {
     this.#running?.driver?.feed({ type: "changed", path: parseNodePath(path) });
   }
 
-  on<K extends keyof DeviceEvents>(name: K, listener: (event: DeviceEvents[K]) => void): () => void {
+  on<K extends keyof DeviceEvents>(
+    name: K,
+    listener: (event: DeviceEvents[K]) => void,
+  ): () => void {
     const set = this.#listeners.get(name) ?? new Set();
     set.add(listener as (event: never) => void);
     this.#listeners.set(name, set);
@@ -117,7 +120,15 @@ export class Device {
   async start(): Promise<void> {
     if (this.#running !== undefined) throw new Error("the device is started");
     if (!this.#tree.has(DEVICE)) this.#tree.add(DEVICE, 0, defaultDevice());
-    const { endpoint, queueMode, keepAlive, lwm2m, lifetime = 86_400, store, tuning } = this.#options;
+    const {
+      endpoint,
+      queueMode,
+      keepAlive,
+      lwm2m,
+      lifetime = 86_400,
+      store,
+      tuning,
+    } = this.#options;
     const remote = { host: await resolve(this.#server.host), port: this.#server.port };
     const any = isIP(remote.host) === 6 ? "::" : "0.0.0.0";
     const port = await openUdp({ host: any, port: 0, perAddress: false });
@@ -189,23 +200,16 @@ export class Device {
   }
 
   #heard(output: Heard): void {
-    switch (output.type) {
-      case "perform":
-        void this.#perform(output);
-        return;
-      case "dropped":
-        return;
-      case "stateChanged":
-        this.#save();
-        this.#emit("stateChanged", output);
-        return;
-      default:
-        this.#emit(output.type, output);
-        if (output.type === "registered" || output.type === "updated") {
-          const { session } = this;
-          if (session !== undefined) this.#emit("session", session);
-        }
+    if (output.type === "perform") {
+      void this.#perform(output);
+      return;
     }
+    if (output.type === "dropped") return; // the ledger has it
+    if (output.type === "stateChanged") this.#save();
+    this.#emit(output.type, output as never); // each under its own name
+    if (output.type !== "registered" && output.type !== "updated") return;
+    const { session } = this;
+    if (session !== undefined) this.#emit("session", session);
   }
 
   async #perform({ id, operation }: Extract<Heard, { type: "perform" }>): Promise<void> {

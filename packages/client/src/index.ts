@@ -1,8 +1,3 @@
-export {
-  Device,
-  type DeviceEvents,
-  type DeviceOptions,
-  type SessionView,
-} from "./device.ts";
+export { Device, type DeviceEvents, type DeviceOptions, type SessionView } from "./device.ts";
 export { fileStore, type DeviceStore } from "./device-store.ts";
 export type { Resource, Resources, Source } from "./object-tree.ts";

@@ -1,4 +1,4 @@
-import { UsageError } from "@godwit/base";
+import { UsageError, unreachable } from "@godwit/base";
 import { Code } from "@godwit/coap";
 import {
   UNASSIGNED,
@@ -7,7 +7,7 @@ import {
   parseNodePath,
   refused,
   valueOf,
-  type ClientOperation,
+  type Operation,
   type NodePath,
   type ObjectEntry,
   type Outcome,
@@ -29,7 +29,10 @@ export type Source = Plain | (() => Plain | Promise<Plain>);
 export type Resource =
   | Source
   | ((args: ReadonlyMap<number, string>) => void | Promise<void>)
-  | { readonly read?: () => Plain | Promise<Plain>; readonly write?: (value: Plain) => void | Promise<void> }
+  | {
+      readonly read?: () => Plain | Promise<Plain>;
+      readonly write?: (value: Plain) => void | Promise<void>;
+    }
   | { readonly values: Readonly<Record<number, Source>> };
 
 /** The resources of one instance by id. */
@@ -109,7 +112,7 @@ export class ObjectTree {
   }
 
   /** Does what the server wants. A sensor that throws is answered 5.00; its words stay here. */
-  async perform(operation: ClientOperation): Promise<Outcome> {
+  async perform(operation: Operation): Promise<Outcome> {
     switch (operation.type) {
       case "read":
         return { type: "values", nodes: await this.#read(operation.path) };
@@ -126,6 +129,8 @@ export class ObjectTree {
         this.remove(object, instance);
         return { type: "done" };
       }
+      default:
+        return unreachable(operation);
     }
   }
 
@@ -165,7 +170,8 @@ export class ObjectTree {
       if (value === undefined) plan.set(id, {});
       else if (at.length === 4) {
         const before = plan.get(id);
-        const gathered = typeof before === "object" && !(before instanceof Uint8Array) ? before : {};
+        const gathered =
+          typeof before === "object" && !(before instanceof Uint8Array) ? before : {};
         plan.set(id, { ...(gathered as Record<number, Plain>), [at[3] ?? 0]: plainOf(value) });
       } else plan.set(id, plainOf(value));
     }
@@ -194,7 +200,7 @@ export class ObjectTree {
     return { type: "done" };
   }
 
-  #create({ object, instance, nodes }: Extract<ClientOperation, { type: "create" }>): Outcome {
+  #create({ object, instance, nodes }: Extract<Operation, { type: "create" }>): Outcome {
     const taken = this.#instances.get(object);
     let id = instance ?? 0;
     while (instance === undefined && taken?.has(id) === true) id += 1;
@@ -232,7 +238,8 @@ export class ObjectTree {
 function check(known: ResourceDefinition, resource: Resource): void {
   const what = `resource ${known.id}, ${known.name}`;
   if (known.operations === "E") {
-    if (typeof resource !== "function") throw new UsageError(`${what} is executed: give a function`);
+    if (typeof resource !== "function")
+      throw new UsageError(`${what} is executed: give a function`);
     return;
   }
   if (isMultiple(resource) !== known.multiple) {
@@ -260,13 +267,16 @@ function plainOf(value: Value): Plain {
   return value.value instanceof Uint8Array ? value.value.slice() : value.value;
 }
 
-function isMultiple(resource: Resource | undefined): resource is { values: Record<number, Source> } {
+function isMultiple(
+  resource: Resource | undefined,
+): resource is { values: Record<number, Source> } {
   return typeof resource === "object" && "values" in resource;
 }
 
-function isGuarded(
-  resource: Resource | undefined,
-): resource is { read?: () => Plain | Promise<Plain>; write?: (value: Plain) => void } {
+function isGuarded(resource: Resource | undefined): resource is {
+  read?: () => Plain | Promise<Plain>;
+  write?: (value: Plain) => void | Promise<void>;
+} {
   return (
     typeof resource === "object" &&
     !(resource instanceof Uint8Array) &&

@@ -1,0 +1,115 @@
+import { Device, fileStore, type DeviceEvents } from "@godwit/client";
+import { formatCode } from "@godwit/coap";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { untilStopped } from "./stop.ts";
+
+type Options = {
+  readonly server: string;
+  readonly endpoint: string;
+  readonly lifetime: number;
+  readonly binding: "U" | "UQ";
+  readonly keepAlive: "off" | "auto" | number;
+  readonly lwm2m: "1.0" | "1.1" | "1.2";
+  readonly state?: string;
+};
+
+export function deviceCommand(): Command {
+  return new Command("device")
+    .description("run a device with a thermometer, to try a server or a network")
+    .requiredOption("--server <uri>", "coap://HOST:PORT")
+    .requiredOption("--endpoint <name>", "the endpoint name")
+    .option("--lifetime <seconds>", "lifetime of the registration", seconds, 300)
+    .addOption(
+      new Option("--binding <letters>", "U: always listening; UQ: sleeps between its messages")
+        .choices(["U", "UQ"])
+        .default("U"),
+    )
+    .option("--keep-alive <how>", "off, auto, or seconds (15 or more)", keepAlive, "off")
+    .addOption(
+      new Option("--lwm2m <version>", "tried first; a server that refuses is offered lower ones")
+        .choices(["1.0", "1.1", "1.2"])
+        .default("1.1"),
+    )
+    .option("--state <directory>", "keeps the registration over a restart")
+    .action(run);
+}
+
+async function run(options: Options): Promise<void> {
+  const device = new Device({
+    endpoint: options.endpoint,
+    server: options.server,
+    lifetime: options.lifetime,
+    queueMode: options.binding === "UQ",
+    keepAlive: options.keepAlive,
+    lwm2m: options.lwm2m,
+    ...(options.state === undefined ? {} : { store: fileStore(options.state) }),
+  });
+  let celsius = 21;
+  device.add(3303, { 5700: () => celsius, 5701: "Cel", 5605: () => say("extremes reset") });
+  say(`${options.endpoint} towards ${options.server}`);
+  listen(device);
+  await device.start();
+  const weather = setInterval(() => {
+    celsius = Math.round((celsius + Math.random() - 0.5) * 100) / 100;
+    device.changed("/3303/0/5700");
+  }, 5_000);
+  await untilStopped();
+  clearInterval(weather);
+  say("stopping");
+  await device.stop({ deregister: options.state === undefined });
+}
+
+function listen(device: Device): void {
+  const on = <K extends keyof DeviceEvents>(
+    name: K,
+    words: (event: DeviceEvents[K]) => string,
+  ): void => void device.on(name, (event) => say(words(event)));
+  on("registered", ({ location, lwm2m }) => `registered at /${location.join("/")}, LwM2M ${lwm2m}`);
+  on("updated", ({ keepAlive: kept }) => (kept ? "kept alive" : "updated"));
+  on("refused", ({ to, code, diagnostic, retryAt }) => {
+    const next = retryAt === undefined ? "for good" : `next attempt in ${left(retryAt)}`;
+    return `${to} refused: ${formatCode(code)} ${JSON.stringify(diagnostic)}, ${next}`;
+  });
+  on("unreachable", ({ retryAt }) =>
+    retryAt === undefined ? "no answer" : `no answer, next attempt in ${left(retryAt)}`,
+  );
+  on("exhausted", () => "no answer after all attempts; tried again later");
+  on("deregistered", () => "de-registered");
+  on("asleep", () => "asleep");
+  on("keepAlive", ({ state, binding, interval }) =>
+    state === "unsupported"
+      ? `the server cannot help to learn the NAT: a sign of life every ${interval} s`
+      : `NAT binding ${state}: ${binding ?? "unknown"} s, a sign of life every ${Math.round(interval)} s`,
+  );
+  on("observation", ({ path, active }) =>
+    active ? `observed: /${path.join("/")}` : `no longer observed: /${path.join("/")}`,
+  );
+  on("written", ({ path }) => `written: ${path}`);
+  on("fault", ({ fault }) => `fault: ${fault.message}`);
+  on("session", ({ bytes }) => `session so far: ${bytes.out} bytes out, ${bytes.in} in`);
+}
+
+function say(text: string): void {
+  process.stdout.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
+}
+
+function left(at: number): string {
+  return `${Math.max(0, Math.round((at - Date.now()) / 1_000))} s`;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!/^\d{1,10}$/.test(text) || value > 0xffff_ffff) {
+    throw new InvalidArgumentError("Write whole seconds; 0 is for ever.");
+  }
+  return value;
+}
+
+function keepAlive(text: string): "off" | "auto" | number {
+  if (text === "off" || text === "auto") return text;
+  const value = Number(text);
+  if (/^\d{1,6}$/.test(text) && value >= SHORTEST) return value;
+  throw new InvalidArgumentError(`Write off, auto, or seconds from ${SHORTEST} up.`);
+}
+
+const SHORTEST = 15;
