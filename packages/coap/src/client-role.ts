@@ -187,13 +187,15 @@ export class ClientRole {
     session.path.proven = true;
     const { accepted, refused } = checkOptions(message.options, this.#options);
     this.#alive(request);
-    if (outgoing !== undefined) this.#layer.done(outgoing, now);
-    if (refused !== undefined) {
-      this.#fail(request, "badResponse", now);
-      return "refused";
+    if (refused !== undefined) this.#fail(request, "badResponse", now);
+    else {
+      const { code, payload } = message;
+      this.#answered(request, { code, options: accepted, payload }, now);
     }
-    const { code, payload } = message;
-    this.#answered(request, { code, options: accepted, payload }, now);
+    // Only now may the queue go on: a further block of this request goes before it, so that transfers end before others
+    // begin and a server has few of them to keep.
+    if (outgoing !== undefined) this.#layer.done(outgoing, now);
+    if (refused !== undefined) return "refused";
     return request.keepAlive ? "keepAlive" : "taken";
   }
 
@@ -376,7 +378,7 @@ export class ClientRole {
       confirmable,
       request.keepAlive,
     );
-    this.#layer.submit(request.outgoing, now);
+    this.#layer.submit(request.outgoing, now, request.alive);
   }
 
   /** Takes the request out of everything. */

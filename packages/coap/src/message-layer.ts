@@ -76,11 +76,15 @@ export class MessageLayer {
     return this.#deadlines.next;
   }
 
-  /** Sends now, or when NSTART allows. A ping waits for nobody: it asks whether anybody is there. */
-  submit(outgoing: Outgoing, now: Instant): void {
+  /**
+   * Sends now, or when NSTART allows. A ping waits for nobody: it asks whether anybody is there. `first`: goes before all
+   * that waits, as it goes on with what has begun.
+   */
+  submit(outgoing: Outgoing, now: Instant, first = false): void {
     const { session } = outgoing;
     if (outgoing.owner.kind === "ping" || session.inFlight.length < this.#tuning.nstart)
       this.#launch(outgoing, now);
+    else if (first) session.queue.unshift(outgoing);
     else session.queue.push(outgoing);
   }
 
