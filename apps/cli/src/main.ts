@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { deviceCommand } from "./device.ts";
+import { labCommand } from "./lab.ts";
 import { serveCommand } from "./serve.ts";
 
 /** The `godwit` command. A fault ends it with one line that says what to do; GODWIT_DEBUG=1 adds the stack. */
@@ -10,6 +11,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .showHelpAfterError();
   program.addCommand(serveCommand());
   program.addCommand(deviceCommand());
+  program.addCommand(labCommand());
   try {
     await program.parseAsync([...argv]);
   } catch (fault) {

@@ -1,0 +1,103 @@
+import type { SocketAddress } from "@godwit/base";
+import {
+  ClientStack,
+  builtInRegistry,
+  type ClientEvent,
+  type ClientOptions,
+  type ClientSnapshot,
+  type ClientStackInput,
+  type ClientStackOptions,
+  type ClientStackOutput,
+} from "@godwit/lwm2m";
+import type { Access, Host, LinkOptions, Node, World } from "@godwit/netsim";
+import { Values } from "./values.ts";
+
+export type SimulatedDeviceOptions = {
+  readonly endpoint: string;
+  readonly values: Values;
+  /** The NAT box it stands behind. */
+  readonly behind?: Access;
+  readonly link?: LinkOptions;
+  /** Versions of objects, where they are not what the LwM2M version implies. */
+  readonly versions?: Readonly<Record<number, string>>;
+  /** How it behaves towards the server. */
+  readonly client?: Partial<Omit<ClientOptions, "endpoint" | "rng" | "registry" | "objects">>;
+  readonly coap?: ClientStackOptions["coap"];
+  readonly onEvent?: (event: ClientEvent) => void;
+};
+
+/** A whole LwM2M device in a simulated world: its host, its stack, its values. */
+export class SimulatedDevice {
+  readonly endpoint: string;
+  readonly host: Host;
+  readonly values: Values;
+  readonly #world: World;
+  readonly #server: SocketAddress;
+  readonly #options: SimulatedDeviceOptions;
+  readonly #node: Node<ClientStackInput, ClientStackOutput>;
+  #stack: ClientStack;
+  #life = 0;
+
+  constructor(world: World, server: SocketAddress, options: SimulatedDeviceOptions) {
+    const { endpoint, values, behind, link } = options;
+    this.endpoint = endpoint;
+    this.values = values;
+    this.#world = world;
+    this.#server = server;
+    this.#options = options;
+    this.host = world.host(endpoint, {
+      ...(behind !== undefined && { behind }),
+      ...(link !== undefined && { link }),
+    });
+    this.#stack = this.#boot(undefined);
+    this.#node = this.host.attach<ClientStackInput, ClientStackOutput>(PORT, this.#stack, {
+      onOutput: (output) => this.#heard(output),
+    });
+  }
+
+  /** Where it listens behind its NAT. */
+  get address(): SocketAddress {
+    return this.#node.address;
+  }
+
+  /** Goes to its server: registers, or goes on with the registration it kept. */
+  start(): void {
+    this.#node.feed({ type: "connect", path: this.#node.path(this.#server) });
+  }
+
+  /** Sends an Update now. */
+  update(): void {
+    this.#node.feed({ type: "update" });
+  }
+
+  /** Power off and on. With its state kept, it goes on where it was. */
+  reboot({ kept }: { readonly kept: boolean }): void {
+    // As through a file: nothing of the old life is shared with the new one.
+    this.#stack = this.#boot(kept ? structuredClone(this.#stack.snapshot()) : undefined);
+    this.#node.replace(this.#stack);
+    this.start();
+  }
+
+  #boot(snapshot: ClientSnapshot | undefined): ClientStack {
+    const { endpoint, values, versions, client = {}, coap = {} } = this.#options;
+    return new ClientStack({
+      ...client,
+      endpoint,
+      rng: this.#world.rng(`${endpoint} ${++this.#life}`),
+      registry: REGISTRY,
+      objects: values.objects(versions),
+      snapshot,
+      coap,
+    });
+  }
+
+  #heard(output: Exclude<ClientStackOutput, { readonly type: "datagram" }>): void {
+    if (output.type === "perform") {
+      const outcome = this.values.perform(output.operation);
+      this.#node.feed({ type: "performed", id: output.id, outcome });
+    } else if (output.type !== "dropped") this.#options.onEvent?.(output);
+  }
+}
+
+const REGISTRY = builtInRegistry();
+const PORT = 56_830;
