@@ -56,7 +56,12 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
     const longest = options.tuning?.longestProbe ?? clientTuning.longestProbe;
     const slack = options.tuning?.probeSlack ?? clientTuning.probeSlack;
     const separateAnswerTimeout = longest * 1_000 + 2 * slack;
-    const tuning = coapTuning({ separateAnswerTimeout, ...options.coap });
+    const tuning = coapTuning({
+      separateAnswerTimeout,
+      // The server repeats an order under the same message id however long the device was out of reach.
+      maxUnsafeKept: UNSAFE_KEPT,
+      ...options.coap,
+    });
     this.#udp = new UdpSessions(tuning);
     const ledgerOf = this.#udp.ledgerOf.bind(this.#udp);
     this.#endpoint = new Endpoint({ rng: options.rng, tuning, ledgerOf });
@@ -154,3 +159,5 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
 }
 
 const NOTHING = new Ledger();
+/** Answered orders that must not be obeyed twice. */
+const UNSAFE_KEPT = 16;
