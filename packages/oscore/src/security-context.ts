@@ -1,4 +1,4 @@
-import { EMPTY, ReplayWindow, UsageError } from "@godwit/base";
+import { EMPTY, ReplayWindow, UsageError, type Instant } from "@godwit/base";
 import { AES_CCM_16_64_128, aeadOf, type Aead, type HkdfHash } from "./algorithms.ts";
 import { additionalData, keyInfo } from "./cbor.ts";
 import { hkdfExpand, hkdfExtract, open, seal } from "./crypto.ts";
@@ -86,6 +86,10 @@ export class SecurityContext {
   /** Messages encrypted and forgeries seen under these keys, for the limits of the AEAD. */
   encryptions = 0;
   forgeries = 0;
+  /** The largest Partial IV of the peer that verified, -1 before the first: what is newer moves the session's path. */
+  peerTop = -1;
+  /** Since when another context has replaced this one. */
+  retiredAt: Instant | undefined = undefined;
 
   constructor(
     aead: Aead,
@@ -119,6 +123,16 @@ export class SecurityContext {
   /** Which Partial IVs of the peer's requests were accepted. */
   get window(): ReplayWindow {
     return (this.#window ??= new ReplayWindow(this.#windowSize));
+  }
+
+  /** The highest number accepted, -1 before the first. */
+  get windowTop(): number {
+    return this.#window?.top ?? -1;
+  }
+
+  /** Whether `piv` was neither accepted before nor is too old to tell. */
+  fresh(piv: number): boolean {
+    return this.#window?.fresh(piv) ?? true;
   }
 
   /** Whether one more message may be encrypted under the Sender Key. */
@@ -160,6 +174,13 @@ export class SecurityContext {
   decrypt(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     if (sealed.length - this.aead.tagLength > this.aead.maxPlaintext) return undefined;
     return open(this.aead, this.recipientKey, nonce, aad, sealed);
+  }
+
+  /** Marks a verified number of the peer; says whether it is the newest so far. */
+  heard(piv: number): boolean {
+    if (piv <= this.peerTop) return false;
+    this.peerTop = piv;
+    return true;
   }
 
   /** The next sequence number, undefined if there is none left: never one a second time. */

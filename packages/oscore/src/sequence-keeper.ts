@@ -1,0 +1,171 @@
+import type { Instant, StoreChange } from "@godwit/base";
+import type { Association } from "./association.ts";
+import { encodeRecord } from "./context-record.ts";
+import type { LayerCore } from "./layer-core.ts";
+import { SEQUENCE_LIMIT, type SecurityContext } from "./security-context.ts";
+
+/** What a write was for, once it is done. */
+export type Written = {
+  readonly association: Association;
+  readonly ok: boolean;
+  /** Keys that the write was to make durable before they are used. */
+  readonly adopting: SecurityContext | undefined;
+};
+
+/**
+ * Keeps sequence numbers ahead of what is used (RFC 8613 B.1.1, turned round): the store holds a bound, numbers below it
+ * may be used, and a crash continues at the bound. So nothing is assumed about how long a write takes, and a store that
+ * fails stops the sender at the bound.
+ */
+export class SequenceKeeper {
+  readonly #core: LayerCore;
+  readonly #tickets = new Map<number, Ticket>();
+  #lastTicket = 0;
+
+  constructor(core: LayerCore) {
+    this.#core = core;
+  }
+
+  /** Reserves in time: call after numbers were used. */
+  ensure(association: Association, context: SecurityContext, now: Instant): void {
+    if (context !== association.active || association.stale) return;
+    if (context.bound - context.sequence <= association.stride / 2) this.reserve(association, now);
+  }
+
+  /** Raises the bound, unless a write is under way, a failed one is too recent, or there is nothing left to reserve. */
+  reserve(association: Association, now: Instant): void {
+    const context = association.active;
+    if (context === undefined || association.stale || association.storing) return;
+    if (this.#core.retries.at(association) !== undefined) return;
+    const { strideTime, maxStride } = this.#core.tuning;
+    if (association.strideSince > 0 && now - association.strideSince < strideTime)
+      association.stride = Math.min(maxStride, association.stride * 2);
+    association.strideSince = Math.max(now, 1);
+    const bound = Math.min(
+      SEQUENCE_LIMIT,
+      Math.max(context.bound, context.sequence) + association.stride,
+    );
+    if (bound === context.bound && association.windowTop === undefined) return;
+    association.storing = true;
+    this.#write([change(association, context, bound, undefined)], {
+      kind: "reserve",
+      association,
+      context,
+      bound,
+    });
+  }
+
+  /** Makes new keys durable with their first numbers, before they replace the old ones. */
+  adopt(association: Association, context: SecurityContext): void {
+    const bound = this.#core.tuning.firstStride;
+    association.adopting = context;
+    this.#write([change(association, context, bound, undefined)], {
+      kind: "adopt",
+      association,
+      context,
+      bound,
+    });
+  }
+
+  /**
+   * Writes the present state; nobody waits for it. Keys that were never stored may be used meanwhile: a crash then loses
+   * them, and with them the danger of repeating a number.
+   */
+  note(association: Association): void {
+    const context = association.active;
+    if (context === undefined || association.stale) return;
+    this.#write([change(association, context, context.bound, undefined)], {
+      kind: "note",
+      association,
+    });
+  }
+
+  /** Exact numbers and windows, and none used after. */
+  park(associations: Iterable<Association>): void {
+    let changes: StoreChange[] = [];
+    for (const association of associations) {
+      const context = association.active;
+      if (context === undefined || association.stale) continue;
+      context.bound = context.sequence;
+      const top = association.windowLost ? association.windowTop : context.windowTop;
+      changes.push(change(association, context, context.sequence, top));
+      if (changes.length < PARK_BATCH) continue;
+      this.#write(changes, { kind: "park" });
+      changes = [];
+    }
+    if (changes.length > 0) this.#write(changes, { kind: "park" });
+  }
+
+  forget(association: Association): void {
+    const key = String(association.session);
+    this.#write([{ table: TABLE, key, value: undefined }], { kind: "park" });
+  }
+
+  /** Takes the store's answer; says what became of whom. */
+  stored(number: number, ok: boolean, now: Instant): Written | undefined {
+    const ticket = this.#tickets.get(number);
+    this.#tickets.delete(number);
+    if (ticket === undefined || ticket.kind === "park" || ticket.association.gone) return undefined;
+    const { association } = ticket;
+    if (!ok) this.#failed(ticket, now);
+    if (ticket.kind === "note") return undefined;
+    if (ticket.kind === "adopt") {
+      association.adopting = undefined;
+      if (ok) ticket.context.bound = ticket.bound;
+      return { association, ok, adopting: ticket.context };
+    }
+    association.storing = false;
+    if (ok) {
+      ticket.context.bound = Math.max(ticket.context.bound, ticket.bound);
+      this.#openWindow(association, ticket.context);
+    }
+    return { association, ok, adopting: undefined };
+  }
+
+  /** What a clean stop wrote is overwritten: from now on the window in memory is the only one. */
+  #openWindow(association: Association, context: SecurityContext): void {
+    if (context !== association.active || association.windowTop === undefined) return;
+    if (association.windowTop >= 0) context.window.raise(association.windowTop);
+    association.windowLost = false;
+    association.windowTop = undefined;
+  }
+
+  #failed(ticket: Exclude<Ticket, { kind: "park" }>, now: Instant): void {
+    const { association } = ticket;
+    this.#core.drop(association.session, "storeFailed");
+    if (ticket.kind === "adopt") return;
+    this.#core.retries.set(association, now + this.#core.tuning.storeRetry);
+  }
+
+  #write(changes: readonly StoreChange[], ticket: Ticket): void {
+    const number = ++this.#lastTicket;
+    this.#tickets.set(number, ticket);
+    this.#core.outbox.push({ type: "store", ticket: number, changes });
+  }
+}
+
+function change(
+  association: Association,
+  context: SecurityContext,
+  bound: number,
+  windowTop: number | undefined,
+): StoreChange {
+  const { idContext, encryptions } = context;
+  const { sendIdContext, session, source } = association;
+  const record = { idContext, bound, encryptions, sendIdContext, windowTop };
+  return { table: TABLE, key: String(session), value: encodeRecord(record, source.prk) };
+}
+
+type Ticket =
+  | {
+      readonly kind: "reserve" | "adopt";
+      readonly association: Association;
+      readonly context: SecurityContext;
+      readonly bound: number;
+    }
+  | { readonly kind: "note"; readonly association: Association }
+  | { readonly kind: "park" };
+
+/** Where records are: by the session's number. */
+export const TABLE = "oscore";
+const PARK_BATCH = 1_000;
