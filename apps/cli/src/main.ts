@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { demoCommand } from "./demo.ts";
 import { deviceCommand } from "./device.ts";
 import { labCommand } from "./lab.ts";
 import { serveCommand } from "./serve.ts";
@@ -12,6 +13,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   program.addCommand(serveCommand());
   program.addCommand(deviceCommand());
   program.addCommand(labCommand());
+  program.addCommand(demoCommand());
   try {
     await program.parseAsync([...argv]);
   } catch (fault) {

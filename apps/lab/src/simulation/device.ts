@@ -2,12 +2,14 @@ import type { SocketAddress } from "@godwit/base";
 import {
   ClientStack,
   builtInRegistry,
+  parseNodePath,
   type ClientEvent,
   type ClientOptions,
   type ClientSnapshot,
   type ClientStackInput,
   type ClientStackOptions,
   type ClientStackOutput,
+  type Plain,
 } from "@godwit/lwm2m";
 import type { Access, Host, LinkOptions, Node, World } from "@godwit/netsim";
 import { Values } from "./values.ts";
@@ -37,6 +39,7 @@ export class SimulatedDevice {
   readonly #node: Node<ClientStackInput, ClientStackOutput>;
   #stack: ClientStack;
   #life = 0;
+  #asleep = false;
 
   constructor(world: World, server: SocketAddress, options: SimulatedDeviceOptions) {
     const { endpoint, values, behind, link } = options;
@@ -53,6 +56,8 @@ export class SimulatedDevice {
     this.#node = this.host.attach<ClientStackInput, ClientStackOutput>(PORT, this.#stack, {
       onOutput: (output) => this.#heard(output),
     });
+    // In queue mode the radio is off between messages: what comes then is lost.
+    this.host.link.down.tap(() => (this.#asleep ? "drop" : "pass"));
   }
 
   /** Where it listens behind its NAT. */
@@ -65,6 +70,17 @@ export class SimulatedDevice {
     this.#node.feed({ type: "connect", path: this.#node.path(this.#server) });
   }
 
+  /** Whether its radio is off until it has something to say. */
+  get asleep(): boolean {
+    return this.#asleep;
+  }
+
+  /** A value changes; those who observe it hear of it. */
+  set(path: string, value: Plain): void {
+    this.values.set(path, value);
+    this.#node.feed({ type: "changed", path: parseNodePath(path) });
+  }
+
   /** Sends an Update now. */
   update(): void {
     this.#node.feed({ type: "update" });
@@ -74,6 +90,7 @@ export class SimulatedDevice {
   reboot({ kept }: { readonly kept: boolean }): void {
     // As through a file: nothing of the old life is shared with the new one.
     this.#stack = this.#boot(kept ? structuredClone(this.#stack.snapshot()) : undefined);
+    this.#asleep = false;
     this.#node.replace(this.#stack);
     this.start();
   }
@@ -95,7 +112,12 @@ export class SimulatedDevice {
     if (output.type === "perform") {
       const outcome = this.values.perform(output.operation);
       this.#node.feed({ type: "performed", id: output.id, outcome });
-    } else if (output.type !== "dropped") this.#options.onEvent?.(output);
+      return;
+    }
+    if (output.type === "dropped") return;
+    if (output.type === "asleep") this.#asleep = true;
+    else if (output.type === "awake") this.#asleep = false;
+    this.#options.onEvent?.(output);
   }
 }
 

@@ -1,0 +1,113 @@
+import { DemoFleet } from "@godwit/lab";
+import { createPlatform, type Platform } from "@godwit/platform";
+import { Server, parseAddress } from "@godwit/server";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { onFreePort } from "./free-port.ts";
+import { openLog } from "./log.ts";
+import { watchTemperatures } from "./operator.ts";
+import { untilStopped } from "./stop.ts";
+
+type Options = { readonly coap: string; readonly http: string; readonly speed: number };
+
+export function demoCommand(): Command {
+  return new Command("demo")
+    .description(
+      "a server with three simulated devices behind a simulated NAT, on this machine only",
+    )
+    .addOption(
+      new Option("--http <host:port>", "the page; the next free port if it is taken").default(
+        "127.0.0.1:8080",
+      ),
+    )
+    .addOption(
+      new Option("--coap <host:port>", "the server; the next free port if it is taken").default(
+        "127.0.0.1:5683",
+      ),
+    )
+    .addOption(
+      new Option("--speed <factor>", "how much faster than ours the devices' time runs")
+        .default(1)
+        .argParser(factor)
+        .hideHelp(),
+    )
+    .action(demo);
+}
+
+async function demo({ coap, http, speed }: Options): Promise<void> {
+  const log = openLog("warn");
+  const server = await startServer(parseAddress(coap), speed);
+  server.on("fault", ({ fault }) => log.error({ err: fault }, fault.message));
+  const [address = ""] = server.addresses;
+  const fleet = new DemoFleet({ server: parseAddress(address), speed, step: STEP / speed });
+  const page = await openPage(parseAddress(http), () =>
+    createPlatform({ server, log, auth: { kind: "open" }, simulation: () => fleet.simulation() }),
+  );
+  fleet.start();
+  const stopReading = watchTemperatures(server, fleet.endpoints, READ_EVERY / speed);
+  process.stdout.write(
+    `${[
+      `CoAP   ${address}  (NoSec, this machine only)`,
+      `Page   ${page.url}`,
+      "",
+      "Three thermometers stand behind a simulated NAT that forgets a silent device after 30 s.",
+      "Watch the NAT column: a read that meets a forgotten mapping waits, and is answered after the device's next word.",
+    ].join("\n")}\nReady\n`,
+  );
+
+  await untilStopped();
+  stopReading();
+  await fleet.close();
+  await page.platform.close();
+  await server.close();
+}
+
+/** A server whose times fit devices that live faster than we do. */
+async function startServer(
+  { host, port }: { readonly host: string; readonly port: number },
+  speed: number,
+): Promise<Server> {
+  return await onFreePort(port, async (free) => {
+    const server = new Server({
+      coap: `${host.includes(":") ? `[${host}]` : host}:${free}`,
+      nosec: true,
+      tuning: {
+        awakeWindow: AWAKE / speed,
+        trustedBinding: TRUSTED / speed,
+        shortestBinding: 10_000 / speed,
+      },
+      coapTuning: { ackTimeout: 2_000 / speed },
+    });
+    await server.start();
+    return server;
+  });
+}
+
+async function openPage(
+  { host, port }: { readonly host: string; readonly port: number },
+  create: () => Promise<Platform>,
+): Promise<{ readonly platform: Platform; readonly url: string }> {
+  return await onFreePort(port, async (free) => {
+    const platform = await create();
+    try {
+      const url = await platform.listen(host, free);
+      if (free !== port) process.stdout.write(`Port ${port} is taken: the page is on ${free}\n`);
+      return { platform, url };
+    } catch (fault) {
+      await platform.close();
+      throw fault;
+    }
+  });
+}
+
+function factor(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0.1 && value <= 100)) throw new InvalidArgumentError("a factor from 0.1 to 100");
+  return value;
+}
+
+/** ms; as long as the sleeping device listens, less the way to it. */
+const AWAKE = 9_000;
+const TRUSTED = 25_000;
+/** Longer than the NAT remembers: one that is asked more often is held open by the answers. */
+const READ_EVERY = 40_000;
+const STEP = 50;

@@ -1,0 +1,94 @@
+import type { SocketAddress } from "@godwit/base";
+import type { ClientOptions } from "@godwit/lwm2m";
+import { SimulatedDevice } from "../simulation/device.ts";
+import { Values } from "../simulation/values.ts";
+import { LiveNetwork, type MappingState } from "./live-network.ts";
+import type { PaceOptions } from "./pace.ts";
+
+/**
+ * Three thermometers behind a NAT that forgets after 30 s: one keeps its mapping open, one sleeps between Updates, one
+ * does neither. `speed` makes their time run faster than ours.
+ */
+export class DemoFleet {
+  readonly #network: LiveNetwork;
+  readonly #devices: readonly SimulatedDevice[];
+
+  constructor(options: PaceOptions & { readonly server: SocketAddress; readonly seed?: number }) {
+    const network = new LiveNetwork({
+      ...options,
+      nat: "linux-random",
+      // No stream timer: whatever was said, the mapping lives 30 s.
+      natSettings: { oneWay: MAPPING, twoWay: MAPPING, streamAfter: 0 },
+    });
+    this.#network = network;
+    this.#devices = FLEET.map(({ endpoint, client }, place) => {
+      const values = new Values({
+        "/3/0/0": "Godwit",
+        "/3/0/1": "Simulated thermometer",
+        "/3/0/2": `000${place + 1}`,
+        "/3/0/9": 100,
+        "/3/0/11/0": 0,
+        "/3/0/16": "U",
+        "/3303/0/5700": 20 + place,
+        "/3303/0/5701": "Cel",
+      });
+      const device = new SimulatedDevice(network.world, network.server, {
+        endpoint,
+        values,
+        behind: network.nat,
+        client,
+      });
+      this.#live(device);
+      return device;
+    });
+  }
+
+  get endpoints(): readonly string[] {
+    return this.#devices.map(({ endpoint }) => endpoint);
+  }
+
+  start(): void {
+    for (const device of this.#devices) device.start();
+  }
+
+  /** What the NAT knows of each device, by endpoint name. */
+  simulation(): Readonly<Record<string, MappingState>> {
+    return Object.fromEntries(
+      this.#devices.map(({ endpoint, address }) => [endpoint, this.#network.mappingOf(address)]),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#network.close();
+  }
+
+  /** Its temperature drifts, and its battery empties. */
+  #live(device: SimulatedDevice): void {
+    const { world } = this.#network;
+    const weather = world.rng(`weather of ${device.endpoint}`);
+    let celsius = 18 + 6 * weather.float();
+    const turn = (): void => {
+      celsius += (21 - celsius) / 50 + (weather.float() - 0.5) / 2;
+      device.set("/3303/0/5700", Math.round(celsius * 100) / 100);
+      world.after(WEATHER, turn);
+    };
+    world.after(WEATHER, turn);
+  }
+}
+
+/** What each of them does about the NAT. */
+const FLEET: readonly {
+  readonly endpoint: string;
+  readonly client: Partial<ClientOptions>;
+}[] = [
+  // 25 s holds a mapping of 30 s.
+  { endpoint: "demo-keep-alive", client: { keepAlive: 25, server: { 1: 300 } } },
+  // An Update at half the lifetime; then it listens for 10 s.
+  {
+    endpoint: "demo-queue-mode",
+    client: { queueMode: true, server: { 1: 120 }, tuning: { awakeWindow: 10_000 } },
+  },
+  { endpoint: "demo-no-keep-alive", client: { server: { 1: 180 } } },
+];
+const MAPPING = 30_000;
+const WEATHER = 5_000;
