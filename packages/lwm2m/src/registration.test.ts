@@ -317,14 +317,31 @@ test("OMA Core 6.2.2: an Update says what changed and nothing else", () => {
     assert.deepEqual(parseUpdate(registering(query, payload), lwm2m), { type: "update", update });
   }
   for (const [query, lwm2m] of [
-    [["ep=a"], "1.1"],
-    [["lwm2m=1.1"], "1.1"],
-    [["Q"], "1.0"],
-    [["pid=oma:x"], "1.1"],
     [["lt"], "1.1"],
+    [["lt="], "1.1"],
     [["lt=1", "lt=1"], "1.1"],
+    [["Q=1"], "1.1"],
+    [["b=X", "lwm2m=1.1"], "1.1"],
+    [["sms=+4179"], "1.0"],
+    [["pid=x"], "1.2"],
   ] as const) {
     assert.equal(parseUpdate(registering(query, ""), lwm2m).type, "refused", query.join("&"));
+  }
+});
+
+test("OMA Core 6.2.2: what an Update does not know it ignores, even twice, empty or of another version", () => {
+  for (const [query, lwm2m] of [
+    [["lt=300", "lwm2m=1.0"], "1.0"],
+    [["ep=a", "lt=300", "ep=b"], "1.1"],
+    [["lt=300", "colour", "colour=", "=", ""], "1.2"],
+    [["lt=300", "Q=1"], "1.0"],
+    [["lt=300", "pid=x"], "1.1"],
+  ] as const) {
+    assert.deepEqual(
+      parseUpdate(registering(query, ""), lwm2m),
+      { type: "update", update: { lifetime: 300 } },
+      query.join("&"),
+    );
   }
 });
 

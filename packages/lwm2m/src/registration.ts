@@ -66,6 +66,7 @@ export function parseRegister(
       atLeast(lwm2m, "1.2") ? REGISTER_1_2 : atLeast(lwm2m, "1.1") ? REGISTER_1_1 : REGISTER_1_0,
       lwm2m,
     );
+    checkValues(query);
     const endpoint = readEndpoint(query, lwm2m);
     const changes = readChanges(register, query, lwm2m);
     if (changes.lifetime === undefined && atLeast(lwm2m, "1.1"))
@@ -91,15 +92,18 @@ export function parseRegister(
   });
 }
 
-/** Reads an Update of a registration made in version `lwm2m`; its path is not looked at. */
+/**
+ * Reads an Update of a registration made in version `lwm2m`; its path is not looked at. Parameters that an Update does
+ * not have are ignored, though OMA TS Core 6.2.2 has 4.00 for them: clients in the field repeat `ep` or `lwm2m`, and what
+ * they say is clear.
+ */
 export function parseUpdate(update: Request, lwm2m: Lwm2mVersion): ParsedUpdate | Refusal {
   return orRefused(() => {
-    const query = readQuery(uriQuery(update.options));
-    checkNames(
-      query,
+    const query = readQuery(
+      uriQuery(update.options),
       atLeast(lwm2m, "1.2") ? UPDATE_1_2 : atLeast(lwm2m, "1.1") ? UPDATE_1_1 : UPDATE_1_0,
-      lwm2m,
     );
+    checkValues(query);
     return { type: "update" as const, update: readChanges(update, query, lwm2m) };
   });
 }
@@ -174,9 +178,14 @@ function checkNames(
   known: ReadonlySet<string>,
   lwm2m: Lwm2mVersion,
 ): void {
-  for (const [name, value] of query) {
+  for (const name of query.keys()) {
     if (!known.has(name))
       throw new FormatError(`unknown parameter "${shown(name)}" in LwM2M ${lwm2m}`);
+  }
+}
+
+function checkValues(query: ReadonlyMap<string, string | undefined>): void {
+  for (const [name, value] of query) {
     if (name === "Q" && value !== undefined) throw new FormatError("Q has a value");
     if (name !== "Q" && (value ?? "") === "") throw new FormatError(`${name} is empty`);
   }
