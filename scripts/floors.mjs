@@ -18,16 +18,19 @@ const faults = [];
 
 for (const room of ["packages", "apps"]) {
   for (const dir of readdirSync(room)) {
-    const { name, dependencies = {} } = JSON.parse(
-      readFileSync(`${room}/${dir}/package.json`, "utf8"),
-    );
+    const {
+      name,
+      dependencies = {},
+      devDependencies = {},
+    } = JSON.parse(readFileSync(`${room}/${dir}/package.json`, "utf8"));
     if (!floorOf.has(name)) faults.push(`${name}: give it a floor`);
     for (const file of readdirSync(`${room}/${dir}/src`, { recursive: true, encoding: "utf8" })) {
       if (!file.endsWith(".ts")) continue;
       const text = readFileSync(`${room}/${dir}/src/${file}`, "utf8");
       const isTest = file.endsWith(".test.ts");
       for (const [, spec] of text.matchAll(/\b(?:from|import\()\s*"(@godwit\/[^"]+)"/g)) {
-        const fault = importFault(name, spec, dependencies, isTest);
+        const allowed = isTest ? { ...dependencies, ...devDependencies } : dependencies;
+        const fault = importFault(name, spec, allowed, isTest);
         if (fault) faults.push(`${room}/${dir}/src/${file}: ${spec} ${fault}`);
       }
     }

@@ -133,6 +133,7 @@ const PUBLIC: ReadonlySet<string> = new Set([
   "/login",
   "/login.html",
   "/style.css",
+  "/icon.svg",
   "/login.js",
   "/livez",
   "/readyz",
