@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { demoCommand } from "./demo.ts";
 import { deviceCommand } from "./device.ts";
 import { labCommand } from "./lab.ts";
+import { benchCommand } from "./bench/command.ts";
 import { serveCommand } from "./serve.ts";
 
 /** The `godwit` command. A fault ends it with one line that says what to do; GODWIT_DEBUG=1 adds the stack. */
@@ -14,6 +15,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   program.addCommand(deviceCommand());
   program.addCommand(labCommand());
   program.addCommand(demoCommand());
+  program.addCommand(benchCommand());
   try {
     await program.parseAsync([...argv]);
   } catch (fault) {

@@ -1,0 +1,294 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { BenchOptions } from "./command.ts";
+import type { Flood } from "./flood.ts";
+import type { RunFigures } from "./loop-process.ts";
+import type { Ask } from "./messages.ts";
+import { Helper, libcoapSubject, plainSubject, serveSubject, type Subject } from "./processes.ts";
+import { load, machine, type Figure, type Report, type Target, type Throughput } from "./report.ts";
+import type { Retained } from "./retained.ts";
+import { spread, type Spread } from "./statistics.ts";
+
+//   a server of each kind for each number of clients, all started first
+//   each round: every one of them for some seconds, one after the other
+//   then what is kept per exchange, then the flood
+//
+// A server per number of clients: sessions of 10 000 clients would still be there when one client is measured.
+
+/** `godwit bench coap`: small GETs and durable Updates per second of the server's processor time. */
+export async function benchCoap(options: BenchOptions): Promise<Report> {
+  if (process.platform !== "linux") throw new Error("bench reads /proc, so it runs on Linux only");
+  const size = options.short ? SHORT : FULL;
+  const seconds = options.short ? Math.min(options.seconds, SHORT.seconds) : options.seconds;
+  const rounds = options.short ? Math.min(options.rounds, SHORT.rounds) : options.rounds;
+  const before = load();
+  const notes: string[] = [];
+  const directory = await mkdtemp(join(tmpdir(), "godwit-bench-"));
+  const subjects: Subject[] = [];
+  const clients = new Helper();
+  try {
+    options.progress("starting servers");
+    const most = Math.max(...size.clients);
+    const { sockets } = await clients.ask({ type: "open", sockets: most });
+    if (sockets < most) {
+      notes.push(
+        `only ${sockets} sockets could be opened instead of ${most}: raise the limit on open files (ulimit -n)`,
+      );
+    }
+    const counts = [...new Set(size.clients.map((n) => Math.min(n, sockets)))];
+    const bench: Bench = { clients, turns: size.turns, seconds };
+    const trials = await startAll(bench, counts, directory, subjects, notes);
+    for (const trial of trials) {
+      options.progress(`warming up ${trial.server}`);
+      await once(bench, trial, Math.min(seconds, WARM_UP));
+      trial.rounds.length = 0;
+    }
+    for (let round = 1; round <= rounds; round++) {
+      for (const trial of trials) {
+        options.progress(
+          `round ${round} of ${rounds}: ${trial.test}, ${trial.server}, ${trial.asks.length} clients`,
+        );
+        await once(bench, trial, seconds);
+      }
+    }
+    const throughput = trials.map(throughputOf);
+    await stopAll(subjects);
+    options.progress("memory of exchanges");
+    const kept = await inHelper((helper) =>
+      helper.ask({ type: "retain", sessions: size.sessions, exchanges: size.exchanges }),
+    );
+    options.progress(`${size.spoofed} spoofed registrations`);
+    const flooded = await inHelper((helper) =>
+      helper.ask({
+        type: "flood",
+        registrations: size.spoofed,
+        directory: join(directory, "flood"),
+      }),
+    );
+    return {
+      benchmark: "coap",
+      machine: machine(),
+      load: { before, after: load() },
+      settings: { seconds, rounds, clients: counts, turns: size.turns, short: options.short },
+      throughput,
+      figures: [...figuresOf(kept), ...figuresOfFlood(flooded)],
+      targets: targetsOf(trials, kept, flooded),
+      notes,
+    };
+  } finally {
+    await stopAll(subjects);
+    await clients.stop();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+type Bench = {
+  readonly clients: Helper;
+  readonly turns: number;
+  readonly seconds: number;
+};
+
+/** One line of the table while it is being measured. */
+type Trial = {
+  readonly test: "get" | "update";
+  readonly server: "godwit" | "libcoap";
+  readonly subject: Subject;
+  readonly asks: readonly Ask[];
+  readonly rounds: Round[];
+};
+
+type Round = RunFigures & { readonly cpu: number; readonly rss: number };
+
+async function startAll(
+  bench: Bench,
+  counts: readonly number[],
+  directory: string,
+  subjects: Subject[],
+  notes: string[],
+): Promise<Trial[]> {
+  const started = <T extends Subject | undefined>(subject: T): T => {
+    if (subject !== undefined) subjects.push(subject);
+    return subject;
+  };
+  const trials: Trial[] = [];
+  for (const count of counts) {
+    const hello: Ask[] = Array.from({ length: count }, () => ({ kind: "get", path: "/hello" }));
+    const ours = started(await plainSubject());
+    trials.push({ test: "get", server: "godwit", subject: ours, asks: hello, rounds: [] });
+    const libcoap = started(await libcoapSubject());
+    if (libcoap !== undefined) {
+      const put: Ask = { kind: "put", path: "/hello", payload: "world" };
+      await answered(bench, libcoap, [put]);
+      trials.push({ test: "get", server: "libcoap", subject: libcoap, asks: hello, rounds: [] });
+    }
+    const lwm2m = started(await serveSubject(join(directory, `serve-${count}`)));
+    const register = hello.map((_, n): Ask => ({ kind: "register", endpoint: `bench-${n}` }));
+    const locations = await answered(bench, lwm2m, register);
+    const update = locations.map((location): Ask => ({ kind: "update", location }));
+    trials.push({ test: "update", server: "godwit", subject: lwm2m, asks: update, rounds: [] });
+  }
+  if (!trials.some(({ server }) => server === "libcoap")) {
+    notes.push(
+      "coap-server-notls is not installed (Debian: libcoap3-bin): nothing to compare with",
+    );
+  }
+  return trials;
+}
+
+async function answered(
+  { clients, turns }: Bench,
+  { port }: Subject,
+  asks: readonly Ask[],
+): Promise<readonly (readonly string[])[]> {
+  const { refused, locations } = await clients.ask({ type: "once", port, turns, asks });
+  if (refused > 0) throw new Error(`${refused} requests were refused while getting ready`);
+  return locations;
+}
+
+async function once({ clients, turns }: Bench, trial: Trial, seconds: number): Promise<void> {
+  const { subject, asks, rounds } = trial;
+  const before = subject.usage();
+  const run = await clients.ask({ type: "go", port: subject.port, turns, seconds, asks });
+  const after = subject.usage();
+  rounds.push({ ...run, cpu: after.cpu - before.cpu, rss: after.rss });
+}
+
+async function inHelper<T>(use: (helper: Helper) => Promise<T>): Promise<T> {
+  const helper = new Helper(["--expose-gc"]);
+  try {
+    return await use(helper);
+  } finally {
+    await helper.stop();
+  }
+}
+
+async function stopAll(subjects: Subject[]): Promise<void> {
+  await Promise.all(subjects.splice(0).map((subject) => subject.stop()));
+}
+
+function perCpuSecond({ completed, cpu }: Round): number {
+  return completed / Math.max(cpu, TICK);
+}
+
+function throughputOf({ test, server, asks, rounds }: Trial): Throughput {
+  const over = (of: (round: Round) => number): Spread => spread(rounds.map(of));
+  const sum = (of: (round: Round) => number): number =>
+    rounds.reduce((total, round) => total + of(round), 0);
+  return {
+    test,
+    server,
+    clients: asks.length,
+    perCpuSecond: over(perCpuSecond),
+    perSecond: over(({ completed, elapsed }) => completed / elapsed),
+    p50: over(({ p50 }) => p50),
+    p99: over(({ p99 }) => p99),
+    requests: sum(({ completed }) => completed),
+    refused: sum(({ refused }) => refused),
+    retransmitted: sum(({ retransmitted }) => retransmitted),
+    rss: rounds.at(-1)?.rss ?? 0,
+  };
+}
+
+function figuresOf({
+  bytesPerExchange,
+  bytesPerSession,
+  exchanges,
+  remembered,
+}: Retained): Figure[] {
+  return [
+    { name: "kept per deduplicated exchange", value: bytesPerExchange, unit: "bytes" },
+    { name: "kept per plain UDP session", value: bytesPerSession, unit: "bytes" },
+    { name: "exchanges made", value: exchanges, unit: "" },
+    { name: "of them remembered", value: remembered, unit: "" },
+  ];
+}
+
+function figuresOfFlood({ sent, kept, cpu, rss }: Flood): Figure[] {
+  return [
+    { name: "spoofed registrations sent", value: sent, unit: "" },
+    { name: "registrations kept after them", value: kept, unit: "" },
+    { name: "spoofed registrations per CPU-second", value: sent / cpu, unit: "" },
+    { name: "resident memory before the flood", value: rss[0] ?? 0, unit: "bytes" },
+    { name: "resident memory halfway through the flood", value: rss[5] ?? 0, unit: "bytes" },
+    { name: "resident memory after the flood", value: rss.at(-1) ?? 0, unit: "bytes" },
+  ];
+}
+
+function targetsOf(trials: readonly Trial[], kept: Retained, flooded: Flood): Target[] {
+  const rate = (trial: Trial): number => spread(trial.rounds.map(perCpuSecond)).median;
+  const of = (test: string, server: string): readonly Trial[] =>
+    trials.filter((trial) => trial.test === test && trial.server === server);
+  const targets: Target[] = [];
+  const atLeast = (name: string, wanted: number, reached: number): void => {
+    targets.push({
+      name,
+      wanted: `at least ${+wanted.toFixed(2)}`,
+      reached,
+      met: reached >= wanted,
+    });
+  };
+  const gets = of("get", "godwit");
+  for (const [i, get] of gets.entries()) {
+    const peer = of("get", "libcoap")[i];
+    const wanted = peer === undefined ? GETS : Math.min(GETS, Math.round(SHARE * rate(peer)));
+    atLeast(`GETs per CPU-second, ${get.asks.length} clients`, wanted, rate(get));
+  }
+  const updates = of("update", "godwit");
+  for (const update of updates) {
+    atLeast(`durable Updates per CPU-second, ${update.asks.length} clients`, UPDATES, rate(update));
+  }
+  for (const [name, row] of [
+    ["GETs", gets],
+    ["Updates", updates],
+  ] as const) {
+    const [first, last] = [row[0], row.at(-1)];
+    if (first === undefined || last === undefined || first === last) continue;
+    atLeast(
+      `${name}, ${last.asks.length} clients over ${first.asks.length}`,
+      1,
+      rate(last) / rate(first),
+    );
+  }
+  targets.push({
+    name: "bytes kept per deduplicated exchange",
+    wanted: `at most ${BYTES}`,
+    reached: kept.bytesPerExchange,
+    met: kept.bytesPerExchange <= BYTES,
+  });
+  const growth = (flooded.rss.at(-1) ?? 0) / (flooded.rss[5] ?? 1);
+  targets.push({
+    name: "resident memory at the end of the flood over halfway",
+    wanted: `at most ${GROWTH}, the honest device kept`,
+    reached: growth,
+    met: growth <= GROWTH && flooded.honestKept,
+  });
+  return targets;
+}
+
+const FULL = {
+  clients: [1, 1_000, 10_000],
+  turns: 128,
+  sessions: 1_000,
+  exchanges: 300_000,
+  spoofed: 1_000_000,
+};
+const SHORT = {
+  clients: [1, 20],
+  turns: 16,
+  sessions: 10,
+  exchanges: 2_000,
+  spoofed: 1_000,
+  seconds: 0.2,
+  rounds: 2,
+};
+/** s; the compiler of the server's JavaScript has settled by then. */
+const WARM_UP = 3;
+/** s; what /proc cannot resolve further. */
+const TICK = 0.01;
+const GETS = 60_000;
+/** Of what libcoap reaches in the same run. */
+const SHARE = 0.7;
+const UPDATES = 25_000;
+const BYTES = 400;
+const GROWTH = 1.2;

@@ -1,0 +1,16 @@
+/** Columns under their heads; the first two to the left, the rest, figures, to the right. */
+export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, i) =>
+    Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)),
+  );
+  return [head, ...rows]
+    .map((row) =>
+      row
+        .map((cell, i) => (i < LEFT ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))) // one width each
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+const LEFT = 2;
