@@ -37,11 +37,15 @@ export async function benchCoap(options: BenchOptions): Promise<Report> {
       );
     }
     const counts = [...new Set(size.clients.map((n) => Math.min(n, sockets)))];
-    const bench: Bench = { clients, turns: size.turns, seconds };
-    const trials = await startAll(bench, counts, directory, subjects, notes);
+    const trials = await startAll({ clients, size }, counts, directory, subjects);
+    if (!trials.some(({ server }) => server === "libcoap")) {
+      notes.push(
+        "coap-server-notls is not installed (Debian: libcoap3-bin): nothing to compare with",
+      );
+    }
     for (const trial of trials) {
       options.progress(`warming up ${trial.server}`);
-      await once(bench, trial, Math.min(seconds, WARM_UP));
+      await measure(clients, trial, options.short ? seconds : WARM_UP);
       trial.rounds.length = 0;
     }
     for (let round = 1; round <= rounds; round++) {
@@ -49,7 +53,7 @@ export async function benchCoap(options: BenchOptions): Promise<Report> {
         options.progress(
           `round ${round} of ${rounds}: ${trial.test}, ${trial.server}, ${trial.asks.length} clients`,
         );
-        await once(bench, trial, seconds);
+        await measure(clients, trial, seconds);
       }
     }
     const throughput = trials.map(throughputOf);
@@ -70,7 +74,14 @@ export async function benchCoap(options: BenchOptions): Promise<Report> {
       benchmark: "coap",
       machine: machine(),
       load: { before, after: load() },
-      settings: { seconds, rounds, clients: counts, turns: size.turns, short: options.short },
+      settings: {
+        seconds,
+        rounds,
+        clients: counts,
+        getTurns: size.getTurns,
+        updateTurns: size.updateTurns,
+        short: options.short,
+      },
       throughput,
       figures: [...figuresOf(kept), ...figuresOfFlood(flooded)],
       targets: targetsOf(trials, kept, flooded),
@@ -83,11 +94,7 @@ export async function benchCoap(options: BenchOptions): Promise<Report> {
   }
 }
 
-type Bench = {
-  readonly clients: Helper;
-  readonly turns: number;
-  readonly seconds: number;
-};
+type Bench = { readonly clients: Helper; readonly size: typeof FULL };
 
 /** One line of the table while it is being measured. */
 type Trial = {
@@ -95,59 +102,67 @@ type Trial = {
   readonly server: "godwit" | "libcoap";
   readonly subject: Subject;
   readonly asks: readonly Ask[];
+  /** Requests under way at once. */
+  readonly turns: number;
   readonly rounds: Round[];
 };
 
 type Round = RunFigures & { readonly cpu: number; readonly rss: number };
 
+/** Starts all servers at once, and brings each to where its trial begins. */
 async function startAll(
-  bench: Bench,
+  { clients, size }: Bench,
   counts: readonly number[],
   directory: string,
   subjects: Subject[],
-  notes: string[],
 ): Promise<Trial[]> {
-  const started = <T extends Subject | undefined>(subject: T): T => {
+  const started = async <T extends Subject | undefined>(starting: Promise<T>): Promise<T> => {
+    const subject = await starting;
     if (subject !== undefined) subjects.push(subject);
     return subject;
   };
+  const all = await Promise.all(
+    counts.map(async (count) => {
+      const store = join(directory, `serve-${count}`);
+      const [ours, libcoap, lwm2m] = await Promise.all([
+        started(plainSubject()),
+        started(libcoapSubject()),
+        started(serveSubject(store)),
+      ]);
+      return { count, ours, libcoap, lwm2m };
+    }),
+  );
   const trials: Trial[] = [];
-  for (const count of counts) {
-    const hello: Ask[] = Array.from({ length: count }, () => ({ kind: "get", path: "/hello" }));
-    const ours = started(await plainSubject());
-    trials.push({ test: "get", server: "godwit", subject: ours, asks: hello, rounds: [] });
-    const libcoap = started(await libcoapSubject());
+  for (const { count, ours, libcoap, lwm2m } of all) {
+    const hello = Array.from({ length: count }, (): Ask => ({ kind: "get", path: "/hello" }));
+    const get = { test: "get", asks: hello, turns: size.getTurns } as const;
+    trials.push({ ...get, server: "godwit", subject: ours, rounds: [] });
     if (libcoap !== undefined) {
-      const put: Ask = { kind: "put", path: "/hello", payload: "world" };
-      await answered(bench, libcoap, [put]);
-      trials.push({ test: "get", server: "libcoap", subject: libcoap, asks: hello, rounds: [] });
+      await answered(clients, libcoap, [{ kind: "put", path: "/hello", payload: "world" }], 1);
+      trials.push({ ...get, server: "libcoap", subject: libcoap, rounds: [] });
     }
-    const lwm2m = started(await serveSubject(join(directory, `serve-${count}`)));
     const register = hello.map((_, n): Ask => ({ kind: "register", endpoint: `bench-${n}` }));
-    const locations = await answered(bench, lwm2m, register);
-    const update = locations.map((location): Ask => ({ kind: "update", location }));
-    trials.push({ test: "update", server: "godwit", subject: lwm2m, asks: update, rounds: [] });
-  }
-  if (!trials.some(({ server }) => server === "libcoap")) {
-    notes.push(
-      "coap-server-notls is not installed (Debian: libcoap3-bin): nothing to compare with",
-    );
+    const locations = await answered(clients, lwm2m, register, size.getTurns);
+    const asks = locations.map((location): Ask => ({ kind: "update", location }));
+    const update = { test: "update", server: "godwit", turns: size.updateTurns } as const;
+    trials.push({ ...update, subject: lwm2m, asks, rounds: [] });
   }
   return trials;
 }
 
 async function answered(
-  { clients, turns }: Bench,
+  clients: Helper,
   { port }: Subject,
   asks: readonly Ask[],
+  turns: number,
 ): Promise<readonly (readonly string[])[]> {
   const { refused, locations } = await clients.ask({ type: "once", port, turns, asks });
   if (refused > 0) throw new Error(`${refused} requests were refused while getting ready`);
   return locations;
 }
 
-async function once({ clients, turns }: Bench, trial: Trial, seconds: number): Promise<void> {
-  const { subject, asks, rounds } = trial;
+async function measure(clients: Helper, trial: Trial, seconds: number): Promise<void> {
+  const { subject, asks, turns, rounds } = trial;
   const before = subject.usage();
   const run = await clients.ask({ type: "go", port: subject.port, turns, seconds, asks });
   const after = subject.usage();
@@ -268,18 +283,22 @@ function targetsOf(trials: readonly Trial[], kept: Retained, flooded: Flood): Ta
 
 const FULL = {
   clients: [1, 1_000, 10_000],
-  turns: 128,
+  /** Fits the receive buffer that systems grant unasked. */
+  getTurns: 128,
+  /** What comes while the disk writes is one group, so with more devices the groups are larger. */
+  updateTurns: 1_000,
   sessions: 1_000,
   exchanges: 300_000,
   spoofed: 1_000_000,
 };
 const SHORT = {
   clients: [1, 20],
-  turns: 16,
+  getTurns: 16,
+  updateTurns: 16,
   sessions: 10,
   exchanges: 2_000,
-  spoofed: 1_000,
-  seconds: 0.2,
+  spoofed: 500,
+  seconds: 0.1,
   rounds: 2,
 };
 /** s; the compiler of the server's JavaScript has settled by then. */

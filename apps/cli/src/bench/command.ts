@@ -19,7 +19,7 @@ export function benchCommand(): Command {
       "measure throughput per second of processor time, beside other servers in the same run",
     )
     .argument("[name]", `which benchmark: ${[...BENCHMARKS.keys()].join(", ")}; all unless given`)
-    .option("--json", "print one JSON array instead of tables", false)
+    .option("--json", 'print JSON instead of tables: { "reports": [...] }', false)
     .option("--seconds <s>", "length of each measurement", number(0.05, 600), 2)
     .option("--rounds <n>", "how often each measurement is repeated", number(1, 100), 5)
     .addOption(
@@ -33,7 +33,7 @@ export function benchCommand(): Command {
       for (const run of chosen(name)) reports.push(await run({ ...options, progress }));
       progress("");
       const text = options.json
-        ? JSON.stringify(reports, undefined, 1)
+        ? JSON.stringify({ reports }, undefined, 1)
         : reports.map(formatReport).join("\n\n");
       process.stdout.write(`${text}\n`);
     });

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import type { Report, Throughput } from "./report.ts";
+
+const godwit = fileURLToPath(new URL("../../bin/godwit.mjs", import.meta.url));
+const run = promisify(execFile);
+
+const linux = process.platform === "linux";
+
+test(
+  "godwit bench coap --short --json measures both tests and everything kept",
+  { skip: !linux },
+  async () => {
+    const { stdout } = await run(process.execPath, [godwit, "bench", "coap", "--short", "--json"]);
+    const { reports } = JSON.parse(stdout) as { readonly reports: readonly Report[] };
+    const [report, ...others] = reports;
+    assert.ok(report !== undefined);
+    assert.equal(others.length, 0);
+    assert.equal(report.benchmark, "coap");
+    for (const kind of ["get", "update"]) {
+      const ours: readonly Throughput[] = report.throughput.filter(
+        (t) => t.test === kind && t.server === "godwit",
+      );
+      assert.deepEqual(
+        ours.map(({ clients }) => clients),
+        [1, 20],
+      );
+      for (const { perCpuSecond, perSecond, p50, p99, requests, refused, rss } of ours) {
+        assert.ok(requests > 0 && perSecond.median > 0 && rss > 1e6);
+        assert.ok(
+          perCpuSecond.min <= perCpuSecond.median && perCpuSecond.median <= perCpuSecond.max,
+        );
+        assert.ok(p50.median > 0 && p50.median <= p99.max);
+        assert.equal(refused, 0);
+      }
+    }
+    const figure = (name: string): number =>
+      report.figures.find((f) => f.name === name)?.value ?? -1;
+    assert.equal(figure("spoofed registrations sent"), 500);
+    assert.equal(figure("registrations kept after them"), 501);
+    assert.equal(figure("of them remembered"), figure("exchanges made"));
+    const kept = report.targets.find(({ name }) => name === "bytes kept per deduplicated exchange");
+    assert.ok(kept?.met === true, `${kept?.reached} bytes`);
+  },
+);
+
+test("a benchmark that is not there is refused with those that are", async () => {
+  await assert.rejects(run(process.execPath, [godwit, "bench", "flying"]), /there are: coap/);
+});
