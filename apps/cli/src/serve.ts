@@ -59,9 +59,11 @@ async function serve(options: Options): Promise<void> {
   });
   server.on("deregistered", (event) => log.info(event, "deregistered"));
   server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
-  server.on("updated", ({ device, moved }) => {
-    log.debug({ endpoint: device.endpoint, moved }, "updated");
-  });
+  if (log.isLevelEnabled("debug")) {
+    server.on("updated", ({ device, moved }) => {
+      log.debug({ endpoint: device.endpoint, moved }, "updated");
+    });
+  }
   if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
   await server.start();
   const platform = await createPlatform({

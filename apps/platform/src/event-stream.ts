@@ -10,23 +10,26 @@ export function eventStream(app: FastifyInstance, server: Server): () => void {
   const readers = new Set<FastifyReply>();
   let last = Date.now() * 1_000;
 
-  const publish = (type: string, data: unknown): void => {
-    const entry = { id: ++last, type, data: JSON.stringify(data) };
+  const publish = (type: string, data: () => unknown): void => {
+    const entry: Entry = { id: ++last, type, data, text: undefined };
     ring.push(entry);
     if (ring.length > RING) ring.shift();
     for (const reader of readers) write(reader, entry);
   };
-  const write = (reader: FastifyReply, { id, type, data }: Entry): void => {
-    const flowing = reader.raw.write(`id: ${id}\nevent: ${type}\ndata: ${data}\n\n`);
+  const write = (reader: FastifyReply, entry: Entry): void => {
+    entry.text ??= `id: ${entry.id}\nevent: ${entry.type}\ndata: ${JSON.stringify(entry.data())}\n\n`;
+    const flowing = reader.raw.write(entry.text);
     if (!flowing && reader.raw.writableLength > BACKLOG) reader.raw.destroy();
   };
   const stops = [
-    server.on("registered", ({ device, replaced }) => publish("registered", { device, replaced })),
-    server.on("updated", (event) => publish("updated", event)),
-    server.on("deregistered", (event) => publish("deregistered", event)),
-    server.on("task", ({ task }) => publish("task", task)),
-    server.on("notification", (event) => publish("notification", event)),
-    server.on("observation", (event) => publish("observation", event)),
+    server.on("registered", ({ device, replaced }) =>
+      publish("registered", () => ({ device, replaced })),
+    ),
+    server.on("updated", (event) => publish("updated", () => event)),
+    server.on("deregistered", (event) => publish("deregistered", () => event)),
+    server.on("task", ({ task }) => publish("task", () => task)),
+    server.on("notification", (event) => publish("notification", () => event)),
+    server.on("observation", (event) => publish("observation", () => event)),
   ];
   const beat = setInterval(() => {
     for (const reader of readers) reader.raw.write(": still here\n\n");
@@ -60,7 +63,13 @@ export function eventStream(app: FastifyInstance, server: Server): () => void {
   };
 }
 
-type Entry = { readonly id: number; readonly type: string; readonly data: string };
+/** `text` is made when somebody reads it: without a reader an event costs its place in the ring. */
+type Entry = {
+  readonly id: number;
+  readonly type: string;
+  readonly data: () => unknown;
+  text: string | undefined;
+};
 
 const RING = 1_000;
 const MAX_READERS = 200;

@@ -34,6 +34,8 @@ export function metrics(server: Server): {
   });
   const registered = counter("registrations_total", "Register operations that succeeded");
   const updated = counter("updates_total", "Update operations that succeeded", ["moved"]);
+  const updatedMoved = updated.labels("true");
+  const updatedInPlace = updated.labels("false");
   const ended = counter("registrations_ended_total", "Registrations that ended", ["why"]);
   const refused = counter("refusals_total", "Registration requests refused", ["code"]);
   const dropped = counter("dropped_total", "Messages thrown away", ["reason"]);
@@ -43,7 +45,7 @@ export function metrics(server: Server): {
 
   const stops = [
     server.on("registered", () => registered.inc()),
-    server.on("updated", ({ moved }) => updated.inc({ moved: String(moved) })),
+    server.on("updated", ({ moved }) => (moved ? updatedMoved : updatedInPlace).inc()),
     server.on("deregistered", ({ why }) => ended.inc({ why })),
     server.on("refused", ({ code }) =>
       refused.inc({ code: `${code >> 5}.${String(code & 31).padStart(2, "0")}` }),

@@ -225,7 +225,16 @@ export class Server {
         return;
       case "updated": {
         const { registration, moved, changed } = output;
-        this.#listeners.emit("updated", { device: this.#view(registration), moved, changed });
+        const view = (): DeviceView => this.#view(registration);
+        let seen: DeviceView | undefined;
+        this.#listeners.emit("updated", {
+          // Most listeners count; the device as people see it is made for those who look.
+          get device() {
+            return (seen ??= view());
+          },
+          moved,
+          changed,
+        });
         return;
       }
       case "deregistered":
