@@ -4,14 +4,14 @@
  */
 export class ReplayWindow {
   readonly #size: number;
-  /** Bit i of word i / 32 stands for `top - i`. */
-  readonly #seen: Uint32Array;
+  /** Bit i of word i / 32 stands for `top - i`. Plain numbers: a typed array would cost each session 100 bytes more. */
+  readonly #seen: number[];
   #top = -1;
 
   /** `size`: how far back a late number is still told apart, in numbers; a multiple of 32. */
   constructor(size = 64) {
     this.#size = size;
-    this.#seen = new Uint32Array(size / 32);
+    this.#seen = new Array<number>(size / 32).fill(0);
   }
 
   /** The highest number accepted, -1 before the first. */
@@ -42,7 +42,7 @@ export class ReplayWindow {
   /** Forgets everything at or below `n`: for state restored from a store. */
   raise(n: number): void {
     this.#top = Math.max(this.#top, n);
-    this.#seen.fill(0xffff_ffff);
+    this.#seen.fill(~0);
   }
 
   #bit(back: number): boolean {
