@@ -1,5 +1,6 @@
 import { EMPTY, type Rng, Writer, concat } from "@godwit/base";
 import { prf, sha256 } from "./crypto.ts";
+import { HotPool } from "./hot-keys.ts";
 import { type CipherSpec, keyLength } from "./suites.ts";
 
 /**
@@ -58,43 +59,66 @@ export function decoyKey(rng: Rng): Uint8Array {
 export type Randoms = { readonly client: Uint8Array; readonly server: Uint8Array };
 
 /**
- * Fixed-size places for the keys of associations, in few large arrays: a typed array of its own would cost each idle
- * association four times its content.
+ * Places for the keys of associations, in few large arrays: a typed array of its own would cost each idle association four
+ * times its content. Each length of key material has arrays of its own, for there are only three.
  */
 export class KeySlab {
-  readonly #chunks: Uint8Array[] = [];
-  readonly #free: number[] = [];
-  #next = 0;
+  /** Ciphers made ready for the keys in use. */
+  readonly hot: HotPool;
+  readonly #sizes: Size[] = [];
 
-  get used(): number {
-    return this.#next - this.#free.length;
+  /** `hotLimit`: associations whose ciphers are kept ready. */
+  constructor(hotLimit = 0) {
+    this.hot = new HotPool(hotLimit);
   }
 
-  /** Keeps `read` and `write` and gives the number of their place. */
+  /** Places in use. */
+  get used(): number {
+    return this.#sizes.reduce((sum, size) => sum + size.next - size.free.length, 0);
+  }
+
+  /** Keeps both keys, of one length, and gives the number of their place. */
   keep(read: Uint8Array, write: Uint8Array): number {
-    const slot = this.#free.pop() ?? this.#next++;
-    const index = slot % CHUNK;
-    const chunk = (this.#chunks[(slot - index) / CHUNK] ??= new Uint8Array(CHUNK * SLOT));
-    chunk.set(read, index * SLOT);
-    chunk.set(write, index * SLOT + read.length);
+    const size = this.#size(read.length);
+    const slot = size.free.pop() ?? size.next++;
+    size.chunks[Math.floor(slot / CHUNK)] ??= new Uint8Array(CHUNK * 2 * size.length);
+    this.view(slot, read.length, false).set(read);
+    this.view(slot, read.length, true).set(write);
     return slot;
   }
 
-  /** `length` bytes of a place from `from` on, as a view. */
-  view(slot: number, from: number, length: number): Uint8Array {
+  /** The read or write key of a place, as a view. `length`: of one key, as it was kept. */
+  view(slot: number, length: number, write: boolean): Uint8Array {
     const index = slot % CHUNK;
-    const chunk = this.#chunks[(slot - index) / CHUNK] ?? EMPTY;
-    return chunk.subarray(index * SLOT + from, index * SLOT + from + length);
+    const chunk = this.#size(length).chunks[(slot - index) / CHUNK] ?? EMPTY;
+    const at = (index * 2 + (write ? 1 : 0)) * length;
+    return chunk.subarray(at, at + length);
   }
 
   /** Wipes a place and lets it be used again. */
-  drop(slot: number): void {
-    this.view(slot, 0, SLOT).fill(0);
-    this.#free.push(slot);
+  drop(slot: number, length: number): void {
+    this.view(slot, length, false).fill(0);
+    this.view(slot, length, true).fill(0);
+    this.#size(length).free.push(slot);
+  }
+
+  #size(length: number): Size {
+    let size = this.#sizes.find((known) => known.length === length);
+    if (size === undefined) {
+      size = { length, chunks: [], free: [], next: 0 };
+      this.#sizes.push(size);
+    }
+    return size;
   }
 }
 
+type Size = {
+  readonly length: number;
+  readonly chunks: Uint8Array[];
+  readonly free: number[];
+  next: number;
+};
+
 const MASTER_LENGTH = 48;
-/** The longest key material of both directions: CBC with its MAC keys. */
-const SLOT = 96;
+/** Places in one array. */
 const CHUNK = 256;

@@ -1,4 +1,4 @@
-import type { Instant, Path } from "@godwit/base";
+import type { Instant, Path, SocketAddress } from "@godwit/base";
 
 /**
  * A peer's claim to be at a new address, and how it is being checked.
@@ -29,7 +29,16 @@ export function samePath(a: Path | undefined, b: Path): boolean {
   );
 }
 
-/** A key for maps: both ends, for one socket may serve several local addresses. */
-export function pathKey(path: Path): string {
-  return `${path.remote.host}|${path.remote.port}|${path.local.host}|${path.local.port}`;
+/**
+ * Keys for maps by path: both ends, for one socket may serve several local addresses. Those are few, so a number stands
+ * for each, and the key of a path is little longer than the peer's address.
+ */
+export class PathKeys {
+  readonly #locals: SocketAddress[] = [];
+
+  of({ local, remote }: Path): string {
+    let index = this.#locals.findIndex((a) => a.port === local.port && a.host === local.host);
+    if (index < 0) index = this.#locals.push(local) - 1;
+    return index === 0 ? `${remote.port} ${remote.host}` : `${remote.port} ${remote.host} ${index}`;
+  }
 }

@@ -86,9 +86,13 @@ export function readIdentity(reader: Reader): Identity {
   }
 }
 
-/** One string for each identity, different for different ones: a key for maps. */
+/**
+ * One string for each identity, different for different ones: a key for maps. A PSK identity is its own key, for there
+ * may be a million of them and a copy of each would cost memory.
+ */
 export function identityKey(identity: Identity): string {
-  return `${identity.kind}:${identityText(identity)}`;
+  if (identity.kind === "psk" && !identity.identity.startsWith("\0")) return identity.identity;
+  return `\0${identity.kind}:${identityText(identity)}`;
 }
 
 function identityText(identity: Identity): string {

@@ -30,7 +30,7 @@ import { type Fragment, readFragments, wholeMessage } from "./handshake/header.t
 import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
 import { KeySlab } from "./keys.ts";
 import { fromLatin1, latin1 } from "./latin1.ts";
-import { pathKey, samePath } from "./path-claim.ts";
+import { PathKeys, samePath } from "./path-claim.ts";
 import { type DtlsRecord, plainRecord, readRecord } from "./record/header.ts";
 import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
@@ -82,10 +82,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #cookies: CookieJar;
   readonly #sessions: SessionCache;
   readonly #tickets: TicketKeys;
-  readonly #slab = new KeySlab();
+  readonly #slab: KeySlab;
   readonly #established: Established;
   readonly #host: Host;
   readonly #setup: ServerSetup;
+  readonly #pathKeys = new PathKeys();
   readonly #bySession = new Map<SessionId, Association>();
   readonly #byCid = new Map<string, Association | ServerHandshake>();
   readonly #byPath = new Map<string, Association>();
@@ -93,12 +94,16 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #handshakes = new Map<string, ServerHandshake>();
   readonly #lookups = new Map<number, ServerHandshake>();
   readonly #storing = new Map<number, (ok: boolean) => void>();
-  /** Retransmission of handshakes, path challenges of associations, and the sweep for idle ones. */
-  readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
+  /**
+   * Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations, `cool` for ready
+   * ciphers that are used no more.
+   */
+  readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep" | "cool">();
   #nextSession: SessionId;
   #nextTicket = 1;
   #nextLookup = 1;
   #now: Instant = 0;
+  #cooling = false;
 
   constructor(options: DtlsServerOptions) {
     const tuning = { ...DEFAULT_TUNING, ...options.tuning };
@@ -108,6 +113,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#nextSession = options.firstSession ?? 1;
     this.#tuning = tuning;
     this.#cookies = new CookieJar(rng, tuning.cookieLength, tuning.cookiePeriod);
+    this.#slab = new KeySlab(tuning.hotAssociations);
     this.#sessions = new SessionCache(tuning.maxSessions);
     this.#tickets = new TicketKeys(tuning.ticketKeyPeriod, tuning.sessionLifetime);
     this.#host = {
@@ -234,6 +240,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const due = this.#deadlines.expired(now);
       if (due === undefined) return;
       if (due === "sweep") this.#sweep(now);
+      else if (due === "cool") this.#cool(now);
       else if (due instanceof Association) this.#established.expire(due, now);
       else {
         due.wake(now);
@@ -265,6 +272,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         ledger.datagram("in");
       }
     }
+    if (this.#slab.hot.size > 0 && !this.#cooling) this.#cool(now);
   }
 
   /** One record to where it belongs; returns the ledger that it is counted in. */
@@ -274,7 +282,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       return this.ledger;
     }
     if (record.type === ContentType.tls12Cid) return this.#cidRecord(record, path, now);
-    const key = pathKey(path);
+    const key = this.#pathKeys.of(path);
     const handshake = this.#handshakes.get(key);
     if (record.epoch === 0) return this.#plain(record, path, key, handshake, now);
     const association = this.#byPath.get(key);
@@ -468,7 +476,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   /** The handshake becomes an association; what it replaces ends now and not earlier. */
   #open(handshake: ServerHandshake, association: Association): void {
-    const key = pathKey(handshake.path);
+    const key = this.#pathKeys.of(handshake.path);
     const before = this.#byPath.get(key);
     if (before !== undefined) {
       const same = identityKey(before.identity) === identityKey(association.identity);
@@ -505,7 +513,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   /** Takes a handshake out of every table and wipes its keys. */
   #drop(handshake: ServerHandshake): void {
-    this.#handshakes.delete(pathKey(handshake.path));
+    this.#handshakes.delete(this.#pathKeys.of(handshake.path));
     this.#deadlines.stop(handshake);
     const cid = latin1(handshake.ownCid);
     if (this.#byCid.get(cid) === handshake) this.#byCid.delete(cid);
@@ -516,7 +524,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #isRunning(handshake: ServerHandshake): boolean {
-    return this.#handshakes.get(pathKey(handshake.path)) === handshake;
+    return this.#handshakes.get(this.#pathKeys.of(handshake.path)) === handshake;
   }
 
   #answered(id: number): ServerHandshake | undefined {
@@ -541,12 +549,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #rebind(association: Association, path: Path | undefined, proven = true): void {
     if (association.path !== undefined) {
-      const key = pathKey(association.path);
+      const key = this.#pathKeys.of(association.path);
       if (this.#byPath.get(key) === association) this.#byPath.delete(key);
     }
     association.path = path;
     if (path === undefined) return;
-    const key = pathKey(path);
+    const key = this.#pathKeys.of(path);
     const other = this.#byPath.get(key);
     if (other !== undefined && other !== association) {
       // Whoever lives by this address keeps it; with an id it gives way, but not to a mere claim.
@@ -635,7 +643,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#bySession.set(association.session, association);
     this.#nextSession = Math.max(this.#nextSession, association.session + 1);
     if (association.ownCid !== "") this.#byCid.set(association.ownCid, association);
-    if (association.path !== undefined) this.#byPath.set(pathKey(association.path), association);
+    if (association.path !== undefined)
+      this.#byPath.set(this.#pathKeys.of(association.path), association);
     if (association.identity.kind !== "none" && this.#options.onePerIdentity !== false) {
       this.#byIdentity.set(identityKey(association.identity), association);
     }
@@ -670,6 +679,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
     this.#forgetStored(this.#sessions.forget({ expiredAt: now }));
     if (this.#bySession.size > 0) this.#startSweep();
+  }
+
+  #cool(now: Instant): void {
+    if (this.#cooling) this.#slab.hot.cool();
+    this.#cooling = this.#slab.hot.size > 0;
+    if (this.#cooling) this.#deadlines.set("cool", now + COOL_AFTER);
   }
 
   #schedule(key: Association | ServerHandshake, at: Instant | undefined): void {
@@ -709,5 +724,7 @@ function checkTuning(tuning: DtlsTuning): void {
 /** The last content type that is a DTLS 1.2 record. */
 const LAST_TYPE = 27;
 const CID_TRIES = 10;
+/** Ciphers unused for one to two of these are dropped; in ms. */
+const COOL_AFTER = 15_000;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

@@ -2,6 +2,7 @@ import { type Rng, equalSecret } from "@godwit/base";
 import { ContentType, DTLS_1_2 } from "../codes.ts";
 import { aeadOpen, aeadSeal, cbcDecrypt, cbcEncrypt, hmacSha256 } from "../crypto.ts";
 import type { CipherSpec } from "../suites.ts";
+import type { Ccm } from "./ccm.ts";
 import { type DtlsRecord, HEADER, write48, writeHeader } from "./header.ts";
 
 /**
@@ -23,6 +24,7 @@ export function sealRecord(
     readonly padding?: number;
   },
   rng: Rng,
+  ccm?: Ccm,
 ): Uint8Array {
   const { type, epoch, sequence, cid, content } = record;
   const withCid = cid.length > 0;
@@ -34,9 +36,11 @@ export function sealRecord(
   const at = writeHeader(out, 0, outer, length);
   // Unique by construction and never random: a repeated nonce would open both records.
   writeEpochSequence(out, at, epoch, sequence);
-  const nonce = nonceFor(cipher, keys, out.subarray(at, at + NONCE_EXPLICIT));
+  const nonce = nonceFor(cipher, keys, out, at);
   const aad = additionalData(outer, plaintext.length);
-  aeadSeal(cipher, aeadKey(cipher, keys), nonce, aad, plaintext, out, at + NONCE_EXPLICIT);
+  const start = at + NONCE_EXPLICIT;
+  if (ccm !== undefined) ccm.seal(nonce, aad, plaintext, out, start);
+  else aeadSeal(cipher, aeadKey(cipher, keys), nonce, aad, plaintext, out, start);
   return out;
 }
 
@@ -45,9 +49,15 @@ export type Opened =
   | { readonly ok: true; readonly type: number; readonly content: Uint8Array }
   | { readonly ok: false; readonly why: "short" | "forged" | "noType" | "innerType" | "overflow" };
 
-/** Verifies and decrypts. Throws nothing, whatever the bytes. */
-export function openRecord(cipher: CipherSpec, keys: Uint8Array, record: DtlsRecord): Opened {
-  const plaintext = cipher.kind === "cbc" ? openCbc(keys, record) : openAead(cipher, keys, record);
+/** Verifies and decrypts. Throws nothing, whatever the bytes. `ccm`: the cipher of these keys, where it is kept ready. */
+export function openRecord(
+  cipher: CipherSpec,
+  keys: Uint8Array,
+  record: DtlsRecord,
+  ccm?: Ccm,
+): Opened {
+  const plaintext =
+    cipher.kind === "cbc" ? openCbc(keys, record) : openAead(cipher, keys, record, ccm);
   if (typeof plaintext === "string") return { ok: false, why: plaintext };
   if (plaintext.length > MAX_PLAINTEXT) return OVERFLOW;
   if (record.type !== ContentType.tls12Cid) {
@@ -71,7 +81,10 @@ export function recordOverhead(cipher: CipherSpec, cidLength: number, content: n
   return HEADER + cidLength + BLOCK + padded - content + cipher.tag;
 }
 
-/** RFC 5246 6.2.3.3; with a connection id RFC 9146 5.3. `length`: of the plaintext; for CBC of iv and ciphertext. */
+/**
+ * RFC 5246 6.2.3.3; with a connection id RFC 9146 5.3. `length`: of the plaintext; for CBC of iv and ciphertext.
+ * Shared: good until the next call.
+ */
 function additionalData(
   outer: Pick<DtlsRecord, "type" | "epoch" | "sequence" | "cid">,
   length: number,
@@ -79,7 +92,7 @@ function additionalData(
   const { type, epoch, sequence, cid } = outer;
   const n = cid.length;
   if (n === 0) {
-    const aad = new Uint8Array(13);
+    const aad = AAD;
     writeEpochSequence(aad, 0, epoch, sequence);
     aad[8] = type;
     aad[9] = DTLS_1_2 >>> 8;
@@ -88,7 +101,7 @@ function additionalData(
     aad[12] = length;
     return aad;
   }
-  const aad = new Uint8Array(23 + n);
+  const aad = (AAD_WITH_CID[n] ??= new Uint8Array(23 + n));
   aad.fill(0xff, 0, 8); // seq_num_placeholder
   aad[8] = ContentType.tls12Cid;
   aad[9] = n;
@@ -106,14 +119,16 @@ function openAead(
   cipher: CipherSpec,
   keys: Uint8Array,
   record: DtlsRecord,
+  ccm: Ccm | undefined,
 ): Uint8Array | "short" | "forged" {
   const { fragment } = record;
   const length = fragment.length - NONCE_EXPLICIT - cipher.tag;
   if (length < 0) return "short";
   // The sender may choose it freely (RFC 6655 3), and some do: always the one on the wire.
-  const nonce = nonceFor(cipher, keys, fragment.subarray(0, NONCE_EXPLICIT));
+  const nonce = nonceFor(cipher, keys, fragment, 0);
   const aad = additionalData(record, length);
   const sealed = fragment.subarray(NONCE_EXPLICIT);
+  if (ccm !== undefined) return ccm.open(nonce, aad, sealed) ?? "forged";
   return aeadOpen(cipher, aeadKey(cipher, keys), nonce, aad, sealed) ?? "forged";
 }
 
@@ -158,16 +173,19 @@ function innerPlaintext(content: Uint8Array, type: number, padding: number): Uin
   return inner;
 }
 
-function nonceFor(cipher: CipherSpec, keys: Uint8Array, explicit: Uint8Array): Uint8Array {
-  const nonce = new Uint8Array(12);
+/** The salt and the eight explicit bytes at `at`. Shared: good until the next call. */
+function nonceFor(cipher: CipherSpec, keys: Uint8Array, bytes: Uint8Array, at: number): Uint8Array {
   const salt = cipher.mac + cipher.key;
-  for (let i = 0; i < 4; i++) nonce[i] = keys[salt + i]!; // keys hold the salt last
-  for (let i = 0; i < 8; i++) nonce[4 + i] = explicit[i]!; // eight bytes by the callers
-  return nonce;
+  for (let i = 0; i < 4; i++) NONCE[i] = keys[salt + i]!; // keys hold the salt last
+  for (let i = 0; i < 8; i++) NONCE[4 + i] = bytes[at + i]!; // eight bytes by the callers
+  return NONCE;
 }
 
+/** The key alone. Shared: good until the next call. */
 function aeadKey(cipher: CipherSpec, keys: Uint8Array): Uint8Array {
-  return keys.subarray(0, cipher.key);
+  const key = cipher.key === 16 ? KEY_128 : KEY_256;
+  for (let i = 0; i < cipher.key; i++) key[i] = keys[i]!; // keys begin with it
+  return key;
 }
 
 function writeEpochSequence(out: Uint8Array, at: number, epoch: number, sequence: number): void {
@@ -175,6 +193,16 @@ function writeEpochSequence(out: Uint8Array, at: number, epoch: number, sequence
   out[at + 1] = epoch;
   write48(out, at + 2, sequence);
 }
+
+/*
+ * Room for what node:crypto copies at once. A typed array made for each record and each part of it would cost as much
+ * as a third of the encryption itself.
+ */
+const NONCE = new Uint8Array(12);
+const KEY_128 = new Uint8Array(16);
+const KEY_256 = new Uint8Array(32);
+const AAD = new Uint8Array(13);
+const AAD_WITH_CID: Uint8Array[] = [];
 
 const NONCE_EXPLICIT = 8;
 const BLOCK = 16;
