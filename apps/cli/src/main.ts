@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { demoCommand } from "./demo.ts";
+import { credentialsCommand } from "./credentials.ts";
 import { deviceCommand } from "./device.ts";
 import { labCommand } from "./lab.ts";
 import { benchCommand } from "./bench/command.ts";
@@ -13,6 +14,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .showHelpAfterError();
   program.addCommand(serveCommand());
   program.addCommand(deviceCommand());
+  program.addCommand(credentialsCommand());
   program.addCommand(labCommand());
   program.addCommand(demoCommand());
   program.addCommand(benchCommand());

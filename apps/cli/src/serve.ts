@@ -1,5 +1,6 @@
 import { createPlatform, adminPassword } from "@godwit/platform";
-import { openData } from "@godwit/io";
+import { join } from "node:path";
+import { loadMasterKey, openData } from "@godwit/io";
 import { Server, parseAddress } from "@godwit/server";
 import { Command, Option } from "commander";
 import { untilStopped } from "./stop.ts";
@@ -46,11 +47,14 @@ async function serve(options: Options): Promise<void> {
   const http = parseAddress(options.http);
   const data = await openData(options.data);
   const { password, file, created } = await adminPassword(options.data);
+  const master = loadMasterKey(join(options.data, "master-key"));
+  if (master.exposed) log.warn(`${master.file} can be read by others than its owner`);
   const server = new Server({
     coap: options.coap,
     nosec: options.nosec,
     store: data.store,
     clock: data.clock,
+    sealer: master.key,
   });
   server.on("note", ({ text }) => log.info(text));
   server.on("fault", ({ fault }) => log.error({ err: fault }, fault.message));

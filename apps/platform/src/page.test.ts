@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { after, before, test } from "node:test";
+import { after, before, suite, test } from "node:test";
 import { Device } from "@godwit/client";
 import { Server } from "@godwit/server";
 import { chromium, type Browser } from "playwright-core";
@@ -17,68 +17,75 @@ let browser: Browser;
 let url: string;
 const devices: Device[] = [];
 
-before(async () => {
-  if (missing !== false) return;
-  await server.start();
-  platform = await createPlatform({
-    server,
-    auth: { kind: "open" },
-    simulation: () => ({ thermo: { mapping: "open", closesIn: 12_000 } }),
-  });
-  url = await platform.listen("127.0.0.1", 0);
-  for (const endpoint of ["thermo", HOSTILE]) {
-    const device = new Device({ endpoint, server: `coap://${server.addresses[0]}`, lifetime: 300 });
-    device.add(3303, { 5700: 21.5, 5701: "Cel" });
-    const registered = new Promise<void>((done) => device.on("registered", () => done()));
-    await device.start();
-    await registered;
-    devices.push(device);
-  }
-  browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
-  });
-});
-
-after(async () => {
-  if (missing !== false) return;
-  await browser.close();
-  for (const device of devices) await device.stop();
-  await platform.close();
-  await server.close();
-});
-
-test(
-  "the page shows every device as it is, and runs nothing that a device is called",
-  { skip: missing },
-  async () => {
-    const page = await browser.newPage();
-    const complaints: string[] = [];
-    page.on("pageerror", (fault) => complaints.push(fault.message));
-    page.on("console", (line) => {
-      if (line.type() === "error") complaints.push(line.text());
+// The hooks are the suite's: all test files share one process.
+suite("the page", () => {
+  before(async () => {
+    if (missing !== false) return;
+    await server.start();
+    platform = await createPlatform({
+      server,
+      auth: { kind: "open" },
+      simulation: () => ({ thermo: { mapping: "open", closesIn: 12_000 } }),
     });
-    await page.goto(url);
-    await page.waitForSelector("#devices tbody tr:nth-child(2)");
-    const names = await page.locator("#devices .name").allTextContents();
-    assert.deepEqual(names.toSorted(), [HOSTILE, "thermo"].toSorted());
-    assert.equal(await page.title(), "Godwit");
-    assert.equal(await page.locator("#devices img").count(), 0);
-    const row = page.locator("#devices tbody tr", { hasText: "thermo" });
-    assert.equal(await row.locator(".state").textContent(), "Reachable");
-    assert.match((await row.locator(".mapping").textContent()) ?? "", /open, 12 s left/);
-    await page.waitForSelector("#link.live");
+    url = await platform.listen("127.0.0.1", 0);
+    for (const endpoint of ["thermo", HOSTILE]) {
+      const device = new Device({
+        endpoint,
+        server: `coap://${server.addresses[0]}`,
+        lifetime: 300,
+      });
+      device.add(3303, { 5700: 21.5, 5701: "Cel" });
+      const registered = new Promise<void>((done) => device.on("registered", () => done()));
+      await device.start();
+      await registered;
+      devices.push(device);
+    }
+    browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
+    });
+  });
 
-    devices[0]?.update();
-    await server.device("thermo").read("/3303/0/5700");
-    await page.waitForSelector("#events li:has-text('read /3303/0/5700: 2.05 21.5')");
+  after(async () => {
+    if (missing !== false) return;
+    await browser.close();
+    for (const device of devices) await device.stop();
+    await platform.close();
+    await server.close();
+  });
 
-    await page.fill("#filter", "therm");
-    assert.equal(await page.locator("#devices tbody tr:visible").count(), 1);
-    await page.setViewportSize({ width: 390, height: 800 });
-    const width = Number(await page.evaluate("document.documentElement.scrollWidth"));
-    assert.ok(width <= 390, `the page is ${width} px wide on a phone`);
-    assert.deepEqual(complaints, []);
-    await page.close();
-  },
-);
+  test(
+    "the page shows every device as it is, and runs nothing that a device is called",
+    { skip: missing },
+    async () => {
+      const page = await browser.newPage();
+      const complaints: string[] = [];
+      page.on("pageerror", (fault) => complaints.push(fault.message));
+      page.on("console", (line) => {
+        if (line.type() === "error") complaints.push(line.text());
+      });
+      await page.goto(url);
+      await page.waitForSelector("#devices tbody tr:nth-child(2)");
+      const names = await page.locator("#devices .name").allTextContents();
+      assert.deepEqual(names.toSorted(), [HOSTILE, "thermo"].toSorted());
+      assert.equal(await page.title(), "Godwit");
+      assert.equal(await page.locator("#devices img").count(), 0);
+      const row = page.locator("#devices tbody tr", { hasText: "thermo" });
+      assert.equal(await row.locator(".state").textContent(), "Reachable");
+      assert.match((await row.locator(".mapping").textContent()) ?? "", /open, 12 s left/);
+      await page.waitForSelector("#link.live");
+
+      devices[0]?.update();
+      await server.device("thermo").read("/3303/0/5700");
+      await page.waitForSelector("#events li:has-text('read /3303/0/5700: 2.05 21.5')");
+
+      await page.fill("#filter", "therm");
+      assert.equal(await page.locator("#devices tbody tr:visible").count(), 1);
+      await page.setViewportSize({ width: 390, height: 800 });
+      const width = Number(await page.evaluate("document.documentElement.scrollWidth"));
+      assert.ok(width <= 390, `the page is ${width} px wide on a phone`);
+      assert.deepEqual(complaints, []);
+      await page.close();
+    },
+  );
+});

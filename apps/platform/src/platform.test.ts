@@ -1,292 +1,346 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, before, suite, test } from "node:test";
 import { Device } from "@godwit/client";
 import { Server } from "@godwit/server";
 import { createPlatform, type Platform } from "./platform.ts";
 
 const PASSWORD = "correct horse battery";
-const server = new Server({ coap: "127.0.0.1:0", nosec: true, tuning: { awakeWindow: 25 } });
+/** Stands in for a master key: what is sealed is not what was given. */
+const sealer = {
+  seal: (secret: Uint8Array): Uint8Array => secret.map((byte) => byte ^ 0x5a),
+  open: (sealed: Uint8Array): Uint8Array => sealed.map((byte) => byte ^ 0x5a),
+};
+const server = new Server({
+  coap: "127.0.0.1:0",
+  nosec: true,
+  sealer,
+  tuning: { awakeWindow: 25 },
+});
 let platform: Platform;
 let url: string;
 let device: Device;
 let sleeper: Device;
 let resets = 0;
 
-before(async () => {
-  await server.start();
-  platform = await createPlatform({ server, auth: { kind: "password", password: PASSWORD } });
-  url = await platform.listen("127.0.0.1", 0);
-  const uri = `coap://${server.addresses[0]}`;
-  device = new Device({ endpoint: "thermo", server: uri, lifetime: 300 });
-  device.add(3303, {
-    5700: 21.5,
-    5701: "Cel",
-    5605: () => {
-      resets += 1;
-    },
-  });
-  sleeper = new Device({ endpoint: "sleeper", server: uri, lifetime: 300, queueMode: true });
-  sleeper.add(3303, { 5700: 4, 5701: "Cel" });
-  const registered = [device, sleeper].map(
-    (one) => new Promise<void>((done) => one.on("registered", () => done())),
-  );
-  await Promise.all([device.start(), sleeper.start()]);
-  await Promise.all(registered);
-});
-
-after(async () => {
-  await Promise.all([device.stop(), sleeper.stop()]);
-  await platform.close();
-  await server.close();
-});
-
-async function call(
-  method: string,
-  path: string,
-  body?: unknown,
-): Promise<{ status: number; json: any; headers: Headers }> {
-  const answer = await fetch(`${url}${path}`, {
-    method,
-    headers: {
-      authorization: `Bearer ${PASSWORD}`,
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const text = await answer.text();
-  return {
-    status: answer.status,
-    json: text === "" ? undefined : JSON.parse(text),
-    headers: answer.headers,
-  };
-}
-
-/** The sleeper's awake window of 25 ms ends. */
-async function untilAsleep(): Promise<void> {
-  while (server.deviceView("sleeper")?.reachability !== "asleep") {
-    await new Promise((done) => setTimeout(done, 10));
-  }
-}
-
-test("the list has every device, with its state and what its session cost", async () => {
-  await untilAsleep();
-  const { json } = await call("GET", "/api/v1/devices");
-  assert.equal(json.total, 2);
-  assert.deepEqual(
-    json.items.map((one: { endpoint: string }) => one.endpoint),
-    ["sleeper", "thermo"],
-  );
-  const [asleep, awake] = json.items;
-  assert.equal(asleep.reachability, "asleep");
-  assert.equal(awake.reachability, "reachable");
-  assert.ok(awake.ledger.in.total > 50);
-  assert.equal("session" in awake, false);
-});
-
-test("the list pages by a cursor and finds by name", async () => {
-  const first = await call("GET", "/api/v1/devices?limit=1");
-  assert.equal(first.json.next, "sleeper");
-  const second = await call("GET", `/api/v1/devices?limit=1&cursor=${first.json.next}`);
-  assert.equal(second.json.items[0].endpoint, "thermo");
-  assert.equal(second.json.next, undefined);
-  const found = await call("GET", "/api/v1/devices?q=leep");
-  assert.equal(found.json.items.length, 1);
-});
-
-test("read, write, execute, discover: the path below a device is its LwM2M path", async () => {
-  const read = await call("GET", "/api/v1/devices/thermo/3303/0/5700");
-  assert.equal(read.json.answer.values[0].value, 21.5);
-  const executed = await call("POST", "/api/v1/devices/thermo/3303/0/5605");
-  assert.equal(executed.json.answer.code, "2.04");
-  assert.equal(resets, 1);
-  const links = await call("GET", "/api/v1/devices/thermo/3303?discover");
-  assert.match(links.json.answer.text, /<\/3303\/0\/5700>/);
-  const written = await call("PUT", "/api/v1/devices/thermo/1/0/1", { value: 600 });
-  assert.equal(written.json.answer.code, "2.04");
-  const limit = await call("PUT", "/api/v1/devices/thermo/3303/0/5700?attributes=pmin=10");
-  assert.equal(limit.json.answer.code, "2.04");
-});
-
-test("an order for a sleeping device is accepted with 202 and can be followed and cancelled", async () => {
-  const order = await call("GET", "/api/v1/devices/sleeper/3303/0/5700?wait=0");
-  assert.equal(order.status, 202);
-  const location = order.headers.get("location")!;
-  assert.equal((await call("GET", location)).json.state, "waiting");
-  sleeper.update();
-  const ended = await server.ended(order.json.id, 5_000);
-  assert.equal(ended.answer?.values?.[0]?.value, 4);
-  assert.equal((await call("GET", location)).json.state, "done");
-
-  await untilAsleep();
-  const other = await call("GET", "/api/v1/devices/sleeper/3303/0/5700?wait=0");
-  assert.equal((await call("DELETE", other.headers.get("location")!)).status, 204);
-  assert.equal((await call("GET", other.headers.get("location")!)).json.state, "cancelled");
-});
-
-test("an observation's readings come as server-sent events", async () => {
-  const stop = new AbortController();
-  const stream = await fetch(`${url}/api/v1/events`, {
-    headers: { authorization: `Bearer ${PASSWORD}` },
-    signal: stop.signal,
-  });
-  const observed = await call("POST", "/api/v1/devices/thermo/3303/0/5700?observe");
-  assert.equal(observed.status, 200);
-  await call("PUT", "/api/v1/devices/thermo/3303/0/5700?attributes=pmin=0");
-  device.set("/3303/0/5700", 23);
-  let text = "";
-  for await (const chunk of stream.body!) {
-    text += new TextDecoder().decode(chunk);
-    if (text.includes("event: notification") && text.includes('"value":23')) break;
-  }
-  stop.abort();
-  const cancelled = await call("DELETE", "/api/v1/devices/thermo/3303/0/5700?observe");
-  assert.equal(cancelled.json.answer.code, "2.05");
-});
-
-const refusals = [
-  {
-    what: "an unknown device",
-    method: "GET",
-    path: "/api/v1/devices/nobody/3/0/0",
-    status: 404,
-    says: "nobody",
-  },
-  {
-    what: "a path that is none",
-    method: "GET",
-    path: "/api/v1/devices/thermo/three",
-    status: 400,
-    says: "three",
-  },
-  {
-    what: "what the device does not have",
-    method: "GET",
-    path: "/api/v1/devices/thermo/3303/9/0",
-    status: 502,
-    says: "3303",
-  },
-  {
-    what: "a value of the wrong type",
-    method: "PUT",
-    path: "/api/v1/devices/thermo/1/0/1",
-    body: { value: "soon" },
-    status: 400,
-    says: "integer",
-  },
-  {
-    what: "a body without a value",
-    method: "PUT",
-    path: "/api/v1/devices/thermo/1/0/1",
-    body: {},
-    status: 400,
-    says: "value",
-  },
-  {
-    what: "a wait that is none",
-    method: "GET",
-    path: "/api/v1/devices/thermo/3/0/0?wait=x",
-    status: 400,
-    says: "wait",
-  },
-  { what: "an unknown task", method: "GET", path: "/api/v1/tasks/77", status: 404, says: "never" },
-  {
-    what: "an address nobody has",
-    method: "GET",
-    path: "/api/v2/devices",
-    status: 404,
-    says: "/api/v1",
-  },
-] as const;
-
-for (const { what, method, path, status, says, ...more } of refusals) {
-  test(`a problem names ${what}`, async () => {
-    const answer = await call(method, path, "body" in more ? more.body : undefined);
-    assert.equal(answer.status, status);
-    assert.match(answer.headers.get("content-type") ?? "", /application\/problem\+json/);
-    assert.match(`${answer.json.title} ${answer.json.detail}`, new RegExp(says));
-  });
-}
-
-test("a device's own refusal carries its CoAP code", async () => {
-  const { json } = await call("POST", "/api/v1/devices/thermo/3303/0/5700");
-  assert.equal(json.coap_code, "4.05");
-});
-
-const routes = [
-  "/api/v1/devices",
-  "/api/v1/devices/thermo",
-  "/api/v1/devices/thermo/3/0/0",
-  "/api/v1/tasks/1",
-  "/api/v1/events",
-  "/api/v1/simulation",
-  "/metrics",
-];
-for (const route of routes) {
-  test(`nobody gets ${route} without the password`, async () => {
-    assert.equal((await fetch(`${url}${route}`)).status, 401);
-    const wrong = await fetch(`${url}${route}`, { headers: { authorization: "Bearer wrong" } });
-    assert.equal(wrong.status, 401);
-  });
-}
-
-test("the page asks for the password and then goes by a cookie that no other site can send", async () => {
-  const page = await fetch(url, { headers: { accept: "text/html" }, redirect: "manual" });
-  assert.equal(page.headers.get("location"), "/login.html");
-  const login = (password: string): Promise<Response> =>
-    fetch(`${url}/login`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ password }),
-    });
-  assert.equal((await login("nonsense")).status, 401);
-  const good = await login(PASSWORD);
-  const cookie = good.headers.get("set-cookie") ?? "";
-  assert.match(cookie, /HttpOnly; SameSite=Strict/);
-  const session = cookie.split(";")[0]!;
-  assert.equal(
-    (await fetch(`${url}/api/v1/devices`, { headers: { cookie: session } })).status,
-    200,
-  );
-  await fetch(`${url}/logout`, { method: "POST", headers: { cookie: session } });
-  assert.equal(
-    (await fetch(`${url}/api/v1/devices`, { headers: { cookie: session } })).status,
-    401,
-  );
-  const guesses = await Promise.all(Array.from({ length: 12 }, () => login("guess")));
-  assert.ok(guesses.some(({ status }) => status === 429));
-});
-
-test("every answer forbids what a page of ours never does", async () => {
-  const answer = await fetch(`${url}/login.html`);
-  assert.match(answer.headers.get("content-security-policy") ?? "", /default-src 'none'/);
-  assert.equal(answer.headers.get("x-content-type-options"), "nosniff");
-});
-
-test("metrics count without naming devices", async () => {
-  const answer = await fetch(`${url}/metrics`, {
-    headers: { authorization: `Bearer ${PASSWORD}` },
-  });
-  const text = await answer.text();
-  assert.match(text, /godwit_registrations 2/);
-  assert.doesNotMatch(text, /thermo|sleeper/);
-});
-
-test("an open platform answers to a loopback name only", async () => {
-  const open = await createPlatform({ server, auth: { kind: "open" } });
-  const address = new URL(await open.listen("127.0.0.1", 0));
-  assert.equal((await fetch(address)).status, 200);
-  const { request } = await import("node:http");
-  const status = await new Promise((done) => {
-    request(
-      {
-        port: address.port,
-        host: "127.0.0.1",
-        path: "/api/v1/devices",
-        headers: { host: "evil.example" },
+// The hooks are the suite's: all test files share one process.
+suite("the HTTP face", () => {
+  before(async () => {
+    await server.start();
+    platform = await createPlatform({ server, auth: { kind: "password", password: PASSWORD } });
+    url = await platform.listen("127.0.0.1", 0);
+    const uri = `coap://${server.addresses[0]}`;
+    device = new Device({ endpoint: "thermo", server: uri, lifetime: 300 });
+    device.add(3303, {
+      5700: 21.5,
+      5701: "Cel",
+      5605: () => {
+        resets += 1;
       },
-      (answer) => done(answer.statusCode),
-    ).end();
+    });
+    sleeper = new Device({ endpoint: "sleeper", server: uri, lifetime: 300, queueMode: true });
+    sleeper.add(3303, { 5700: 4, 5701: "Cel" });
+    const registered = [device, sleeper].map(
+      (one) => new Promise<void>((done) => one.on("registered", () => done())),
+    );
+    await Promise.all([device.start(), sleeper.start()]);
+    await Promise.all(registered);
   });
-  assert.equal(status, 421);
-  await open.close();
+
+  after(async () => {
+    await Promise.all([device.stop(), sleeper.stop()]);
+    await platform.close();
+    await server.close();
+  });
+
+  async function call(
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ status: number; json: any; headers: Headers }> {
+    const answer = await fetch(`${url}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${PASSWORD}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    return {
+      status: answer.status,
+      json: text === "" ? undefined : JSON.parse(text),
+      headers: answer.headers,
+    };
+  }
+
+  /** The sleeper's awake window of 25 ms ends. */
+  async function untilAsleep(): Promise<void> {
+    while (server.deviceView("sleeper")?.reachability !== "asleep") {
+      await new Promise((done) => setTimeout(done, 10));
+    }
+  }
+
+  test("the list has every device, with its state and what its session cost", async () => {
+    await untilAsleep();
+    const { json } = await call("GET", "/api/v1/devices");
+    assert.equal(json.total, 2);
+    assert.deepEqual(
+      json.items.map((one: { endpoint: string }) => one.endpoint),
+      ["sleeper", "thermo"],
+    );
+    const [asleep, awake] = json.items;
+    assert.equal(asleep.reachability, "asleep");
+    assert.equal(awake.reachability, "reachable");
+    assert.ok(awake.ledger.in.total > 50);
+    assert.equal("session" in awake, false);
+  });
+
+  test("the list pages by a cursor and finds by name", async () => {
+    const first = await call("GET", "/api/v1/devices?limit=1");
+    assert.equal(first.json.next, "sleeper");
+    const second = await call("GET", `/api/v1/devices?limit=1&cursor=${first.json.next}`);
+    assert.equal(second.json.items[0].endpoint, "thermo");
+    assert.equal(second.json.next, undefined);
+    const found = await call("GET", "/api/v1/devices?q=leep");
+    assert.equal(found.json.items.length, 1);
+  });
+
+  test("read, write, execute, discover: the path below a device is its LwM2M path", async () => {
+    const read = await call("GET", "/api/v1/devices/thermo/3303/0/5700");
+    assert.equal(read.json.answer.values[0].value, 21.5);
+    const executed = await call("POST", "/api/v1/devices/thermo/3303/0/5605");
+    assert.equal(executed.json.answer.code, "2.04");
+    assert.equal(resets, 1);
+    const links = await call("GET", "/api/v1/devices/thermo/3303?discover");
+    assert.match(links.json.answer.text, /<\/3303\/0\/5700>/);
+    const written = await call("PUT", "/api/v1/devices/thermo/1/0/1", { value: 600 });
+    assert.equal(written.json.answer.code, "2.04");
+    const limit = await call("PUT", "/api/v1/devices/thermo/3303/0/5700?attributes=pmin=10");
+    assert.equal(limit.json.answer.code, "2.04");
+  });
+
+  test("an order for a sleeping device is accepted with 202 and can be followed and cancelled", async () => {
+    const order = await call("GET", "/api/v1/devices/sleeper/3303/0/5700?wait=0");
+    assert.equal(order.status, 202);
+    const location = order.headers.get("location")!;
+    assert.equal((await call("GET", location)).json.state, "waiting");
+    sleeper.update();
+    const ended = await server.ended(order.json.id, 5_000);
+    assert.equal(ended.answer?.values?.[0]?.value, 4);
+    assert.equal((await call("GET", location)).json.state, "done");
+
+    await untilAsleep();
+    const other = await call("GET", "/api/v1/devices/sleeper/3303/0/5700?wait=0");
+    assert.equal((await call("DELETE", other.headers.get("location")!)).status, 204);
+    assert.equal((await call("GET", other.headers.get("location")!)).json.state, "cancelled");
+  });
+
+  test("an observation's readings come as server-sent events", async () => {
+    const stop = new AbortController();
+    const stream = await fetch(`${url}/api/v1/events`, {
+      headers: { authorization: `Bearer ${PASSWORD}` },
+      signal: stop.signal,
+    });
+    const observed = await call("POST", "/api/v1/devices/thermo/3303/0/5700?observe");
+    assert.equal(observed.status, 200);
+    await call("PUT", "/api/v1/devices/thermo/3303/0/5700?attributes=pmin=0");
+    device.set("/3303/0/5700", 23);
+    let text = "";
+    for await (const chunk of stream.body!) {
+      text += new TextDecoder().decode(chunk);
+      if (text.includes("event: notification") && text.includes('"value":23')) break;
+    }
+    stop.abort();
+    const cancelled = await call("DELETE", "/api/v1/devices/thermo/3303/0/5700?observe");
+    assert.equal(cancelled.json.answer.code, "2.05");
+  });
+
+  const refusals = [
+    {
+      what: "an unknown device",
+      method: "GET",
+      path: "/api/v1/devices/nobody/3/0/0",
+      status: 404,
+      says: "nobody",
+    },
+    {
+      what: "a path that is none",
+      method: "GET",
+      path: "/api/v1/devices/thermo/three",
+      status: 400,
+      says: "three",
+    },
+    {
+      what: "what the device does not have",
+      method: "GET",
+      path: "/api/v1/devices/thermo/3303/9/0",
+      status: 502,
+      says: "3303",
+    },
+    {
+      what: "a value of the wrong type",
+      method: "PUT",
+      path: "/api/v1/devices/thermo/1/0/1",
+      body: { value: "soon" },
+      status: 400,
+      says: "integer",
+    },
+    {
+      what: "a body without a value",
+      method: "PUT",
+      path: "/api/v1/devices/thermo/1/0/1",
+      body: {},
+      status: 400,
+      says: "value",
+    },
+    {
+      what: "a wait that is none",
+      method: "GET",
+      path: "/api/v1/devices/thermo/3/0/0?wait=x",
+      status: 400,
+      says: "wait",
+    },
+    {
+      what: "an unknown task",
+      method: "GET",
+      path: "/api/v1/tasks/77",
+      status: 404,
+      says: "never",
+    },
+    {
+      what: "an address nobody has",
+      method: "GET",
+      path: "/api/v2/devices",
+      status: 404,
+      says: "/api/v1",
+    },
+  ] as const;
+
+  for (const { what, method, path, status, says, ...more } of refusals) {
+    test(`a problem names ${what}`, async () => {
+      const answer = await call(method, path, "body" in more ? more.body : undefined);
+      assert.equal(answer.status, status);
+      assert.match(answer.headers.get("content-type") ?? "", /application\/problem\+json/);
+      assert.match(`${answer.json.title} ${answer.json.detail}`, new RegExp(says));
+    });
+  }
+
+  const psk = { kind: "psk", endpoint: "safe", identity: "safe-1", key: "00".repeat(15) + "5a" };
+
+  test("a credential goes in, is listed without its secret, bars NoSec, and is removed", async () => {
+    const added = await call("POST", "/api/v1/credentials", psk);
+    assert.equal(added.status, 201);
+    const expected = { id: "psk:safe-1", kind: "psk", endpoint: "safe", subject: "safe-1" };
+    assert.deepEqual(added.json, expected);
+    const { json } = await call("GET", "/api/v1/credentials?endpoint=safe");
+    assert.deepEqual(json.items, [expected]);
+    const refused = new Device({ endpoint: "safe", server: `coap://${server.addresses[0]}` });
+    const code = new Promise((done) => refused.on("refused", (event) => done(event.code)));
+    await refused.start();
+    assert.equal(await code, 0x83);
+    await refused.stop({ deregister: false });
+    assert.equal((await call("DELETE", "/api/v1/credentials/psk%3Asafe-1")).status, 204);
+    assert.equal((await call("DELETE", "/api/v1/credentials/psk%3Asafe-1")).status, 404);
+  });
+
+  const noCredentials = [
+    { what: "a key that is no hex", body: { ...psk, key: "xyz" }, says: "hex" },
+    { what: "a short key", body: { ...psk, key: "00" }, says: "PSK has 1 bytes" },
+    { what: "an unknown kind", body: { ...psk, kind: "password" }, says: "kind" },
+    { what: "a field too many", body: { ...psk, note: "x" }, says: "note" },
+    { what: "no endpoint", body: { ...psk, endpoint: undefined }, says: "endpoint" },
+  ];
+  for (const { what, body, says } of noCredentials) {
+    test(`a credential with ${what} is refused by name, without repeating it`, async () => {
+      const answer = await call("POST", "/api/v1/credentials", body);
+      assert.equal(answer.status, 400);
+      assert.match(JSON.stringify(answer.json), new RegExp(says));
+      assert.doesNotMatch(JSON.stringify(answer.json), /005a/);
+    });
+  }
+
+  test("a device's own refusal carries its CoAP code", async () => {
+    const { json } = await call("POST", "/api/v1/devices/thermo/3303/0/5700");
+    assert.equal(json.coap_code, "4.05");
+  });
+
+  const routes = [
+    "/api/v1/credentials",
+    "/api/v1/devices",
+    "/api/v1/devices/thermo",
+    "/api/v1/devices/thermo/3/0/0",
+    "/api/v1/tasks/1",
+    "/api/v1/events",
+    "/api/v1/simulation",
+    "/metrics",
+  ];
+  for (const route of routes) {
+    test(`nobody gets ${route} without the password`, async () => {
+      assert.equal((await fetch(`${url}${route}`)).status, 401);
+      const wrong = await fetch(`${url}${route}`, { headers: { authorization: "Bearer wrong" } });
+      assert.equal(wrong.status, 401);
+    });
+  }
+
+  test("the page asks for the password and then goes by a cookie that no other site can send", async () => {
+    const page = await fetch(url, { headers: { accept: "text/html" }, redirect: "manual" });
+    assert.equal(page.headers.get("location"), "/login.html");
+    const login = (password: string): Promise<Response> =>
+      fetch(`${url}/login`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ password }),
+      });
+    assert.equal((await login("nonsense")).status, 401);
+    const good = await login(PASSWORD);
+    const cookie = good.headers.get("set-cookie") ?? "";
+    assert.match(cookie, /HttpOnly; SameSite=Strict/);
+    const session = cookie.split(";")[0]!;
+    assert.equal(
+      (await fetch(`${url}/api/v1/devices`, { headers: { cookie: session } })).status,
+      200,
+    );
+    await fetch(`${url}/logout`, { method: "POST", headers: { cookie: session } });
+    assert.equal(
+      (await fetch(`${url}/api/v1/devices`, { headers: { cookie: session } })).status,
+      401,
+    );
+    const guesses = await Promise.all(Array.from({ length: 12 }, () => login("guess")));
+    assert.ok(guesses.some(({ status }) => status === 429));
+  });
+
+  test("every answer forbids what a page of ours never does", async () => {
+    const answer = await fetch(`${url}/login.html`);
+    assert.match(answer.headers.get("content-security-policy") ?? "", /default-src 'none'/);
+    assert.equal(answer.headers.get("x-content-type-options"), "nosniff");
+  });
+
+  test("metrics count without naming devices", async () => {
+    const answer = await fetch(`${url}/metrics`, {
+      headers: { authorization: `Bearer ${PASSWORD}` },
+    });
+    const text = await answer.text();
+    assert.match(text, /godwit_registrations 2/);
+    assert.doesNotMatch(text, /thermo|sleeper/);
+  });
+
+  test("an open platform answers to a loopback name only", async () => {
+    const open = await createPlatform({ server, auth: { kind: "open" } });
+    const address = new URL(await open.listen("127.0.0.1", 0));
+    assert.equal((await fetch(address)).status, 200);
+    const { request } = await import("node:http");
+    const status = await new Promise((done) => {
+      request(
+        {
+          port: address.port,
+          host: "127.0.0.1",
+          path: "/api/v1/devices",
+          headers: { host: "evil.example" },
+        },
+        (answer) => done(answer.statusCode),
+      ).end();
+    });
+    assert.equal(status, 421);
+    await open.close();
+  });
 });

@@ -10,6 +10,7 @@ import {
 import type { Logger } from "pino";
 import { ZodError } from "zod";
 import { guard, type Auth } from "./auth.ts";
+import { credentialRoutes } from "./credentials.ts";
 import { deviceRoutes } from "./devices.ts";
 import { eventStream } from "./event-stream.ts";
 import { metrics } from "./metrics.ts";
@@ -87,6 +88,7 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   });
   app.get("/api/v1/simulation", async () => simulation?.() ?? {});
   deviceRoutes(app, server);
+  credentialRoutes(app, server);
   const stopEvents = eventStream(app, server);
   await app.register(fastifyStatic, { root: join(import.meta.dirname, "pages") });
 

@@ -134,3 +134,17 @@ export type {
 export type { BindingKnowledge, KeepAliveStrategy } from "./client/keep-alive.ts";
 export type { ClientSnapshot } from "./client/snapshot.ts";
 export { SHORTEST_KEEP_ALIVE, clientTuning, type ClientTuning } from "./client/tuning.ts";
+export {
+  CREDENTIAL_TABLE,
+  CredentialBook,
+  type CredentialSealer,
+} from "./server/credential-book.ts";
+export {
+  checkCredential,
+  credentialId,
+  credentialIdOf,
+  identityOf,
+  viewCredential,
+  type Credential,
+  type CredentialView,
+} from "./server/credential.ts";

@@ -32,6 +32,17 @@ import {
   type ExchangeId,
   type TransportOutput,
 } from "@godwit/coap";
+import {
+  CREDENTIAL_TABLE,
+  CredentialBook,
+  type CredentialSealer,
+} from "./server/credential-book.ts";
+import {
+  credentialId,
+  credentialIdOf,
+  type Credential,
+  type CredentialView,
+} from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
 import { TABLES } from "./server/records.ts";
 import { Lwm2mServer } from "./server/server.ts";
@@ -40,12 +51,18 @@ import type { ServerTuning } from "./server/tuning.ts";
 export type ServerStackInput =
   | DatagramEvent
   | StoredInput
-  | Extract<ServerInput, { type: "operate" | "cancelOperation" | "remove" }>;
+  | Extract<ServerInput, { type: "operate" | "cancelOperation" | "remove" }>
+  /** Adds or replaces a credential; throws UsageError for one that cannot be. Answered by `credential` once it is durable. */
+  | { readonly type: "addCredential"; readonly ref: number; readonly credential: Credential }
+  /** Revokes one: whoever uses it is cut off at once. */
+  | { readonly type: "removeCredential"; readonly ref: number; readonly id: string };
 
 export type ServerStackOutput =
   | DatagramEvent
   | StoreOutput
   | ServerEvent
+  /** The order `ref` is durable; or it is not, and nothing has changed for good. */
+  | { readonly type: "credential"; readonly ref: number; readonly ok: boolean }
   /** Bytes of a peer were thrown away; the session's ledger has counted it. */
   | { readonly type: "dropped"; readonly session: SessionId; readonly reason: string };
 
@@ -56,6 +73,8 @@ export type ServerStackOptions = {
   /** Reads a table of the store, for `TABLES_READ` and at the start only. */
   readonly load?: (table: string) => Iterable<StoredRecord>;
   readonly now: Instant;
+  /** Encrypts stored credentials; without it none can be added. */
+  readonly sealer?: CredentialSealer;
 };
 
 export class ServerStack implements Machine<ServerStackInput, ServerStackOutput> {
@@ -68,8 +87,14 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   /** Changes of pinned sessions, to be written with the registration that pinned them. */
   #sessionChanges: StoreChange[] = [];
   readonly #pinned = new Set<SessionId>();
+  readonly #credentials: CredentialBook;
+  /** Credential orders by the ticket of their write. */
+  readonly #ordered = new Map<number, { readonly ref: number; readonly undo: () => void }>();
+  #ownTicket = 0;
 
-  constructor({ rng, coap = {}, server = {}, load = () => [], now }: ServerStackOptions) {
+  constructor(options: ServerStackOptions) {
+    const { rng, coap = {}, server = {}, load = () => [], now, sealer = NO_SEALER } = options;
+    this.#credentials = new CredentialBook(sealer);
     // A binding probe keeps its request open for as long as it asks to.
     const tuning = coapTuning({ answerLifetime: PROBE_ROOM, ...coap });
     this.#udp = new UdpSessions(tuning);
@@ -79,10 +104,14 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         rng,
         allocate: (session, at) => this.#endpoint.allocate(session, at),
         sameHost: (a, b) => this.#sameHost(a, b),
+        endpointOf: (identity) => this.#credentials.endpointOf(identity),
+        isSecured: (endpoint) => this.#credentials.isSecured(endpoint),
       },
       server,
     );
-    const torn = this.#restoreSessions(load(SESSION_TABLE), now);
+    const torn =
+      this.#credentials.restore(load(CREDENTIAL_TABLE)) +
+      this.#restoreSessions(load(SESSION_TABLE), now);
     const restored = this.server.restore(
       {
         registrations: load(TABLES.registration),
@@ -111,8 +140,27 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   handle(input: ServerStackInput, now: Instant): void {
-    if (input.type === "datagram") this.#udp.handle(input, now);
-    else this.server.handle(input, now);
+    switch (input.type) {
+      case "datagram":
+        this.#udp.handle(input, now);
+        break;
+      case "addCredential":
+        this.#addCredential(input.credential, input.ref);
+        break;
+      case "removeCredential":
+        this.#revoke(input.id, input.ref, now);
+        break;
+      case "stored":
+        this.#stored(input, now);
+        break;
+      case "operate":
+      case "cancelOperation":
+      case "remove":
+        this.server.handle(input, now);
+        break;
+      default:
+        unreachable(input);
+    }
     this.#settle(now);
   }
 
@@ -125,6 +173,54 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   poll(): ServerStackOutput | undefined {
     return this.#out.take();
+  }
+
+  /** What may be shown of the credentials there are. */
+  credentials(endpoint?: string): readonly CredentialView[] {
+    return this.#credentials.views(endpoint);
+  }
+
+  #addCredential(credential: Credential, ref: number): void {
+    const id = credentialId(credential);
+    const before = this.#credentials.get(id);
+    const change = this.#credentials.add(credential);
+    const undo = (): void => {
+      if (before === undefined) this.#credentials.remove(id);
+      else this.#credentials.add(before);
+    };
+    this.#ordered.set(this.#write([change]), { ref, undo });
+  }
+
+  #revoke(id: string, ref: number, now: Instant): void {
+    const credential = this.#credentials.get(id);
+    const change = this.#credentials.remove(id);
+    if (change === undefined || credential === undefined) {
+      this.#out.push({ type: "credential", ref, ok: true }); // it is gone, as was asked
+      return;
+    }
+    const undo = (): void => void this.#credentials.add(credential);
+    this.#ordered.set(this.#write([change]), { ref, undo });
+    const { endpoint } = credential;
+    const registration = this.server.registration(endpoint, now);
+    const used = registration && credentialIdOf(registration.identity);
+    if (used === id) this.server.handle({ type: "remove", endpoint }, now);
+  }
+
+  /** A write of the stack's own; its tickets count down, the server's up. */
+  #write(changes: readonly StoreChange[]): number {
+    this.#ownTicket -= 1;
+    this.#out.push({ type: "store", ticket: this.#ownTicket, changes });
+    return this.#ownTicket;
+  }
+
+  #stored(input: StoredInput, now: Instant): void {
+    const { ticket, ok } = input;
+    if (ticket > 0) return this.server.handle(input, now);
+    const order = this.#ordered.get(ticket);
+    if (order === undefined) return;
+    this.#ordered.delete(ticket);
+    if (!ok) order.undo();
+    this.#out.push({ type: "credential", ref: order.ref, ok });
   }
 
   /** Carries outputs of one layer into the next until all are still. */
@@ -273,6 +369,14 @@ function decodePath(bytes: Uint8Array): Path {
   return { local: local!, remote: remote! }; // two were read
 }
 
+const NO_SEALER: CredentialSealer = {
+  seal: () => {
+    throw new UsageError("there is no master key to keep credentials under");
+  },
+  open: () => {
+    throw new FormatError("there is no master key to open it with");
+  },
+};
 const SESSION_TABLE = "session";
 /** ms; longer than any binding probe runs (`maxProbeSeconds`). */
 const PROBE_ROOM = 660_000;

@@ -17,6 +17,10 @@ import {
   builtInRegistry,
   objectVersions,
   parseNodePath,
+  viewCredential,
+  type Credential,
+  type CredentialSealer,
+  type CredentialView,
   type Definitions,
   type OperationKind,
   type RegistrationView,
@@ -37,6 +41,8 @@ export type ServerOptions = {
   readonly store?: Store;
   /** Goes with the store: deadlines in it are this clock's. */
   readonly clock?: Clock;
+  /** Encrypts credentials in the store; without it none can be added. A `MasterKey` is one. */
+  readonly sealer?: CredentialSealer;
   readonly tuning?: Partial<ServerTuning>;
   readonly coapTuning?: Partial<CoapTuning>;
 };
@@ -60,6 +66,9 @@ export class Server {
   readonly #definitions = builtInRegistry();
   readonly #store: Store;
   #running: Running | undefined;
+  /** Who waits for a credential to be durable. */
+  readonly #refs = new Map<number, (ok: boolean) => void>();
+  #lastRef = 0;
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -68,7 +77,7 @@ export class Server {
 
   /** Binds the sockets and takes back what an earlier run promised. Rejects with what to do about it. */
   async start(): Promise<void> {
-    const { coap, nosec = false, tuning = {}, coapTuning = {} } = this.#options;
+    const { coap, nosec = false, tuning = {}, coapTuning = {}, sealer } = this.#options;
     const port = await openUdp({
       ...parseAddress(coap),
       onNote: (note) => this.#listeners.emit("note", { text: describeUdpNote(note) }),
@@ -80,6 +89,7 @@ export class Server {
       server: { ...tuning, nosec },
       coap: coapTuning,
       load: (table) => this.#store.load(table),
+      ...(sealer === undefined ? {} : { sealer }),
     });
     // Outputs of the first moment find the server running.
     this.#running = { stack, port, driver: undefined, now: () => clock.now() };
@@ -153,6 +163,40 @@ export class Server {
     const registration = stack.server.registration(endpoint, now());
     if (registration === undefined) return this.#definitions.of(new Map());
     return this.#definitions.of(objectVersions(registration.objects, registration.version));
+  }
+
+  // ── credentials ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What may be shown of the credentials of one endpoint, or of all. */
+  credentials(endpoint?: string): readonly CredentialView[] {
+    return this.#now.stack.credentials(endpoint);
+  }
+
+  /** Adds or replaces one; resolves once it is durable. Rejects with UsageError that says what cannot be. */
+  async addCredential(credential: Credential): Promise<CredentialView> {
+    await this.#ordered((ref) => ({ type: "addCredential", ref, credential }));
+    return viewCredential(credential);
+  }
+
+  /** Revokes one by its id; whoever uses it is cut off. */
+  async removeCredential(id: string): Promise<void> {
+    await this.#ordered((ref) => ({ type: "removeCredential", ref, id }));
+  }
+
+  #ordered(input: (ref: number) => ServerStackInput): Promise<void> {
+    const ref = ++this.#lastRef;
+    return new Promise((resolve, reject) => {
+      this.#refs.set(ref, (ok) => {
+        if (ok) resolve();
+        else reject(new Error("the store refused to keep it"));
+      });
+      try {
+        this.#feed(input(ref));
+      } catch (fault) {
+        this.#refs.delete(ref);
+        reject(fault instanceof Error ? fault : new Error(String(fault)));
+      }
+    });
   }
 
   // ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -254,6 +298,10 @@ export class Server {
         this.#listeners.emit("notification", { endpoint, path, answer, at: now });
         return;
       }
+      case "credential":
+        this.#refs.get(output.ref)?.(output.ok);
+        this.#refs.delete(output.ref);
+        return;
       case "observation":
       case "refused":
       case "dropped":

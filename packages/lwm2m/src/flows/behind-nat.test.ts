@@ -103,7 +103,7 @@ class Wire {
   #fromServer(output: Exclude<ServerStackOutput, { type: "datagram" }>): void {
     if (output.type === "store")
       this.server.feed({ type: "stored", ticket: output.ticket, ok: true });
-    else if (output.type !== "dropped") this.heard.push(output);
+    else if (output.type !== "dropped" && output.type !== "credential") this.heard.push(output);
   }
 
   #fromDevice(output: Exclude<ClientStackOutput, { type: "datagram" }>): void {

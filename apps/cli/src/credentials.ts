@@ -1,0 +1,100 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, Option } from "commander";
+
+/**
+ * Credentials of a running server, over its REST API: the server alone writes its store. The administrator's password is
+ * read from the data directory, or from GODWIT_ADMIN_PASSWORD_FILE.
+ */
+export function credentialsCommand(): Command {
+  const command = new Command("credentials").description(
+    "add, list and remove the credentials of a running server's devices",
+  );
+  const server = (): Option[] => [
+    new Option("--http <url>", "where the server's REST API is")
+      .default("http://127.0.0.1:8080")
+      .env("GODWIT_URL"),
+    new Option("--data <directory>", "the server's data directory, for its password")
+      .default("./godwit-data")
+      .env("GODWIT_DATA"),
+  ];
+  const withServer = (sub: Command): Command => {
+    for (const option of server()) sub.addOption(option);
+    return sub;
+  };
+
+  withServer(command.command("list"))
+    .description("what there is, without the secrets")
+    .option("--endpoint <name>", "of one endpoint only")
+    .option("--json", "as JSON", false)
+    .action(async (options: Where & { endpoint?: string; json: boolean }) => {
+      const query =
+        options.endpoint === undefined ? "" : `?endpoint=${encodeURIComponent(options.endpoint)}`;
+      const { items } = (await call(options, "GET", `/api/v1/credentials${query}`)) as {
+        items: readonly { id: string; kind: string; endpoint: string }[];
+      };
+      if (options.json) process.stdout.write(`${JSON.stringify({ items }, undefined, 2)}\n`);
+      else if (items.length === 0) process.stdout.write("No credentials.\n");
+      else for (const one of items) process.stdout.write(`${one.endpoint}  ${one.id}\n`);
+    });
+
+  withServer(command.command("add"))
+    .description("adds or replaces one, from a JSON file (- for standard input); bytes are hex")
+    .argument("<file>", 'such as {"kind":"psk","endpoint":"dev","identity":"dev01","key":"0001…"}')
+    .action(async (file: string, options: Where) => {
+      const body = parse(readFileSync(file === "-" ? 0 : file, "utf8"), file);
+      const view = (await call(options, "POST", "/api/v1/credentials", body)) as {
+        id: string;
+        endpoint: string;
+      };
+      process.stdout.write(`added ${view.id} for ${view.endpoint}\n`);
+    });
+
+  withServer(command.command("remove"))
+    .description("revokes one: whoever uses it is cut off")
+    .argument("<id>", "as `list` shows it")
+    .action(async (id: string, options: Where) => {
+      await call(options, "DELETE", `/api/v1/credentials/${encodeURIComponent(id)}`);
+      process.stdout.write(`removed ${id}\n`);
+    });
+  return command;
+}
+
+type Where = { readonly http: string; readonly data: string };
+
+async function call(where: Where, method: string, path: string, body?: unknown): Promise<unknown> {
+  let answer: Response;
+  try {
+    answer = await fetch(new URL(path, where.http), {
+      method,
+      headers: {
+        authorization: `Bearer ${passwordOf(where)}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch (cause) {
+    throw new Error(`no server answers at ${where.http}: start it with godwit serve`, { cause });
+  }
+  const text = await answer.text();
+  const json: unknown = text === "" ? undefined : JSON.parse(text);
+  if (answer.ok) return json;
+  const { title, detail } = json as { title?: string; detail?: string };
+  throw new Error(`${title ?? answer.statusText}: ${detail ?? ""}`);
+}
+
+function passwordOf({ data }: Where): string {
+  const file = process.env["GODWIT_ADMIN_PASSWORD_FILE"] ?? join(data, "admin-password");
+  if (!existsSync(file)) {
+    throw new Error(`no password in ${file}: name the server's data directory with --data`);
+  }
+  return readFileSync(file, "utf8").trim();
+}
+
+function parse(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`${file} is no JSON`, { cause });
+  }
+}

@@ -1,0 +1,91 @@
+import { UsageError, hex } from "@godwit/base";
+import type { Credential } from "@godwit/lwm2m";
+import type { Server } from "@godwit/server";
+import type { FastifyInstance } from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { sendProblem } from "./problem.ts";
+
+/** Credentials go in and out of use here; a secret goes in and never out. */
+export function credentialRoutes(root: FastifyInstance, server: Server): void {
+  const app = root.withTypeProvider<ZodTypeProvider>();
+
+  app.get("/api/v1/credentials", { schema: { querystring: named } }, async ({ query }) => ({
+    items: server.credentials(query.endpoint),
+  }));
+
+  app.post("/api/v1/credentials", { schema: { body: credentialBody } }, async (request, reply) => {
+    try {
+      const view = await server.addCredential(credentialOf(request.body));
+      return await reply.code(201).send(view);
+    } catch (fault) {
+      if (!(fault instanceof UsageError)) throw fault;
+      return await sendProblem(reply, {
+        status: 400,
+        title: "No such credential",
+        detail: fault.message,
+      });
+    }
+  });
+
+  app.delete(
+    "/api/v1/credentials/:id",
+    { schema: { params: z.object({ id: z.string().max(1_024) }) } },
+    async (request, reply) => {
+      const { id } = request.params;
+      if (!server.credentials().some((one) => one.id === id)) {
+        const detail = `There is no credential ${JSON.stringify(id)}.`;
+        return await sendProblem(reply, { status: 404, title: "No such credential", detail });
+      }
+      await server.removeCredential(id);
+      return await reply.code(204).send();
+    },
+  );
+}
+
+/** A credential as it is written in JSON: bytes are hex. */
+const hexBytes = z.string().regex(/^(?:[0-9a-fA-F]{2})*$/, "write bytes as hex, two digits each");
+const endpoint = z.string().min(1).max(255);
+const credentialBody = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("psk"), endpoint, identity: z.string(), key: hexBytes }),
+  z.strictObject({
+    kind: z.literal("oscore"),
+    endpoint,
+    senderId: hexBytes,
+    recipientId: hexBytes,
+    masterSecret: hexBytes,
+    masterSalt: hexBytes.optional(),
+    idContext: hexBytes.optional(),
+    aead: z.number().int().optional(),
+    hkdf: z.enum(["sha256", "sha384", "sha512"]).optional(),
+    derivation: z.enum(["fixed", "negotiated", "both"]).default("both"),
+  }),
+  z.strictObject({ kind: z.literal("rpk"), endpoint, publicKey: hexBytes }),
+  z.strictObject({ kind: z.literal("x509"), endpoint, commonName: z.string() }),
+]);
+
+function credentialOf(body: z.infer<typeof credentialBody>): Credential {
+  switch (body.kind) {
+    case "psk":
+      return { ...body, key: hex(body.key) };
+    case "oscore":
+      return {
+        kind: "oscore",
+        endpoint: body.endpoint,
+        senderId: hex(body.senderId),
+        recipientId: hex(body.recipientId),
+        masterSecret: hex(body.masterSecret),
+        masterSalt: body.masterSalt === undefined ? undefined : hex(body.masterSalt),
+        idContext: body.idContext === undefined ? undefined : hex(body.idContext),
+        aead: body.aead,
+        hkdf: body.hkdf,
+        derivation: body.derivation,
+      };
+    case "rpk":
+      return { kind: "rpk", endpoint: body.endpoint, spki: hex(body.publicKey) };
+    case "x509":
+      return body;
+  }
+}
+
+const named = z.object({ endpoint: z.string().optional() });
