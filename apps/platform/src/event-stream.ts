@@ -25,7 +25,12 @@ export function eventStream(app: FastifyInstance, server: Server): () => void {
     server.on("registered", ({ device, replaced }) =>
       publish("registered", () => ({ device, replaced })),
     ),
-    server.on("updated", (event) => publish("updated", () => event)),
+    server.on("updated", (event) =>
+      publish("updated", () => {
+        const { device, moved, changed } = event;
+        return { device, moved, changed };
+      }),
+    ),
     server.on("deregistered", (event) => publish("deregistered", () => event)),
     server.on("task", ({ task }) => publish("task", () => task)),
     server.on("notification", (event) => publish("notification", () => event)),

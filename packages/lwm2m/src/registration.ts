@@ -3,6 +3,7 @@ import {
   Code,
   ContentFormat,
   OptionNumber,
+  findOption,
   findUint,
   request,
   uriQuery,
@@ -98,6 +99,7 @@ export function parseRegister(
  * they say is clear.
  */
 export function parseUpdate(update: Request, lwm2m: Lwm2mVersion): ParsedUpdate | Refusal {
+  if (update.payload.length === 0 && !hasQuery(update)) return NO_CHANGES; // most Updates are bare
   return orRefused(() => {
     const query = readQuery(
       uriQuery(update.options),
@@ -228,6 +230,10 @@ function readChanges(
   };
 }
 
+function hasQuery({ options }: Request): boolean {
+  return findOption(options, OptionNumber.UriQuery) !== undefined;
+}
+
 function readLifetime(text: string): number {
   if (!/^\d{1,10}$/.test(text))
     throw new FormatError(`lt "${shown(text)}" is no number of seconds`);
@@ -295,6 +301,8 @@ export const MAX_PROFILE_IDS = 16;
 
 /** Control characters, and those that reverse the direction of the text around them. */
 const UNPRINTABLE = /[\p{Cc}\u{2028}\u{2029}\u{202a}-\u{202e}\u{2066}-\u{2069}]/u;
+
+const NO_CHANGES: ParsedUpdate = { type: "update", update: {} };
 
 const UPDATE_1_0: ReadonlySet<string> = new Set(["lt", "b", "sms"]);
 const UPDATE_1_1: ReadonlySet<string> = new Set([...UPDATE_1_0, "Q"]);

@@ -5,6 +5,7 @@ import type { Answer, DeviceView, Task } from "./task.ts";
 export type Events = {
   readonly registered: { readonly device: DeviceView; readonly replaced: boolean };
   readonly updated: {
+    /** As it is when first looked at. */
     readonly device: DeviceView;
     readonly moved: boolean;
     readonly changed: readonly string[];

@@ -267,20 +267,9 @@ export class Server {
           replaced: output.replaced,
         });
         return;
-      case "updated": {
-        const { registration, moved, changed } = output;
-        const view = (): DeviceView => this.#view(registration);
-        let seen: DeviceView | undefined;
-        this.#listeners.emit("updated", {
-          // Most listeners count; the device as people see it is made for those who look.
-          get device() {
-            return (seen ??= view());
-          },
-          moved,
-          changed,
-        });
+      case "updated":
+        this.#listeners.emit("updated", new Updated(output, (seen) => this.#view(seen)));
         return;
-      }
       case "deregistered":
         this.#listeners.emit("deregistered", {
           endpoint: output.registration.endpoint,
@@ -334,6 +323,29 @@ export class Server {
   get #now(): Running {
     if (this.#running === undefined) throw new Error("the server is not started");
     return this.#running;
+  }
+}
+
+/** Most listeners count; the device as people see it is made for those who look. */
+class Updated {
+  readonly moved: boolean;
+  readonly changed: readonly string[];
+  readonly #output: Extract<Heard, { type: "updated" }>;
+  readonly #view: (registration: RegistrationView) => DeviceView;
+  #device: DeviceView | undefined;
+
+  constructor(
+    output: Extract<Heard, { type: "updated" }>,
+    view: (registration: RegistrationView) => DeviceView,
+  ) {
+    this.moved = output.moved;
+    this.changed = output.changed;
+    this.#output = output;
+    this.#view = view;
+  }
+
+  get device(): DeviceView {
+    return (this.#device ??= this.#view(this.#output.registration));
   }
 }
 

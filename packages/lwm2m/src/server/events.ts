@@ -67,6 +67,7 @@ export type ServerEvent =
     }
   | {
       readonly type: "updated";
+      /** Made anew each time it is asked for. */
       readonly registration: RegistrationView;
       readonly moved: boolean;
       readonly changed: readonly string[];

@@ -28,7 +28,7 @@ import { refused, type Refusal } from "../refusal.ts";
 import { RETRY_AFTER, type PendingRegistration, type ServerCore } from "./core.ts";
 import type { Orders } from "./orders.ts";
 import { TABLES, encodeRegistration } from "./records.ts";
-import { newRegistration, type Registration } from "./registration.ts";
+import { newRegistration, type Registration, type RegistrationView } from "./registration.ts";
 
 /** A newcomer that waits for the incumbent of its endpoint name to answer, or not. */
 type Takeover = {
@@ -63,8 +63,9 @@ export class Registering {
   }
 
   wake(now: Instant): void {
-    const { registry } = this.#core;
-    for (let r = registry.expired(now); r !== undefined; r = registry.expired(now)) {
+    const { registry, tuning } = this.#core;
+    const expired = (): Registration | undefined => registry.expired(now, tuning.lifetimeGrace);
+    for (let r = expired(); r !== undefined; r = expired()) {
       this.drop(r, "expired", now);
       this.#core.store(this.#core.forgetting(r), { kind: "quiet" });
     }
@@ -401,8 +402,7 @@ export class Registering {
       case "update": {
         const { moved, changed } = pending;
         this.#core.respond(exchange, CHANGED);
-        const view = this.#core.view(registration, now);
-        this.#core.emit({ type: "updated", registration: view, moved, changed });
+        this.#core.emit(new Updated(this.#core, registration, moved, changed, now));
         return this.#orders.flush(registration, now);
       }
       case "deregister":
@@ -410,6 +410,34 @@ export class Registering {
       default:
         return unreachable(pending);
     }
+  }
+}
+
+/** The `updated` event. Most Updates nobody looks at, so what they show is made when somebody does. */
+class Updated {
+  readonly type = "updated";
+  readonly moved: boolean;
+  readonly changed: readonly string[];
+  readonly #core: ServerCore;
+  readonly #registration: Registration;
+  readonly #at: Instant;
+
+  constructor(
+    core: ServerCore,
+    registration: Registration,
+    moved: boolean,
+    changed: readonly string[],
+    at: Instant,
+  ) {
+    this.moved = moved;
+    this.changed = changed;
+    this.#core = core;
+    this.#registration = registration;
+    this.#at = at;
+  }
+
+  get registration(): RegistrationView {
+    return this.#core.view(this.#registration, this.#at);
   }
 }
 

@@ -1,4 +1,5 @@
 import { Deadlines, type Instant, type SessionId } from "@godwit/base";
+import { Queue } from "./queue.ts";
 import type { Registration } from "./registration.ts";
 
 /**
@@ -10,8 +11,8 @@ export class Registry {
   readonly #byEndpoint = new Map<string, Registration>();
   readonly #bySession = new Map<SessionId, Registration>();
   readonly #expiry = new Deadlines<string>();
-  /** Registrations nobody has proven yet, oldest first. */
-  readonly #unproven = new Map<string, Registration>();
+  /** Registrations nobody has proven yet. */
+  readonly #unproven = new Queue<Registration>();
 
   get size(): number {
     return this.#byId.size;
@@ -21,7 +22,7 @@ export class Registry {
     return this.#unproven.size;
   }
 
-  /** The next instant at which a lifetime ends. */
+  /** No lifetime ends before this instant. */
   get nextExpiry(): Instant | undefined {
     return this.#expiry.next;
   }
@@ -46,12 +47,12 @@ export class Registry {
     this.#byId.set(registration.id, registration);
     this.#byEndpoint.set(registration.endpoint, registration);
     this.#bySession.set(registration.session, registration);
-    if (!registration.proven) this.#unproven.set(registration.id, registration);
+    if (!registration.proven) this.#unproven.add(registration);
   }
 
   remove(registration: Registration): void {
     this.#byId.delete(registration.id);
-    this.#unproven.delete(registration.id);
+    this.#unproven.delete(registration);
     this.#expiry.stop(registration.id);
     if (this.#byEndpoint.get(registration.endpoint) === registration) {
       this.#byEndpoint.delete(registration.endpoint);
@@ -71,25 +72,33 @@ export class Registry {
   }
 
   prove(registration: Registration): void {
+    if (registration.proven) return;
     registration.proven = true;
-    this.#unproven.delete(registration.id);
+    this.#unproven.delete(registration);
   }
 
   oldestUnproven(): Registration | undefined {
-    for (const registration of this.#unproven.values()) return registration;
-    return undefined;
+    return this.#unproven.first;
   }
 
   /** Lifetime runs until `at`; `undefined`: for ever. */
   expireAt(registration: Registration, at: Instant | undefined, grace: number): void {
     registration.expiresAt = at;
-    if (at === undefined) this.#expiry.stop(registration.id);
-    else this.#expiry.set(registration.id, at + grace);
+    if (at === undefined) return this.#expiry.stop(registration.id);
+    // Put off: seen when the time noted comes. So an Update does not move it through millions of others.
+    const noted = this.#expiry.at(registration.id);
+    if (noted === undefined || noted > at + grace) this.#expiry.set(registration.id, at + grace);
   }
 
   /** Takes out one registration whose lifetime (with grace) is over. */
-  expired(now: Instant): Registration | undefined {
-    const id = this.#expiry.expired(now);
-    return id === undefined ? undefined : this.#byId.get(id);
+  expired(now: Instant, grace: number): Registration | undefined {
+    for (;;) {
+      const id = this.#expiry.expired(now);
+      const registration = id === undefined ? undefined : this.#byId.get(id);
+      if (registration?.expiresAt === undefined) return undefined; // who has a deadline is here and may end
+      const at = registration.expiresAt + grace;
+      if (at <= now) return registration;
+      this.#expiry.set(registration.id, at);
+    }
   }
 }
