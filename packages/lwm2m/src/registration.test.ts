@@ -65,6 +65,7 @@ test("OMA Transport 6.4.3: the published Register takes 102 bytes and its Update
     lwm2m: "1.1",
     binding: "U",
     objects: PUBLISHED,
+    versionOnInstance: true,
   });
   assert.deepEqual(
     register,
@@ -380,8 +381,10 @@ test("OMA Core 6.2.1: object lists of every shape are read", () => {
 });
 
 test("OMA Core 6.2.1: a list printed is the list read", () => {
+  const shortest = "</1/0>;ver=1.1,</3/0>;ver=1.1,</5/0>,</3303/0>";
+  assert.equal(formatObjectList(parseObjectList(shortest), { versionOnInstance: true }), shortest);
   for (const text of [
-    "</1/0>;ver=1.1,</3/0>;ver=1.1,</5/0>,</3303/0>",
+    "</1>;ver=1.1,</1/0>,</3>;ver=1.1,</3/0>,</5/0>,</3303/0>",
     '</lwm2m>;rt="oma.lwm2m",</lwm2m/1>,</lwm2m/3>;ver=1.2,</lwm2m/3/0>,</lwm2m/3/7>',
     '</>;ct="110 112",</3/0>',
     "</>;ct=110,</3/0>",

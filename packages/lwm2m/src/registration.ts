@@ -10,7 +10,12 @@ import {
   type Request,
 } from "@godwit/coap";
 import { DEFAULT_TRANSPORTS, formatBinding, parseBinding } from "./binding.ts";
-import { formatObjectList, parseObjectList, type ObjectList } from "./object-list.ts";
+import {
+  formatObjectList,
+  parseObjectList,
+  type ListStyle,
+  type ObjectList,
+} from "./object-list.ts";
 import { readQuery } from "./query.ts";
 import { RefusalError, orRefused, shown, type Refusal } from "./refusal.ts";
 import { LWM2M_VERSIONS, atLeast, isLwm2mVersion, type Lwm2mVersion } from "./version.ts";
@@ -111,7 +116,7 @@ export function parseUpdate(update: Request, lwm2m: Lwm2mVersion): ParsedUpdate 
 }
 
 /** What goes into a Register; what is absent is not sent. */
-export type RegisterParts = {
+export type RegisterParts = ListStyle & {
   readonly endpoint?: string | undefined;
   readonly lwm2m: Lwm2mVersion;
   readonly lifetime?: number;
@@ -132,7 +137,11 @@ export function formatRegister(parts: RegisterParts): Request {
   }
   if (parts.lifetime !== undefined) query.push(`lt=${parts.lifetime}`);
   query.push(`lwm2m=${parts.lwm2m}`, ...formatChanges(parts, parts.lwm2m));
-  return request(Code.POST, { path: [REGISTRATION_PATH], query, ...listPayload(parts.objects) });
+  return request(Code.POST, {
+    path: [REGISTRATION_PATH],
+    query,
+    ...listPayload(parts.objects, parts),
+  });
 }
 
 /** `POST` to the location that the Register was given; an empty update only says that the client is there. */
@@ -140,10 +149,11 @@ export function formatUpdate(
   location: readonly string[],
   update: RegistrationUpdate,
   lwm2m: Lwm2mVersion,
+  style: ListStyle = {},
 ): Request {
   const query = update.lifetime === undefined ? [] : [`lt=${update.lifetime}`];
   query.push(...formatChanges(update, lwm2m));
-  return request(Code.POST, { path: location, query, ...listPayload(update.objects) });
+  return request(Code.POST, { path: location, query, ...listPayload(update.objects, style) });
 }
 
 export function formatDeregister(location: readonly string[]): Request {
@@ -282,11 +292,14 @@ function formatChanges(parts: RegistrationUpdate | RegisterParts, lwm2m: Lwm2mVe
   return query;
 }
 
-function listPayload(objects: ObjectList | undefined): {
+function listPayload(
+  objects: ObjectList | undefined,
+  style: ListStyle,
+): {
   contentFormat?: number;
   payload: Uint8Array;
 } {
-  const payload = objects === undefined ? EMPTY : utf8(formatObjectList(objects));
+  const payload = objects === undefined ? EMPTY : utf8(formatObjectList(objects, style));
   return payload.length === 0 ? { payload } : { contentFormat: ContentFormat.LinkFormat, payload };
 }
 

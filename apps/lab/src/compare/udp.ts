@@ -23,6 +23,7 @@ function asPublished(): readonly Row[] {
     client: {
       server: { 1: EXAMPLE.seconds },
       verbose: true,
+      versionOnInstance: true,
       tuning: { updateMargin: 1, updateJitter: 0 },
     },
   });

@@ -293,7 +293,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     this.#management.forgetObservations(now);
     this.#management.lwm2m = lwm2m;
     const told = this.#parameters(lwm2m);
-    const { endpoint, verbose } = this.#options;
+    const { endpoint, verbose, versionOnInstance } = this.#options;
     const register = formatRegister({
       endpoint,
       lwm2m,
@@ -301,6 +301,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
       ...((verbose === true || told.binding !== "U") && { binding: told.binding }),
       queue: told.queue,
       objects: told.objects,
+      versionOnInstance,
     });
     this.#state = {
       name: "registering",
@@ -381,7 +382,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     const told = this.#parameters(state.lwm2m);
     const changes = changesOf(state.told, told);
     const plain = Object.keys(changes).length === 0;
-    const update = formatUpdate(state.location, changes, state.lwm2m);
+    const update = formatUpdate(state.location, changes, state.lwm2m, this.#options);
     const id = this.#ask(update, now, keepAlive && plain);
     state.update = { request: id, told, since: now, keepAlive: keepAlive && plain };
     this.#timers.stop("update");

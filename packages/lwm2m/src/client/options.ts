@@ -1,13 +1,13 @@
 import type { Rng } from "@godwit/base";
 import type { Registry } from "../definition.ts";
-import type { ObjectEntry } from "../object-list.ts";
+import type { ListStyle, ObjectEntry } from "../object-list.ts";
 import type { Plain } from "../value.ts";
 import type { Lwm2mVersion } from "../version.ts";
 import type { KeepAliveStrategy } from "./keep-alive.ts";
 import type { ClientSnapshot } from "./snapshot.ts";
 import type { ClientTuning } from "./tuning.ts";
 
-export type ClientOptions = {
+export type ClientOptions = ListStyle & {
   /** The endpoint name; may be left out from 1.1 on where the credential says it. */
   readonly endpoint?: string;
   readonly rng: Rng;

@@ -312,7 +312,7 @@ test("OMA Core 6.3.5-6: what is created and deleted is announced", () => {
     story.requests.slice(1).map(({ payload }) => new TextDecoder().decode(payload)),
     [
       "</1/0>,</3/0>,</5/0>,</3303>;ver=1.1,</3303/0>,</3303/7>",
-      "</1/0>,</3/0>,</5/0>,</3303/7>;ver=1.1",
+      "</1/0>,</3/0>,</5/0>,</3303>;ver=1.1,</3303/7>",
     ],
   );
 });
