@@ -63,7 +63,7 @@ export type Operation =
   | { readonly type: "delete"; readonly path: NodePath };
 
 export type Outcome =
-  /** Of read. */
+  /** Of read. Nothing at all for a resource says that it does not exist. */
   | { readonly type: "values"; readonly nodes: readonly ValueNode[] }
   /** Of discover. */
   | { readonly type: "resources"; readonly paths: readonly NodePath[] }

@@ -283,6 +283,9 @@ export class Management implements Announced {
     const { exchange, observation, accept } = pending;
     const { path } = pending.operation;
     const nodes = this.#readable(outcome.nodes);
+    if (isAbsent(path, nodes)) {
+      return this.#refuse(exchange, refused(Code.NotFound, `no ${formatNodePath(path)}`), now);
+    }
     const content = this.#content(path, accept, nodes, observation !== undefined);
     if (content === undefined) {
       return this.#refuse(
@@ -336,18 +339,25 @@ export class Management implements Announced {
     const observation = this.#observations.at(exchange);
     if (observation === undefined) return;
     if (outcome.type === "refused") {
-      if (outcome.code !== Code.NotFound) return this.#observations.failed(exchange, now);
-      this.#host.coap({ type: "notify", exchange, response: response(Code.NotFound) }, now);
-      return this.unobserved(exchange);
+      return outcome.code === Code.NotFound
+        ? this.#gone(exchange, now)
+        : this.#observations.failed(exchange, now);
     }
     if (outcome.type !== "values") throw misfit("read", outcome);
     const nodes = this.#readable(outcome.nodes);
+    if (isAbsent(observation.path, nodes)) return this.#gone(exchange, now);
     const content = this.#content(observation.path, observation.accept, nodes, true);
     if (content === undefined) return this.#observations.failed(exchange, now);
     if (!this.#observations.looked(exchange, nodes, now)) return;
     const { con } = this.#effective(observation);
     const confirmable = con === undefined ? this.#server.confirmableNotifications : con === 1;
     this.#host.coap({ type: "notify", exchange, response: content, confirmable }, now);
+  }
+
+  /** What is observed is there no more (RFC 7641 3.2: an error response ends the observation). */
+  #gone(exchange: ExchangeId, now: Instant): void {
+    this.#host.coap({ type: "notify", exchange, response: response(Code.NotFound) }, now);
+    this.unobserved(exchange);
   }
 
   /** Operations on /1 are the client's own. */
@@ -430,8 +440,7 @@ export class Management implements Announced {
     for (const exchange of this.#observations.exchanges) {
       const observed = this.#observations.at(exchange)?.path;
       if (observed === undefined || !isWithin(observed, path)) continue;
-      this.#host.coap({ type: "notify", exchange, response: response(Code.NotFound) }, now);
-      this.unobserved(exchange);
+      this.#gone(exchange, now);
     }
     this.#observations.changed(path, now);
     if (path.length === 2) this.#host.parametersChanged(now);
@@ -534,6 +543,11 @@ function withServer(objects: readonly ObjectEntry[], instance: number): readonly
   }
   const others = objects.filter(({ id }) => id !== 0 && id !== 1 && id !== 21 && id !== 23);
   return [{ id: 1, version: undefined, instances: [instance] }, ...others];
+}
+
+/** A resource without a node is not there; an instance without resources is, and is empty. */
+function isAbsent(path: NodePath, nodes: readonly ValueNode[]): boolean {
+  return path.length > 2 && nodes.length === 0;
 }
 
 function misfit(operation: string, outcome: Outcome): UsageError {

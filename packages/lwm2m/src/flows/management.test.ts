@@ -528,6 +528,32 @@ test("OMA Core E.2: /1/x/26 makes notifications confirmable", () => {
   );
 });
 
+test("OMA Core 6.3.1: a resource that is not there is 4.04, whatever format is asked for; an empty instance is content", () => {
+  const story = thermometer();
+  for (const [path, parts, code] of [
+    ["/3303/0/5601", {}, "4.04"],
+    ["/3303/0/5601", { accept: 0 }, "4.04"],
+    ["/3303/0/5601", { accept: TLV, observe: 0 }, "4.04"],
+    ["/3/0/11/1", { accept: 0 }, "4.04"],
+    ["/3/0", { accept: TLV }, "2.05"],
+  ] as const) {
+    assert.equal(story.code(story.ask(Code.GET, path, parts)), code, path);
+  }
+});
+
+test("RFC 7641 3.2: a resource that goes away ends its observation with 4.04", () => {
+  const story = thermometer();
+  story.ask(Code.GET, "/3303/0/5700", { observe: 0 });
+  story.device = () => ({ type: "values", nodes: [] });
+  story.tell({ type: "changed", path: [3303, 0, 5700] });
+  story.tell({ type: "changed", path: [3303, 0, 5700] });
+  assert.deepEqual(
+    story.notified.map(({ response }) => response.code),
+    [Code.NotFound],
+  );
+  assert.equal(story.client.snapshot().registration?.observed, false);
+});
+
 test("an instance that is deleted ends its observations with 4.04", () => {
   const story = thermometer();
   story.ask(Code.GET, "/3303/0/5700", { observe: 0 });
