@@ -1,5 +1,6 @@
 // What one case runs in: processes that are ended with it, free ports, scratch files.
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -55,14 +56,18 @@ export class Bench {
   }
 }
 
-/** A UDP port of the loopback interface that was free a moment ago. */
-export function freePort() {
-  return new Promise((done, fail) => {
-    const socket = createSocket("udp4").once("error", fail);
-    socket.bind(0, "127.0.0.1", () => {
-      const { port } = socket.address();
-      socket.close(() => done(port));
-    });
+/** A UDP port that is free, below those that the system hands out to whoever asks for any. */
+export async function freePort() {
+  for (;;) {
+    const port = 20_000 + randomInt(12_000);
+    if (await isFree(port)) return port;
+  }
+}
+
+function isFree(port) {
+  return new Promise((done) => {
+    const socket = createSocket("udp4").once("error", () => done(false));
+    socket.bind(port, () => socket.close(() => done(true)));
   });
 }
 

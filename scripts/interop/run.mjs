@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { Bench } from "./bench.mjs";
 import { coapCases } from "./coap-cases.mjs";
 import { lwm2mCases } from "./lwm2m-cases.mjs";
+import { lwm2mDeviceCases } from "./lwm2m-device-cases.mjs";
 import { findPeer } from "./peers.mjs";
 
 const { values: options } = parseArgs({
@@ -19,7 +20,7 @@ const found = new Map();
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const rows = [];
 
-for (const one of [...coapCases, ...lwm2mCases]) {
+for (const one of [...coapCases, ...lwm2mCases, ...lwm2mDeviceCases]) {
   const title = `${one.group} with ${one.peer}: ${one.name}`;
   if ((options.short && !one.short) || !title.includes(options.only)) continue;
   const began = performance.now();

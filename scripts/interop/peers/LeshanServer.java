@@ -75,7 +75,8 @@ public class LeshanServer {
         }
 
         List<ObjectModel> models = ObjectLoader.loadAllDefault();
-        models.add(temperatureModel());
+        models.add(temperatureModel("1.0"));
+        models.add(temperatureModel("1.1"));
         CaliforniumServerEndpointsProvider.Builder endpoints = new CaliforniumServerEndpointsProvider.Builder(
                 new CoapServerProtocolProvider(), new CoapsServerProtocolProvider());
         InetSocketAddress here = new InetSocketAddress("127.0.0.1", coap);
@@ -187,8 +188,8 @@ public class LeshanServer {
         return Hex.decodeHex(text.toCharArray());
     }
 
-    private static ObjectModel temperatureModel() {
-        return new ObjectModel(3303, "Temperature", "", "1.0", true, false,
+    private static ObjectModel temperatureModel(String version) {
+        return new ObjectModel(3303, "Temperature", "", version, true, false,
                 new ResourceModel(5700, "Sensor Value", Operations.R, false, true, Type.FLOAT, "", "", ""),
                 new ResourceModel(5701, "Sensor Units", Operations.R, false, false, Type.STRING, "", "", ""));
     }
@@ -204,7 +205,7 @@ public class LeshanServer {
 
         @Override
         public void updated(RegistrationUpdate update, Registration now, Registration before) {
-            tell("updated " + now.getEndpoint());
+            tell("updated " + now.getEndpoint() + " lt=" + now.getLifeTimeInSec());
         }
 
         @Override

@@ -1,5 +1,6 @@
 // A server built on the npm package lwm2m-node-lib (LwM2M 1.0, plain text only): node-lib-server.cjs PORT
-// stdin: "read EP PATH" | "write EP FORMAT PATH VALUE" | "execute EP PATH [ARGS]" | "observe EP PATH" | "stop".
+// stdin: "read EP PATH" | "write EP FORMAT PATH VALUE" | "execute EP PATH [ARGS]" | "discover EP PATH" | "observe EP PATH" |
+//        "stop".
 // It tells what happens in lines on stdout.
 const { createInterface } = require("node:readline");
 const { server } = require("lwm2m-node-lib");
@@ -33,6 +34,7 @@ async function obey([word, endpoint, ...rest]) {
   if (word === "read") return call(server.read, ...target);
   if (word === "write") return call(server.write, ...target, value);
   if (word === "execute") return call(server.execute, ...target, value);
+  if (word === "discover") return call(server.discover, ...target);
   if (word === "observe") return call(server.observe, ...target, notified);
   throw new Error("unknown command");
 }
@@ -44,7 +46,7 @@ async function main() {
     done();
   });
   server.setHandler(info, "updateRegistration", (device, links, done) => {
-    tell(`updated ${device.name}`);
+    tell(`updated ${device.name} lt=${device.lifetime}`);
     done();
   });
   server.setHandler(info, "unregistration", (device, done) => {
