@@ -32,6 +32,8 @@ export class BlockTransfer {
   #blocked = false;
   /** Begun again: an Observe option has done its work. */
   #quiet = false;
+  /** The peer knows no block-wise transfer. */
+  #refusedBlocks = false;
   /** Observe of the first answer, for the joined one. */
   #observe: Option | undefined;
 
@@ -43,6 +45,8 @@ export class BlockTransfer {
     this.#szx1 = options.szx ?? tuning.preferredSzx;
     const block2 = ownBlock2(request);
     this.#szx2 = block2?.szx;
+    if (this.#szx1 < tuning.preferredSzx && SAFE.has(request.code))
+      this.#szx2 = Math.min(this.#szx2 ?? this.#szx1, this.#szx1);
     this.#raw =
       (block2?.num ?? 0) > 0 || findOption(request.options, OptionNumber.Block1) !== undefined;
     this.#state =
@@ -60,29 +64,59 @@ export class BlockTransfer {
     return this.#ask();
   }
 
-  /**
-   * The request under way once more, with blocks of half the size, for a path that seems not to carry it (RFC 7959
-   * 2.5). Undefined if it cannot get smaller. Only for requests that may be carried out twice.
-   */
-  smaller(): Request | undefined {
-    if (this.#raw) return undefined;
-    const { length } = this.#request.payload;
-    if (this.#state.kind === "fetching" || length === 0) {
-      const szx = (this.#szx2 ?? this.#tuning.preferredSzx) - 1;
-      if (szx < 0 || this.#received >= longestBody(szx)) return undefined;
-      this.#szx2 = szx;
-      return this.#ask();
-    }
-    let szx = this.#szx1 - 1;
-    while (szx > 0 && blockSize(szx) >= length) szx--;
-    if (szx < 0 || blockSize(szx) >= length || length > longestBody(szx)) return undefined;
-    this.#szx1 = szx;
-    if (this.#state.kind === "plain") this.#state = { kind: "sending", offset: 0 };
-    return this.#ask();
+  /** Whether what is under way makes the peer act: the whole request, or its last block. */
+  get acting(): boolean {
+    const state = this.#state;
+    return state.kind === "plain" || (state.kind === "sending" && this.#isLast(state.offset));
   }
 
-  get #received(): number {
-    return this.#state.kind === "fetching" ? this.#state.received : 0;
+  /** Whether blocks of the size under way have passed before. */
+  get passed(): boolean {
+    const state = this.#state;
+    return state.kind === "fetching" || (state.kind === "sending" && state.offset > 0);
+  }
+
+  /** Block size exponent of what is under way: the larger of both directions. */
+  get szx(): number {
+    const down = this.#szx2 ?? this.#tuning.preferredSzx;
+    if (this.#state.kind === "fetching") return down;
+    return SAFE.has(this.#request.code) ? Math.max(down, this.#szx1) : this.#szx1;
+  }
+
+  /**
+   * The request under way once more, with blocks of half the size or of exponent `most`, for a path that seems not to
+   * carry it (RFC 7959 2.5): blocks that we send, and where only reading is asked for, also those of the answer.
+   * Undefined if it cannot get smaller. What is `acting` must be a request that may be carried out twice.
+   */
+  smaller(most = 5): Request | undefined {
+    if (this.#raw || this.#refusedBlocks) return undefined;
+    if (this.#state.kind === "fetching")
+      return this.#smallerAnswer(most, this.#state.received) ? this.#ask() : undefined;
+    const { length } = this.#request.payload;
+    const asksOnly = length === 0 || SAFE.has(this.#request.code);
+    const up = this.#smallerBlocks(most, length);
+    const down = asksOnly && this.#smallerAnswer(most, 0);
+    return up || down ? this.#ask() : undefined;
+  }
+
+  #smallerAnswer(most: number, received: number): boolean {
+    const szx = Math.min((this.#szx2 ?? this.#tuning.preferredSzx) - 1, most);
+    if (szx < 0 || received >= longestBody(szx)) return false;
+    this.#szx2 = szx;
+    return true;
+  }
+
+  #smallerBlocks(most: number, length: number): boolean {
+    let szx = Math.min(this.#szx1 - 1, most);
+    while (szx > 0 && blockSize(szx) >= length) szx--;
+    if (szx < 0 || blockSize(szx) >= length || length > longestBody(szx)) return false;
+    this.#szx1 = szx;
+    if (this.#state.kind === "plain") this.#state = { kind: "sending", offset: 0 };
+    return true;
+  }
+
+  #isLast(offset: number): boolean {
+    return offset + blockSize(this.#szx1) >= this.#request.payload.length;
   }
 
   /** The answer to what was sent last. */
@@ -100,6 +134,7 @@ export class BlockTransfer {
     const block1 = findBlock(response.options, OptionNumber.Block1);
     const block2 = findBlock(response.options, OptionNumber.Block2);
     const state = this.#state;
+    if (response.code === Code.BadOption && this.#mayDoWithout()) return this.#without();
     if (response.code === Code.RequestEntityTooLarge && state.kind !== "fetching")
       return this.#refused(state, response, block1);
     if (state.kind === "sending") {
@@ -131,6 +166,23 @@ export class BlockTransfer {
     this.#szx1 = Math.min(this.#szx1, block1.szx);
     if (length > longestBody(this.#szx1)) return TOO_LARGE;
     this.#state = { kind: "sending", offset: end };
+    return this.#next();
+  }
+
+  /** 4.02 to blocks that are our idea: the peer may know none (RFC 7252 5.4.1). */
+  #mayDoWithout(): boolean {
+    const state = this.#state;
+    if (state.kind === "fetching" || findOption(this.#request.options, OptionNumber.Block2))
+      return false;
+    const begins = state.kind === "sending" ? state.offset === 0 : this.#szx2 !== undefined;
+    return begins && this.#request.payload.length <= blockSize(this.#tuning.preferredSzx);
+  }
+
+  #without(): BlockStep {
+    this.#refusedBlocks = true;
+    this.#blocked = false;
+    this.#szx2 = undefined;
+    this.#state = { kind: "plain" };
     return this.#next();
   }
 
@@ -278,7 +330,7 @@ export class BlockTransfer {
 }
 
 export type BlockTransferOptions = {
-  /** Largest blocks to send, where the path or a security layer leaves less room than the tuning says. */
+  /** Largest blocks, both ways, where the path or a security layer leaves less room than the tuning says. */
   readonly szx?: number;
   /** See RequestTags; goes along only if the request is sent in blocks. */
   readonly requestTag?: Uint8Array | undefined;
@@ -364,7 +416,7 @@ const OF_TRANSFER: ReadonlySet<number> = new Set([
 /** May be asked again at any time (RFC 7252 5.1, RFC 8132 2). */
 const SAFE: ReadonlySet<number> = new Set([Code.GET, Code.FETCH]);
 /** May be carried out twice (the same sections). */
-const IDEMPOTENT: ReadonlySet<number> = new Set([
+export const IDEMPOTENT: ReadonlySet<number> = new Set([
   Code.GET,
   Code.FETCH,
   Code.PUT,

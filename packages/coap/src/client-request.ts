@@ -16,6 +16,10 @@ export class ClientRequest {
   readonly request: Request;
   readonly confirmable: boolean;
   readonly keepAlive: boolean;
+  /** May be carried out twice. */
+  repeatable = false;
+  /** What is under way goes in smaller blocks than it could, as larger ones got no answer. */
+  shrunk = false;
   /** Of the message under way, or of the observation. */
   token: Uint8Array;
   mid = 0;

@@ -1,6 +1,14 @@
-import { Deadlines, UsageError, equal, type Instant, type Outbox, type Rng } from "@godwit/base";
-import { BlockTransfer } from "./block-client.ts";
-import { blockSize } from "./block-option.ts";
+import {
+  Deadlines,
+  EMPTY,
+  UsageError,
+  equal,
+  type Instant,
+  type Outbox,
+  type Rng,
+} from "@godwit/base";
+import { BlockTransfer, IDEMPOTENT, type BlockStep } from "./block-client.ts";
+import { blockSize, szxFor } from "./block-option.ts";
 import { ClientRequest } from "./client-request.ts";
 import { Code, isSuccess } from "./codes.ts";
 import type { EndpointInput, EndpointOutput, RequestId } from "./endpoint-events.ts";
@@ -11,6 +19,7 @@ import { ACK, CON, NON, type Message, type Request, type Response } from "./mess
 import { ObservationOrder } from "./observe-client.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import { checkOptions, type OptionTable } from "./option-table.ts";
+import type { PathSizes } from "./path-sizes.ts";
 import { findOption, findUint, uintOption, withOption, withoutOption } from "./options.ts";
 import { RequestTags } from "./request-tags.ts";
 import type { Sender } from "./sender.ts";
@@ -32,6 +41,7 @@ export class ClientRole {
   readonly #outbox: Outbox<EndpointOutput>;
   readonly #sender: Sender;
   readonly #layer: MessageLayer;
+  readonly #sizes: PathSizes;
   readonly #requests = new Map<RequestId, ClientRequest>();
   /** Requests that have their empty ACK: the answer must come one day. */
   readonly #answers = new Deadlines<ClientRequest>();
@@ -45,6 +55,7 @@ export class ClientRole {
     outbox: Outbox<EndpointOutput>,
     sender: Sender,
     layer: MessageLayer,
+    sizes: PathSizes,
   ) {
     this.#tuning = tuning;
     this.#rng = rng;
@@ -53,6 +64,7 @@ export class ClientRole {
     this.#outbox = outbox;
     this.#sender = sender;
     this.#layer = layer;
+    this.#sizes = sizes;
   }
 
   get wakeAt(): Instant | undefined {
@@ -83,8 +95,11 @@ export class ClientRole {
     this.#begin(running);
     this.#requests.set(input.id, running);
     try {
-      if (request.payload.length > blockSize(this.#tuning.preferredSzx))
-        running.transfer = this.#transfer(running);
+      running.repeatable = input.repeatable ?? IDEMPOTENT.has(request.code);
+      const szx = this.#sizes.szx(session.id, now);
+      const narrow = szx < this.#tuning.preferredSzx && asksOnly(request);
+      if (narrow || request.payload.length > blockSize(szx))
+        running.transfer = this.#transfer(running, now);
       this.#send(running, running.transfer?.first() ?? request, now, again?.mid);
     } catch (error) {
       this.#end(running, now); // a request that cannot be encoded is our caller's fault, and leaves nothing behind
@@ -160,6 +175,36 @@ export class ClientRole {
     else if (owner.kind === "request") this.#fail(owner, "reset", now);
   }
 
+  /**
+   * A message is about to be sent again. What is large, or asks for what may be large, shrinks instead: datagrams of its
+   * size may vanish on this path. Transmissions and timeouts stay as they are (RFC 7252 4.2); only the last one goes
+   * right to blocks that pass everywhere.
+   */
+  renew(outgoing: Outgoing, request: ClientRequest, now: Instant): void {
+    const { shrinkAfter, maxRetransmit } = this.#tuning;
+    const { retransmissions, session } = outgoing;
+    const isLast = retransmissions >= maxRetransmit;
+    const known = request.transfer?.passed === true;
+    if (known ? !isLast : retransmissions < shrinkAfter) return;
+    const { transfer } = request;
+    if (transfer?.acting !== false && !request.repeatable) return;
+    if (!asksOnly(request.request) && request.current.payload.length <= SMALLEST_SHRUNK)
+      if (transfer?.acting !== false) return;
+    const shrinking = transfer ?? this.#transfer(request, now);
+    const floor = szxFor(SMALLEST_SHRUNK);
+    const smaller =
+      shrinking.szx > floor ? shrinking.smaller(isLast && !known ? floor : undefined) : undefined;
+    const mid = smaller && session.nextMid(this.#tuning, now, false);
+    if (smaller === undefined || mid === undefined) {
+      if (transfer === undefined) this.#release(request, true);
+      return;
+    }
+    request.transfer = shrinking;
+    request.shrunk = true;
+    (outgoing.earlier ??= []).push(outgoing.mid);
+    this.#encode(request, smaller, mid, outgoing);
+  }
+
   /** All transmissions were in vain. */
   gaveUp(outgoing: Outgoing, now: Instant): void {
     const { owner, session } = outgoing;
@@ -171,7 +216,13 @@ export class ClientRole {
         reason: "timeout",
         again: undefined,
       });
-    else if (owner.kind === "request") this.#fail(owner, "timeout", now);
+    else if (owner.kind === "request") {
+      const { length } = owner.request.payload;
+      // What may not be carried out twice had to keep its size. The next one need not have it.
+      if (owner.transfer === undefined && length > SMALLEST_SHRUNK)
+        this.#sizes.learn(session.id, szxFor(length - 1), now, true);
+      this.#fail(owner, "timeout", now);
+    }
   }
 
   /**
@@ -182,6 +233,9 @@ export class ClientRole {
     const request = this.#match(session, message);
     if (request === undefined) return "unknown";
     const { outgoing } = request;
+    if (message.type === ACK && message.mid !== outgoing?.mid) request.shrunk = false; // the larger one did pass
+    const sent = request.shrunk ? 0 : (outgoing?.payloadLength ?? 0);
+    this.#sizes.passed(session.id, Math.max(sent, message.payload.length));
     request.outgoing = undefined;
     this.#answers.stop(request);
     session.path.proven = true;
@@ -249,7 +303,7 @@ export class ClientRole {
       this.#observed(request, response, observe, now);
       return;
     }
-    const step = this.#step(request, response);
+    const step = this.#step(request, response, now);
     if (step.kind === "next") {
       request.token = request.session.nextToken(this.#tuning, this.#rng);
       this.#send(request, step.request, now);
@@ -309,6 +363,7 @@ export class ClientRole {
       transfer ??
       (isBlock(response) ? new BlockTransfer(request.request, this.#tuning) : undefined);
     const step = fetch?.handle(response) ?? { kind: "done", response };
+    if (fetch !== undefined) this.#learn(request, fetch, step, now);
     if (step.kind === "next") {
       // RFC 7959 2.6: the rest is asked for under another token, without Observe.
       const child = new ClientRequest(
@@ -329,21 +384,34 @@ export class ClientRole {
     else this.#deliver(request, withObserve(step.response, value), false);
   }
 
-  #step(request: ClientRequest, response: Response): ReturnType<BlockTransfer["handle"]> {
+  #step(request: ClientRequest, response: Response, now: Instant): BlockStep {
     if (request.transfer === undefined) {
       if (!isBlock(response) && response.code !== Code.RequestEntityTooLarge)
         return { kind: "done", response };
-      request.transfer = this.#transfer(request);
+      request.transfer = this.#transfer(request, now);
     }
-    return request.transfer.handle(response);
+    const step = request.transfer.handle(response);
+    this.#learn(request, request.transfer, step, now);
+    return step;
+  }
+
+  /** Smaller blocks are answered where larger ones were not. */
+  #learn(request: ClientRequest, transfer: BlockTransfer, step: BlockStep, now: Instant): void {
+    if (request.shrunk && step.kind === "next")
+      this.#sizes.learn(request.session.id, transfer.szx, now);
+    request.shrunk = false;
   }
 
   /** A body that may go out in blocks is told apart from others to the same resource (RFC 9175 3.4). */
-  #transfer(request: ClientRequest): BlockTransfer {
+  #transfer(request: ClientRequest, now: Instant): BlockTransfer {
     const { session } = request;
     if (request.request.payload.length > SMALLEST_BLOCK)
-      request.lease = this.#tags.take(session.id, request.request);
-    return new BlockTransfer(request.request, this.#tuning, { requestTag: request.lease?.tag });
+      request.lease ??= this.#tags.take(session.id, request.request);
+    const szx = this.#sizes.szx(session.id, now);
+    return new BlockTransfer(request.request, this.#tuning, {
+      szx,
+      requestTag: request.lease?.tag,
+    });
   }
 
   #release(request: ClientRequest, concluded: boolean): void {
@@ -358,27 +426,26 @@ export class ClientRole {
   }
 
   #send(request: ClientRequest, current: Request, now: Instant, mid?: number): void {
-    const { session, confirmable, token } = request;
+    const { session, confirmable } = request;
     const id = mid ?? session.nextMid(this.#tuning, now, false);
     if (id === undefined) {
       this.#fail(request, "full", now);
       return;
     }
-    request.current = current;
-    request.mid = id;
-    const { code, options, payload } = current;
-    const type = confirmable ? CON : NON;
-    const bytes = encodeMessage({ type, code, mid: id, token, options, payload });
-    request.outgoing = new Outgoing(
-      session,
-      request,
-      id,
-      bytes,
-      payload.length,
-      confirmable,
-      request.keepAlive,
-    );
+    const { keepAlive } = request;
+    request.outgoing = new Outgoing(session, request, id, EMPTY, 0, confirmable, keepAlive);
+    this.#encode(request, current, id, request.outgoing);
     this.#layer.submit(request.outgoing, now, request.alive);
+  }
+
+  #encode(request: ClientRequest, current: Request, mid: number, outgoing: Outgoing): void {
+    const { code, options, payload } = current;
+    const type = request.confirmable ? CON : NON;
+    outgoing.bytes = encodeMessage({ type, code, mid, token: request.token, options, payload });
+    outgoing.payloadLength = payload.length;
+    outgoing.mid = mid;
+    request.current = current;
+    request.mid = mid;
   }
 
   /** Takes the request out of everything. */
@@ -456,6 +523,11 @@ function isBlock(response: Response): boolean {
   );
 }
 
+/** Changes nothing, and its answer may be large (RFC 7252 5.8.1, RFC 8132 2). */
+function asksOnly({ code }: Request): boolean {
+  return code === Code.GET || code === Code.FETCH;
+}
+
 /** A body joined from blocks is the state the notification announced. */
 function withObserve(response: Response, value: number): Response {
   const options = withoutOption(response.options, OptionNumber.Observe);
@@ -463,3 +535,5 @@ function withObserve(response: Response, value: number): Response {
 }
 
 const SMALLEST_BLOCK = 16;
+/** IPv6 links and all but the narrowest others carry such blocks (RFC 7252 4.6). */
+const SMALLEST_SHRUNK = 64;

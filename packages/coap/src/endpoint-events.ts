@@ -21,6 +21,11 @@ export type EndpointInput =
       readonly request: Request;
       /** CON unless false. */
       readonly confirmable?: boolean;
+      /**
+       * May be carried out twice, so that it may go on in smaller blocks when it gets no answer. If not said: by the method
+       * (RFC 7252 5.1, RFC 8132 2).
+       */
+      readonly repeatable?: boolean;
       /** Sends once more under the message id and token of an earlier try, so that the peer's deduplication finds it. */
       readonly again?: { readonly mid: number; readonly token: Uint8Array };
       /** Counts the bytes as keep-alive in the ledger. */

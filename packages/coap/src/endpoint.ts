@@ -14,10 +14,11 @@ import { isRequest } from "./codes.ts";
 import type { EndpointInput, EndpointOutput, ExchangeId } from "./endpoint-events.ts";
 import { EndpointSession } from "./endpoint-session.ts";
 import { MessageFormatError, decodeMessage } from "./message-codec.ts";
-import { MessageLayer } from "./message-layer.ts";
+import { MessageLayer, type Outgoing } from "./message-layer.ts";
 import { ACK, CON, RST, type Message } from "./message.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import { OPTION_TABLE, optionSubset, type OptionTable } from "./option-table.ts";
+import { PathSizes } from "./path-sizes.ts";
 import { ACKNOWLEDGED, RESET, ReplyCache, messageHash } from "./reply-cache.ts";
 import { Sender, count } from "./sender.ts";
 import { ServerRole } from "./server-role.ts";
@@ -47,6 +48,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   readonly #cache: ReplyCache;
   readonly #sender: Sender;
   readonly #layer: MessageLayer;
+  readonly #sizes: PathSizes;
   readonly #server: ServerRole;
   readonly #client: ClientRole;
 
@@ -59,7 +61,16 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     this.#cache = new ReplyCache(tuning);
     this.#sender = new Sender(this.#outbox, tuning);
     this.#layer = new MessageLayer(tuning, rng, this.#sender);
-    this.#client = new ClientRole(tuning, rng, known, this.#outbox, this.#sender, this.#layer);
+    this.#sizes = new PathSizes(tuning);
+    this.#client = new ClientRole(
+      tuning,
+      rng,
+      known,
+      this.#outbox,
+      this.#sender,
+      this.#layer,
+      this.#sizes,
+    );
     this.#server = new ServerRole(
       tuning,
       rng,
@@ -68,6 +79,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sender,
       this.#layer,
       this.#cache,
+      this.#sizes,
       (id) => this.#sessions.get(id),
     );
   }
@@ -148,7 +160,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
 
   wake(now: Instant): void {
     for (;;) {
-      const outgoing = this.#layer.expired(now, this.#server);
+      const outgoing = this.#layer.expired(now, this);
       if (outgoing === undefined) break;
       this.#layer.done(outgoing, now);
       this.#client.gaveUp(outgoing, now);
@@ -157,6 +169,12 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     this.#client.wake(now);
     this.#server.wake(now);
     this.#cache.expire(now);
+  }
+
+  /** Before a message is sent again: there may be something better to send in its place. */
+  renew(outgoing: Outgoing, now: Instant): void {
+    if (outgoing.owner.kind === "request") this.#client.renew(outgoing, outgoing.owner, now);
+    else this.#server.renew(outgoing, now);
   }
 
   poll(): EndpointOutput | undefined {
@@ -209,13 +227,12 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     }
     session.path.proven = true;
     this.#layer.done(outgoing, now);
-    const ours = outgoing.owner.kind === "notification" ? this.#server : undefined;
     if (type === RST) {
       this.#client.reset(outgoing, now);
-      ours?.reset(session, mid, now);
+      if (outgoing.owner.kind === "notification") this.#server.reset(session, outgoing.mid, now);
     } else {
       this.#client.acknowledged(outgoing, now);
-      ours?.acknowledged(session, mid, now);
+      this.#server.acknowledged(outgoing, mid, now);
     }
   }
 
@@ -271,6 +288,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
 
   #moved(session: EndpointSession, validated: boolean): void {
     session.path.restart(this.#rng.float(), validated);
+    this.#sizes.forget(session.id);
     this.#layer.moved(session);
   }
 
@@ -291,6 +309,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     this.#client.closed(session, now);
     this.#server.closed(session, now);
     this.#sessions.delete(session.id);
+    this.#sizes.forget(session.id);
   }
 }
 

@@ -20,12 +20,16 @@ export type Ping = { readonly kind: "ping"; readonly id: number };
 export class Outgoing {
   readonly session: EndpointSession;
   readonly owner: Owner;
-  /** These three change when a newer notification takes the place of an older one. */
+  /** These three change when a newer notification or smaller blocks take the place of what was sent. */
   mid: number;
   bytes: Uint8Array;
   payloadLength: number;
   readonly confirmable: boolean;
   readonly keepAlive: boolean;
+  /** Message ids of larger versions of it: their ACK is as good. */
+  earlier: number[] | undefined = undefined;
+  /** It went out in smaller blocks than it could. */
+  shrunk = false;
   /** Transmissions after the first. */
   retransmissions = 0;
   /** The current one, ms. */
@@ -54,7 +58,7 @@ export class Outgoing {
   }
 }
 
-/** May put something newer into a message that is about to be sent again. */
+/** May put something newer or smaller into a message that is about to be sent again. */
 export interface Renewal {
   renew(outgoing: Outgoing, now: Instant): void;
 }
@@ -91,7 +95,10 @@ export class MessageLayer {
   /** The message in flight that an ACK or RST with this id is about. */
   find(session: EndpointSession, mid: number): Outgoing | undefined {
     const { inFlight } = session;
-    for (let i = 0; i < inFlight.length; i++) if (inFlight[i]!.mid === mid) return inFlight[i]; // i < length
+    for (let i = 0; i < inFlight.length; i++) {
+      const outgoing = inFlight[i]!; // i < length
+      if (outgoing.mid === mid || outgoing.earlier?.includes(mid)) return outgoing;
+    }
     return undefined;
   }
 

@@ -163,6 +163,14 @@ export class Observers {
     return this.#dispatch(state, observation, true, now);
   }
 
+  /** A confirmable notification goes out once more as it was, in smaller blocks: say the new message id with `sent`. */
+  repeated(session: SessionId, mid: number): void {
+    const flight = this.#sessions.get(session)?.flights.find((f) => f.mid === mid);
+    if (flight === undefined) return;
+    flight.superseded.push(mid);
+    flight.mid = undefined;
+  }
+
   /** The last retransmission went unanswered: the peer is gone, and with it all it observes (4.5). */
   timedOut(session: SessionId, mid: number): boolean {
     const state = this.#sessions.get(session);

@@ -1,7 +1,7 @@
 import type { Instant } from "@godwit/base";
 import type { ExchangeId } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
-import type { Request } from "./message.ts";
+import type { Request, Response } from "./message.ts";
 
 /** A request of the peer, from its arrival to its answer. */
 export class ServerExchange {
@@ -87,7 +87,18 @@ export class ExchangeQueue {
 }
 
 /** The answer to a CON request that had got its empty ACK. */
-export type SeparateAnswer = { readonly kind: "answer" };
+export type SeparateAnswer = Sent & { readonly kind: "answer" };
 
 /** A confirmable message of an observation. */
-export type Notification = { readonly kind: "notification"; readonly exchange: ExchangeId };
+export type Notification = Sent & {
+  readonly kind: "notification";
+  readonly exchange: ExchangeId;
+};
+
+/** What is needed to send it once more in smaller blocks. */
+type Sent = {
+  readonly request: Request;
+  readonly token: Uint8Array;
+  /** Whole, and newer if there is newer to tell. */
+  full: Response;
+};

@@ -27,6 +27,7 @@ import { suppresses } from "./no-response.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import { checkOptions, optionName, type OptionTable } from "./option-table.ts";
 import { findOption, opaqueOption, response, withOption, withoutOption } from "./options.ts";
+import type { PathSizes } from "./path-sizes.ts";
 import { ACKNOWLEDGED, ANSWERED, PENDING, RESET, SILENT, type ReplyCache } from "./reply-cache.ts";
 import type { Sender } from "./sender.ts";
 import { ExchangeQueue, ServerExchange } from "./server-exchange.ts";
@@ -47,6 +48,7 @@ export class ServerRole {
   readonly #sender: Sender;
   readonly #layer: MessageLayer;
   readonly #cache: ReplyCache;
+  readonly #sizes: PathSizes;
   readonly #sessionOf: (id: SessionId) => EndpointSession | undefined;
   readonly #blocks: BlockServer;
   readonly #mint: EchoMint;
@@ -66,6 +68,7 @@ export class ServerRole {
     sender: Sender,
     layer: MessageLayer,
     cache: ReplyCache,
+    sizes: PathSizes,
     sessionOf: (id: SessionId) => EndpointSession | undefined,
   ) {
     this.#tuning = tuning;
@@ -74,6 +77,7 @@ export class ServerRole {
     this.#sender = sender;
     this.#layer = layer;
     this.#cache = cache;
+    this.#sizes = sizes;
     this.#sessionOf = sessionOf;
     this.#blocks = new BlockServer(tuning, rng);
     this.#mint = new EchoMint(tuning, rng);
@@ -175,8 +179,13 @@ export class ServerRole {
     this.#drain(now);
   }
 
-  /** The ACK of a notification. */
-  acknowledged(session: EndpointSession, mid: number, now: Instant): void {
+  /** The ACK of a notification or a separate answer. */
+  acknowledged(outgoing: Outgoing, acked: number, now: Instant): void {
+    const { session, mid } = outgoing;
+    if (outgoing.shrunk && acked === mid && outgoing.payloadLength >= SMALLEST_SHRUNK)
+      this.#sizes.learn(session.id, szxFor(outgoing.payloadLength), now);
+    else if (!outgoing.shrunk) this.#sizes.passed(session.id, outgoing.payloadLength);
+    if (outgoing.owner.kind !== "notification") return;
     this.#observers.acknowledged(session.id, mid, now);
     this.#drain(now);
   }
@@ -198,16 +207,40 @@ export class ServerRole {
   /** RFC 7641 4.5.2: what is sent again is the newest state, under a message id of its own. */
   renew(outgoing: Outgoing, now: Instant): void {
     const { session } = outgoing;
-    if (outgoing.owner.kind !== "notification") return;
-    const newer = this.#observers.retransmit(session.id, outgoing.mid, now);
-    if (newer === undefined) return;
+    const { owner } = outgoing;
+    if (owner.kind !== "notification" && owner.kind !== "answer") return;
+    const observed = owner.kind === "notification" ? owner.exchange : undefined;
+    const newer =
+      observed === undefined
+        ? undefined
+        : this.#observers.retransmit(session.id, outgoing.mid, now);
+    if (newer !== undefined) owner.full = newer.response;
+    const limit = this.#smallerSize(outgoing);
+    if (newer === undefined && limit === undefined) return;
+    const first =
+      limit === undefined
+        ? this.#block(session, owner.request, owner.full, now)
+        : this.#blocks.respond(session.id, owner.request, owner.full, now, limit);
     const mid = session.nextMid(this.#tuning, now, true)!; // reuse gives one always
-    const first = this.#block(session, newer.request, newer.response, now);
+    if (newer === undefined && first.payload.length >= outgoing.payloadLength) return;
+    if (newer === undefined) {
+      (outgoing.earlier ??= []).push(outgoing.mid);
+      if (observed !== undefined) this.#observers.repeated(session.id, outgoing.mid);
+    } else outgoing.earlier = undefined; // an ACK of older news does not end it
+    outgoing.shrunk = newer === undefined;
     outgoing.mid = mid;
-    outgoing.bytes = encodeAnswer(CON, mid, newer.token, first);
+    outgoing.bytes = encodeAnswer(CON, mid, owner.token, first);
     outgoing.payloadLength = first.payload.length;
-    this.#observers.sent(session.id, newer.exchange, mid, now);
+    if (observed !== undefined) this.#observers.sent(session.id, observed, mid, now);
     this.#drain(now);
+  }
+
+  /** A large message that got no ACK: how small its next try should be, for a path that does not carry it. */
+  #smallerSize({ payloadLength, retransmissions }: Outgoing): number | undefined {
+    const { shrinkAfter, maxRetransmit } = this.#tuning;
+    if (retransmissions < shrinkAfter || payloadLength <= SMALLEST_SHRUNK) return undefined;
+    if (retransmissions >= maxRetransmit) return SMALLEST_SHRUNK;
+    return blockSize(szxFor(payloadLength - 1));
   }
 
   /** Asks the peer to show that it is at its path: 4.01 with an Echo (RFC 9175 2.3). */
@@ -312,15 +345,22 @@ export class ServerRole {
     const { length } = first.payload;
     this.#observers.sent(session.id, exchange, mid, now);
     if (confirmable) {
-      const owner = { kind: "notification", exchange } as const;
+      const owner = {
+        kind: "notification",
+        exchange,
+        request,
+        token,
+        full: output.response,
+      } as const;
       this.#layer.submit(new Outgoing(session, owner, mid, bytes, length, true, false), now);
     } else this.#sender.send(session, bytes, length, "payload");
   }
 
   #block(session: EndpointSession, request: Request, full: Response, now: Instant): Response {
-    const whole = full.payload.length <= blockSize(this.#tuning.preferredSzx);
+    const size = this.#sizes.size(session.id, now);
+    const whole = full.payload.length <= size;
     if (whole && !hasBlock(request.options)) return full;
-    return this.#blocks.respond(session.id, request, full, now);
+    return this.#blocks.respond(session.id, request, full, now, size);
   }
 
   #pend(exchange: ServerExchange, now: Instant): void {
@@ -429,7 +469,8 @@ export class ServerRole {
     if (piggybacked) this.#remember(exchange, ANSWERED, bytes, now);
     else if (!exchange.confirmable) this.#remember(exchange, SILENT, undefined, now);
     if (type === CON) {
-      const owner = { kind: "answer" } as const;
+      const { original, token } = exchange;
+      const owner = { kind: "answer", request: original, token, full } as const;
       this.#layer.submit(
         new Outgoing(session, owner, mid, bytes, answer.payload.length, true, false),
         now,
@@ -482,3 +523,5 @@ const BUSY_SECONDS = 5;
 /** Bytes the block-wise answer adds at most: Block2 and an ETag. */
 const BLOCK_OVERHEAD = 5 + 10;
 const SMALLEST_BLOCK = 16;
+/** All but the narrowest links carry such blocks (RFC 7252 4.6). */
+const SMALLEST_SHRUNK = 64;

@@ -32,6 +32,7 @@ for (const bad of [
   { tokenLength: 0 },
   { tokenLength: 9 },
   { preferredSzx: 7 },
+  { shrinkAfter: 0 },
   { sessionLifetime: 246_999 },
 ]) {
   test(`tuning refuses ${JSON.stringify(bad)}`, () => {

@@ -73,6 +73,13 @@ export type CoapTuning = {
   readonly maxRequestBody: number;
   /** Client role: the longest body of an answer. */
   readonly maxResponseBody: number;
+  /**
+   * A message with a large payload, or a question for one, that got no answer after so many transmissions goes on in
+   * smaller blocks: the path may not carry it.
+   */
+  readonly shrinkAfter: number;
+  /** For how long a path that carried only small blocks is spared larger ones. */
+  readonly pathSizeLifetime: number;
   /** How long an unfinished upload or an answer not fetched to its end is kept. */
   readonly partialBodyLifetime: number;
   /** Unfinished uploads and answers not fetched to their end: per session, over all, and their bytes over all. */
@@ -107,6 +114,7 @@ export function coapTuning(overrides: Partial<CoapTuning> = {}): CoapTuning {
     throw new UsageError("tokenLength must be 1 to 8");
   if (tuning.preferredSzx < 0 || tuning.preferredSzx > 6)
     throw new UsageError("preferredSzx must be 0 to 6");
+  if (tuning.shrinkAfter < 1) throw new UsageError("shrinkAfter must be at least 1");
   if (tuning.sessionLifetime < exchangeLifetime(tuning))
     throw new UsageError("sessionLifetime must not be below EXCHANGE_LIFETIME");
   return tuning;
@@ -181,6 +189,8 @@ const DEFAULTS: CoapTuning = {
   preferredSzx: 6,
   maxRequestBody: 65_536,
   maxResponseBody: 1_048_576,
+  shrinkAfter: 2,
+  pathSizeLifetime: 600_000,
   partialBodyLifetime: 247_000,
   maxPartialBodiesPerSession: 4,
   maxPartialBodies: 4_096,

@@ -23,7 +23,7 @@ test("RFC 7252 4.2: an unanswered CON is sent 5 times in doubling intervals with
   for (let seed = 0; seed < 20; seed++) {
     const pair = new Pair(() => hello, { seed });
     pair.network = () => LOST;
-    const id = pair.ask(get);
+    const id = pair.ask(request(Code.POST, { path: "/hello" }));
     pair.run();
     const times = pair.wire.map((d) => d.at);
     assert.equal(times.length, 1 + t.maxRetransmit);
