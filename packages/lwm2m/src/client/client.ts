@@ -566,10 +566,9 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     const id = ++this.#lastRequest;
     if (this.#session === undefined) throw new Error("asked without a session"); // every caller has checked
     const session = this.#session;
-    this.#coap(
-      { type: "request", id, session, request: message, ...(keepAlive && { keepAlive }) },
-      now,
-    );
+    // Registering twice, updating twice and leaving twice come to the same.
+    const repeatable = true;
+    this.#coap({ type: "request", id, session, request: message, repeatable, keepAlive }, now);
     return id;
   }
 
