@@ -123,11 +123,11 @@ test("at most 150 bytes of memory per remembered exchange with a small answer", 
   assert.ok(cache.byteLength < 100_000, "memory is given back");
 });
 
-test("a million spoofed exchanges stay within the limits and their memory", () => {
-  const limits = { maxReplies: 100_000, maxReplyBytes: 100_000 * 32 };
+test("spoofed exchanges, ten times as many as the limit holds, stay within the limits and their memory", () => {
+  const limits = { maxReplies: 20_000, maxReplyBytes: 20_000 * 32 };
   const cache = new ReplyCache(coapTuning(limits));
   let most = 0;
-  for (let n = 0; n < 1_000_000; n++) {
+  for (let n = 0; n < 200_000; n++) {
     const session = new SessionReplies(n);
     cache.add(session, n & 0xffff, n, n % 3 > 0, false, n, n / 100);
     cache.settle(session, n & 0xffff, n, ANSWERED, reply, n / 100);

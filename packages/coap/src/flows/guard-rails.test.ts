@@ -208,12 +208,12 @@ test("random and nearly right bytes into every state: nothing is thrown, nothing
   }
 });
 
-test("a million spoofed requests: sessions and memory of exchanges stay within their limits", () => {
-  const limits = coapTuning({ maxUnpinnedSessions: 1_000, maxReplies: 5_000 });
+test("spoofed requests, a hundred times as many as the limits hold: sessions and memory of exchanges stay within their limits", () => {
+  const limits = coapTuning({ maxUnpinnedSessions: 200, maxReplies: 400 });
   const node = new CoapNode({ rng: seededRng(1), tuning: limits });
   const ask = encodeMessage({ type: CON, ...request(Code.GET), mid: 0, token: Uint8Array.of(1) });
   const answer = response(Code.Content, { payload: "x" });
-  for (let n = 0; n < 1_000_000; n++) {
+  for (let n = 0; n < 40_000; n++) {
     const bytes = Uint8Array.from(ask);
     bytes[2] = n >>> 8;
     bytes[3] = n;
@@ -221,8 +221,7 @@ test("a million spoofed requests: sessions and memory of exchanges stay within t
     for (let o = node.poll(); o !== undefined; o = node.poll())
       if (o.type === "request" && n % 100 !== 0)
         node.handle({ type: "respond", exchange: o.exchange, response: answer }, n / 1_000);
-    if (n % 1_000 !== 0) continue;
-    assert.ok(node.sessions.size <= 1_000);
-    assert.ok(node.endpoint.remembered <= 5_000);
+    assert.ok(node.sessions.size <= 200);
+    assert.ok(node.endpoint.remembered <= 400);
   }
 });
