@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { ReplayWindow } from "./replay-window.ts";
+
+test("the window agrees with a set of numbers, for every size, gap and order", () => {
+  const gap = fc.constantFrom(1, 1, 1, 2, 31, 32, 33, 63, 64, 65, 127, 128, 2 ** 32, 2 ** 40);
+  const step = fc.record({ gap, back: fc.integer({ min: 0, max: 140 }), forward: fc.boolean() });
+  const size = fc.constantFrom(32, 64, 96, 128);
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), size, (steps, size) => {
+      const window = new ReplayWindow(size);
+      const seen = new Set<number>();
+      let top = -1;
+      for (const { gap, back, forward } of steps) {
+        const n = forward ? Math.max(top, 0) + gap : Math.max(0, top - back);
+        const expected = n > top || (n > top - size && !seen.has(n));
+        assert.equal(window.fresh(n), expected, `${n} after ${top}`);
+        if (!expected) continue;
+        assert.equal(window.accept(n), n > top);
+        seen.add(n);
+        top = Math.max(top, n);
+        assert.equal(window.top, top);
+        assert.ok(!window.fresh(n));
+      }
+    }),
+  );
+});
+
+test("a raised window knows nothing at or below its edge", () => {
+  for (const size of [32, 64]) {
+    const window = new ReplayWindow(size);
+    window.raise(100);
+    for (const n of [0, 100 - size, 100 - size + 1, 99, 100]) assert.ok(!window.fresh(n), `${n}`);
+    assert.ok(window.accept(101));
+    assert.ok(!window.fresh(100));
+  }
+});
