@@ -106,10 +106,10 @@ export function unprotectRequest(
   outer: Request,
   option: OscoreOption,
 ): VerifiedRequest | { readonly malformed: RequestBinding } | undefined {
-  const { piv } = option;
-  if (piv === undefined) return undefined;
-  const nonce = context.nonce(context.recipientId, piv);
-  const aad = context.additionalData(context.recipientId, piv);
+  const { piv, kid } = option;
+  if (piv === undefined || kid === undefined || !context.isRecipient(kid)) return undefined;
+  const nonce = context.nonce(kid, piv);
+  const aad = context.additionalData(kid, piv);
   const plaintext = context.decrypt(nonce, aad, outer.payload);
   if (plaintext === undefined) return undefined;
   const inner = decodePlaintext(plaintext);

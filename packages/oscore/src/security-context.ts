@@ -1,4 +1,4 @@
-import { EMPTY, ReplayWindow, UsageError, type Instant } from "@godwit/base";
+import { EMPTY, ReplayWindow, UsageError, concat, type Instant } from "@godwit/base";
 import { AES_CCM_16_64_128, aeadOf, type Aead, type HkdfHash } from "./algorithms.ts";
 import { additionalData, keyInfo } from "./cbor.ts";
 import { hkdfExpand, hkdfExtract, open, seal } from "./crypto.ts";
@@ -27,22 +27,44 @@ export class KeySource {
   readonly aead: Aead;
   readonly hkdf: HkdfHash;
   readonly senderId: Uint8Array;
-  readonly recipientId: Uint8Array;
-  readonly prk: Uint8Array;
+  /** Pseudorandom key, Recipient ID: in one array, for each has its price. */
+  readonly #material: Uint8Array;
+  readonly #prkLength: number;
 
   /** Throws UsageError for ids that are too long or equal, and for an empty secret (RFC 8613 3.3). */
   constructor(input: InputParameters) {
     this.aead = aeadOf(input.aead ?? AES_CCM_16_64_128);
     this.hkdf = input.hkdf ?? "sha256";
-    this.senderId = input.senderId.slice();
-    this.recipientId = input.recipientId.slice();
+    this.senderId = shared(input.senderId);
+    const { recipientId } = input;
     const longest = this.aead.nonceLength - ID_OVERHEAD;
-    if (this.senderId.length > longest || this.recipientId.length > longest)
+    if (this.senderId.length > longest || recipientId.length > longest)
       throw new UsageError(`ids for ${this.aead.name} have at most ${longest} bytes`);
-    if (sameBytes(this.senderId, this.recipientId))
+    if (sameBytes(this.senderId, recipientId))
       throw new UsageError("Sender ID and Recipient ID are the same");
     if (input.masterSecret.length === 0) throw new UsageError("no Master Secret");
-    this.prk = hkdfExtract(this.hkdf, input.masterSalt ?? EMPTY, input.masterSecret);
+    const prk = hkdfExtract(this.hkdf, input.masterSalt ?? EMPTY, input.masterSecret);
+    this.#prkLength = prk.length;
+    this.#material = concat(prk, recipientId);
+  }
+
+  /** A view, made when asked for. */
+  get recipientId(): Uint8Array {
+    return this.#material.subarray(this.#prkLength);
+  }
+
+  /** Whether the peer calls itself so. */
+  isRecipient(kid: Uint8Array): boolean {
+    const { length } = kid;
+    if (this.#material.length !== this.#prkLength + length) return false;
+    for (let i = 0; i < length; i++)
+      if (kid[i] !== this.#material[this.#prkLength + i]) return false;
+    return true;
+  }
+
+  /** The secret behind all contexts of these parameters. A view, made when asked for. */
+  get prk(): Uint8Array {
+    return this.#material.subarray(0, this.#prkLength);
   }
 
   /** The security context of an ID Context (RFC 8613 3.2). `window`: size of its replay window. */
@@ -52,7 +74,7 @@ export class KeySource {
     keys.set(this.#expand(senderId, idContext, "Key", aead.keyLength));
     keys.set(this.#expand(recipientId, idContext, "Key", aead.keyLength), aead.keyLength);
     keys.set(this.#expand(EMPTY, idContext, "IV", aead.nonceLength), 2 * aead.keyLength);
-    return new SecurityContext(aead, senderId, recipientId, idContext?.slice(), keys, window);
+    return new SecurityContext(this, idContext?.slice(), keys, window);
   }
 
   #expand(
@@ -72,8 +94,7 @@ export class KeySource {
  */
 export class SecurityContext {
   readonly aead: Aead;
-  readonly senderId: Uint8Array;
-  readonly recipientId: Uint8Array;
+  readonly #source: KeySource;
   readonly idContext: Uint8Array | undefined;
   /** Sender Key, Recipient Key, Common IV. */
   readonly #keys: Uint8Array;
@@ -92,19 +113,29 @@ export class SecurityContext {
   retiredAt: Instant | undefined = undefined;
 
   constructor(
-    aead: Aead,
-    senderId: Uint8Array,
-    recipientId: Uint8Array,
+    source: KeySource,
     idContext: Uint8Array | undefined,
     keys: Uint8Array,
     windowSize: number = DEFAULT_WINDOW,
   ) {
-    this.aead = aead;
-    this.senderId = senderId;
-    this.recipientId = recipientId;
+    this.aead = source.aead;
+    this.#source = source;
     this.idContext = idContext;
     this.#keys = keys;
     this.#windowSize = windowSize;
+  }
+
+  get senderId(): Uint8Array {
+    return this.#source.senderId;
+  }
+
+  get recipientId(): Uint8Array {
+    return this.#source.recipientId;
+  }
+
+  /** Whether `kid` is the Recipient ID. */
+  isRecipient(kid: Uint8Array): boolean {
+    return this.#source.isRecipient(kid);
   }
 
   /** A view: copy what must outlive the context. */
@@ -190,10 +221,18 @@ export class SecurityContext {
   }
 }
 
+/** One array for all who have this id, where ids are short: it would take more room than the rest of it. */
+function shared(id: Uint8Array): Uint8Array {
+  if (id.length === 0) return EMPTY;
+  if (id.length > 1) return id.slice();
+  return (ONE_BYTE[id[0]!] ??= id.slice()); // its length is 1
+}
+
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
+const ONE_BYTE: Uint8Array[] = [];
 /** 2^40: Sender Sequence Numbers stay below (RFC 8613 7.2.1). */
 export const SEQUENCE_LIMIT: number = 2 ** 40;
 /** RFC 8613 3.2.2. */
