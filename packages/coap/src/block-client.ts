@@ -20,7 +20,8 @@ import type { CoapTuning } from "./tuning.ts";
 export class BlockTransfer {
   readonly #request: Request;
   readonly #tuning: CoapTuning;
-  readonly #tag: Uint8Array | undefined;
+  #tag: Uint8Array | undefined;
+  readonly #newTag: (() => Uint8Array | undefined) | undefined;
   /** Size exponents of the blocks we send, and of those we ask for once the size is settled. */
   #szx1: number;
   #szx2: number | undefined;
@@ -42,6 +43,7 @@ export class BlockTransfer {
     this.#request = request;
     this.#tuning = tuning;
     this.#tag = options.requestTag;
+    this.#newTag = options.newTag;
     this.#szx1 = options.szx ?? tuning.preferredSzx;
     const block2 = ownBlock2(request);
     this.#szx2 = block2?.szx;
@@ -119,18 +121,18 @@ export class BlockTransfer {
     return offset + blockSize(this.#szx1) >= this.#request.payload.length;
   }
 
-  /** The answer to what was sent last. */
-  handle(response: Response): BlockStep {
+  /** The answer to what was sent last. `once`: that left a single time, so that this is all that has come of it. */
+  handle(response: Response, once = false): BlockStep {
     if (this.#raw) return { kind: "done", response };
     try {
-      return this.#handle(response);
+      return this.#handle(response, once);
     } catch (error) {
       if (error instanceof FormatError) return BAD_RESPONSE;
       throw error;
     }
   }
 
-  #handle(response: Response): BlockStep {
+  #handle(response: Response, once: boolean): BlockStep {
     const block1 = findBlock(response.options, OptionNumber.Block1);
     const block2 = findBlock(response.options, OptionNumber.Block2);
     const state = this.#state;
@@ -138,7 +140,7 @@ export class BlockTransfer {
     if (response.code === Code.RequestEntityTooLarge && state.kind !== "fetching")
       return this.#refused(state, response, block1);
     if (state.kind === "sending") {
-      const step = this.#sent(state, response, block1);
+      const step = this.#sent(state, response, block1, once);
       if (step !== undefined) return step;
     }
     if (response.code === Code.Continue) return BAD_RESPONSE; // nothing is left to continue with
@@ -148,16 +150,24 @@ export class BlockTransfer {
   // ── Block1 (RFC 7959 2.5) ──
 
   /** Undefined: this is the answer to the whole request. */
-  #sent(state: Sending, response: Response, block1: Block | undefined): BlockStep | undefined {
+  #sent(
+    state: Sending,
+    response: Response,
+    block1: Block | undefined,
+    once: boolean,
+  ): BlockStep | undefined {
     const length = this.#request.payload.length;
     const size = blockSize(this.#szx1);
     const end = Math.min(length, state.offset + size);
     const last = end === length;
     if (response.code === Code.RequestEntityIncomplete) {
-      // The server has lost the blocks before. After the last block it may also have carried out the request and
-      // forgotten that: only what may be done twice is begun again.
-      if (last && !IDEMPOTENT.has(this.#request.code)) return undefined;
-      return this.#restarts < this.#tuning.maxBlockRestarts ? this.#again() : undefined;
+      // The server has lost the blocks before (RFC 7959 2.9.2). If the last block was sent more than once, the server may
+      // also have carried out the request and forgotten that: only what may be done twice is begun again then.
+      if (last && !once && !IDEMPOTENT.has(this.#request.code)) return undefined;
+      if (this.#restarts >= this.#tuning.maxBlockRestarts) return undefined;
+      // Blocks of the first try, wherever they are, are not to meet those of the second (RFC 9175 3.3).
+      if (this.#newTag !== undefined) this.#tag = this.#newTag();
+      return this.#again();
     }
     // A success without Block1 is the answer to it all; with Block1 and without M only this block was carried out,
     // and the others are still to be sent (RFC 7959 2.3).
@@ -334,6 +344,8 @@ export type BlockTransferOptions = {
   readonly szx?: number;
   /** See RequestTags; goes along only if the request is sent in blocks. */
   readonly requestTag?: Uint8Array | undefined;
+  /** Another one, when the transfer begins again. */
+  readonly newTag?: () => Uint8Array | undefined;
 };
 
 export type BlockStep =

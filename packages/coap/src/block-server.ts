@@ -163,7 +163,7 @@ export class BlockServer {
       return this.#tooLarge(block, longest);
     }
     if (upload === undefined) {
-      if (block.num > 0) return reply(Code.RequestEntityIncomplete);
+      if (block.num > 0) return fragment(request);
       if (!block.more) return this.#whole(request, request, payload);
       const room = this.#room(session, 2 * size);
       if (room !== "yes") return this.#noRoom(room, block, longest, now);
@@ -244,7 +244,7 @@ export class BlockServer {
     // Asking the application once more is right only where that changes nothing and the question is complete.
     const again =
       request.code === Code.GET || (request.code === Code.FETCH && request.payload.length > 0);
-    if (!again) return reply(Code.RequestEntityIncomplete);
+    if (!again) return fragment(request);
     // One block of a resource cannot be observed (RFC 7959 2.6).
     const options = plainOptions(request.options).filter((o) => o.number !== OptionNumber.Observe);
     return { kind: "whole", request: { ...request, options } };
@@ -385,7 +385,15 @@ export class BlockServer {
 /** What becomes of a request. */
 export type BlockResult =
   | { readonly kind: "whole"; readonly request: Request }
-  | { readonly kind: "reply"; readonly response: Response };
+  | {
+      readonly kind: "reply";
+      readonly response: Response;
+      /**
+       * Nothing is known here of what the request goes on with: only its options. Where the session is a new path of an
+       * older one, that may know.
+       */
+      readonly fragment?: Request;
+    };
 
 /** A request's body on its way in. */
 type Upload = {
@@ -485,6 +493,15 @@ function copied(options: readonly Option[]): Option[] {
 
 function reply(code: number, options: readonly Option[] = []): BlockResult {
   return { kind: "reply", response: response(code, { options }) };
+}
+
+function fragment(request: Request): BlockResult {
+  const options = plainOptions(request.options);
+  return {
+    kind: "reply",
+    response: response(Code.RequestEntityIncomplete),
+    fragment: { code: request.code, options, payload: EMPTY },
+  };
 }
 
 const OF_TRANSFER: ReadonlySet<number> = new Set([

@@ -31,6 +31,8 @@ export class ClientRequest {
   transfer: BlockTransfer | undefined = undefined;
   /** Its Request-Tag is in use. */
   lease: RequestTagLease | undefined = undefined;
+  /** What was answered last had left a single time. */
+  once = false;
   /** How often the server asked for an Echo. */
   echoes = 0;
   /** The peer has shown that it is there. */

@@ -236,6 +236,7 @@ export class ClientRole {
     if (message.type === ACK && message.mid !== outgoing?.mid) request.shrunk = false; // the larger one did pass
     const sent = request.shrunk ? 0 : (outgoing?.payloadLength ?? 0);
     this.#sizes.passed(session.id, Math.max(sent, message.payload.length));
+    request.once = outgoing?.repeated === false;
     request.outgoing = undefined;
     this.#answers.stop(request);
     session.path.proven = true;
@@ -390,7 +391,7 @@ export class ClientRole {
         return { kind: "done", response };
       request.transfer = this.#transfer(request, now);
     }
-    const step = request.transfer.handle(response);
+    const step = request.transfer.handle(response, request.once);
     this.#learn(request, request.transfer, step, now);
     return step;
   }
@@ -411,7 +412,15 @@ export class ClientRole {
     return new BlockTransfer(request.request, this.#tuning, {
       szx,
       requestTag: request.lease?.tag,
+      newTag: () => this.#anotherTag(request),
     });
+  }
+
+  #anotherTag(request: ClientRequest): Uint8Array | undefined {
+    const { session, lease } = request;
+    request.lease = this.#tags.take(session.id, request.request);
+    if (lease !== undefined) this.#tags.release(lease, true); // each of its messages was answered
+    return request.lease.tag;
   }
 
   #release(request: ClientRequest, concluded: boolean): void {

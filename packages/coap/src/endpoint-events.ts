@@ -91,6 +91,17 @@ export type EndpointOutput =
       /** The peer's path is proven, or its request carried a valid Echo. */
       readonly validated: boolean;
     }
+  /**
+   * The peer goes on with a block-wise transfer that did not begin in this session: perhaps it began in another, and the
+   * peer's path has changed since. `request` has the options, without a body. Say `adopt` if that other session is known;
+   * else `respond` with 4.08. Only for who wants to know (EndpointOptions); for all others the answer is 4.08 at once.
+   */
+  | {
+      readonly type: "fragment";
+      readonly exchange: ExchangeId;
+      readonly session: SessionId;
+      readonly request: Request;
+    }
   /** The answer to `id`, or a notification when `notification` is set (newer than all before it). */
   | {
       readonly type: "response";

@@ -35,6 +35,8 @@ export type EndpointOptions = {
   readonly tuning?: CoapTuning;
   /** The account that a session's bytes are booked on. Asked once per session. */
   readonly ledgerOf: (session: SessionId) => Ledger;
+  /** The application knows sessions again whose path has changed: see `fragment` in EndpointOutput. */
+  readonly fragments?: boolean;
   /** Options the application understands beyond those of plain CoAP. */
   readonly options?: OptionTable;
 };
@@ -81,6 +83,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#cache,
       this.#sizes,
       (id) => this.#sessions.get(id),
+      options.fragments ?? false,
     );
   }
 

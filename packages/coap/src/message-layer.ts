@@ -28,6 +28,8 @@ export class Outgoing {
   readonly keepAlive: boolean;
   /** Message ids of larger versions of it: their ACK is as good. */
   earlier: number[] | undefined = undefined;
+  /** It has left more than once. */
+  repeated = false;
   /** It went out in smaller blocks than it could. */
   shrunk = false;
   /** Transmissions after the first. */
@@ -174,6 +176,7 @@ export class MessageLayer {
 
   #transmit(outgoing: Outgoing, purpose: "payload" | "retransmission"): void {
     const { session, bytes, payloadLength, keepAlive } = outgoing;
+    if (purpose === "retransmission") outgoing.repeated = true;
     outgoing.held = !this.#sender.send(
       session,
       bytes,

@@ -16,6 +16,8 @@ export class ServerExchange {
   readonly original: Request;
   /** As the application gets it: its body whole. */
   request: Request;
+  /** The request is a block whose beginning is not known in its session; `request` has its options only. */
+  fragment = false;
   /** The empty ACK has left; the answer will be a message of its own. */
   acknowledged = false;
   /** Since when it waits for what its queue waits for. */

@@ -49,6 +49,7 @@ export class ServerRole {
   readonly #layer: MessageLayer;
   readonly #cache: ReplyCache;
   readonly #sizes: PathSizes;
+  readonly #fragments: boolean;
   readonly #sessionOf: (id: SessionId) => EndpointSession | undefined;
   readonly #blocks: BlockServer;
   readonly #mint: EchoMint;
@@ -70,6 +71,7 @@ export class ServerRole {
     cache: ReplyCache,
     sizes: PathSizes,
     sessionOf: (id: SessionId) => EndpointSession | undefined,
+    fragments: boolean,
   ) {
     this.#tuning = tuning;
     this.#options = options;
@@ -79,6 +81,7 @@ export class ServerRole {
     this.#cache = cache;
     this.#sizes = sizes;
     this.#sessionOf = sessionOf;
+    this.#fragments = fragments;
     this.#blocks = new BlockServer(tuning, rng);
     this.#mint = new EchoMint(tuning, rng);
     this.#observers = new Observers(tuning);
@@ -118,23 +121,32 @@ export class ServerRole {
     if (!session.path.proven) this.#prove(session, accepted, now);
     if (hasBlock(accepted)) {
       const result = this.#blocks.request(session.id, request, now);
-      if (result.kind === "reply") {
-        this.#transmit(exchange, result.response, result.response, now, undefined);
-        return;
+      if (result.kind === "whole") exchange.request = result.request;
+      else {
+        const { fragment } = result;
+        if (fragment === undefined || !this.#fragments || this.#isBusy(session)) {
+          this.#transmit(exchange, result.response, result.response, now, undefined);
+          return;
+        }
+        exchange.fragment = true;
+        exchange.request = fragment;
       }
-      exchange.request = result.request;
     }
     if (findObserve(accepted) === OBSERVE_DEREGISTER) {
       this.#observers.deregister(session.id, token, exchange.request);
       this.#drain(now);
     }
-    const { maxPending, maxPendingPerSession } = this.#tuning;
-    if (session.pending >= maxPendingPerSession || this.#exchanges.size >= maxPending) {
+    if (this.#isBusy(session)) {
       this.#sender.drop(session, "busy");
       this.#reply(exchange, response(Code.ServiceUnavailable, { maxAge: BUSY_SECONDS }), now);
       return;
     }
     this.#pend(exchange, now);
+  }
+
+  #isBusy(session: EndpointSession): boolean {
+    const { maxPending, maxPendingPerSession } = this.#tuning;
+    return session.pending >= maxPendingPerSession || this.#exchanges.size >= maxPending;
   }
 
   /** A message that came before: says again what was said to it (RFC 7252 4.2, 4.3). */
@@ -266,7 +278,8 @@ export class ServerRole {
       this.duplicate(into, exchange.mid, before);
     } else {
       this.#move(exchange, into);
-      this.#announce(exchange);
+      if (exchange.fragment) this.#resume(exchange, now);
+      else this.#announce(exchange);
     }
     if (from.pending > 0)
       for (const other of this.#exchanges.values())
@@ -297,7 +310,8 @@ export class ServerRole {
       if (exchange === undefined) break;
       this.#settle(exchange);
       this.#sender.drop(exchange.session, "unanswered");
-      this.#reply(exchange, response(Code.ServiceUnavailable), now);
+      const lost = exchange.fragment ? Code.RequestEntityIncomplete : Code.ServiceUnavailable;
+      this.#reply(exchange, response(lost), now);
     }
     this.#blocks.wake(now);
     this.#observers.wake(now);
@@ -370,7 +384,25 @@ export class ServerRole {
     this.#announce(exchange);
   }
 
+  /** A block has found its session: what it goes on with is there, or nowhere. */
+  #resume(exchange: ServerExchange, now: Instant): void {
+    const result = this.#blocks.request(exchange.session.id, exchange.original, now);
+    exchange.fragment = false;
+    if (result.kind === "whole") {
+      exchange.request = result.request;
+      this.#announce(exchange);
+      return;
+    }
+    this.#settle(exchange);
+    this.#transmit(exchange, result.response, result.response, now, undefined);
+  }
+
   #announce(exchange: ServerExchange): void {
+    if (exchange.fragment) {
+      const { id, session, request } = exchange;
+      this.#outbox.push({ type: "fragment", exchange: id, session: session.id, request });
+      return;
+    }
     this.#outbox.push({
       type: "request",
       exchange: exchange.id,

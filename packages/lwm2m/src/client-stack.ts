@@ -154,7 +154,7 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
     if (output.type === "send") this.#udp.handle(output, now);
     else if (output.type === "dropped")
       this.#outbox.push({ type: "dropped", reason: output.reason });
-    else this.client.handle(output, now);
+    else if (output.type !== "fragment") this.client.handle(output, now); // nobody asked for them
   }
 }
 

@@ -98,7 +98,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     // A binding probe keeps its request open for as long as it asks to.
     const tuning = coapTuning({ answerLifetime: PROBE_ROOM, ...coap });
     this.#udp = new UdpSessions(tuning);
-    this.#endpoint = new Endpoint({ tuning, rng, ledgerOf: (session) => this.ledgerOf(session) });
+    const ledgerOf = (session: SessionId): Ledger => this.ledgerOf(session);
+    this.#endpoint = new Endpoint({ tuning, rng, ledgerOf, fragments: true });
     this.server = new Lwm2mServer(
       {
         rng,

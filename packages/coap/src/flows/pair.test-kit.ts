@@ -3,7 +3,8 @@ import { CoapNode, type CoapNodeInput, type CoapNodeOutput } from "../coap-node.
 import type { EndpointOutput } from "../endpoint-events.ts";
 import { decodeMessage } from "../message-codec.ts";
 import { ACK, CON, NON, type Message, type Request, type Response } from "../message.ts";
-import { formatCode } from "../codes.ts";
+import { Code, formatCode } from "../codes.ts";
+import { response } from "../options.ts";
 import { coapTuning, type CoapTuning } from "../tuning.ts";
 
 export const SERVER = { host: "192.0.2.1", port: 5683 };
@@ -22,6 +23,12 @@ export type Handler = (
   pair: Pair,
 ) => Response | undefined;
 
+/** The session a block of unknown beginning belongs to; undefined says nothing about it. */
+export type Recogniser = (
+  fragment: Extract<EndpointOutput, { type: "fragment" }>,
+  pair: Pair,
+) => SessionId | "unknown" | undefined;
+
 /** A client and a server over a pipe, in virtual time. */
 export class Pair {
   now: Instant = 0;
@@ -39,6 +46,7 @@ export class Pair {
   /** Every datagram sent, also those that were lost. */
   readonly wire: { at: Instant; from: "client" | "server"; bytes: Uint8Array }[] = [];
   #handler: Handler;
+  readonly #recognise: Recogniser | undefined;
   readonly #underWay: { at: Instant; to: "client" | "server"; bytes: Uint8Array; path: Path }[] =
     [];
 
@@ -48,6 +56,7 @@ export class Pair {
       readonly seed?: number;
       readonly tuning?: Partial<CoapTuning>;
       readonly serverTuning?: Partial<CoapTuning>;
+      readonly recognise?: Recogniser;
     } = {},
   ) {
     this.#handler = handler;
@@ -55,7 +64,9 @@ export class Pair {
     const tuning = coapTuning(options.tuning);
     const serverTuning = coapTuning(options.serverTuning ?? options.tuning);
     this.client = new CoapNode({ rng: seededRng(seed), tuning });
-    this.server = new CoapNode({ rng: seededRng(seed + 1), tuning: serverTuning });
+    this.#recognise = options.recognise;
+    const fragments = options.recognise !== undefined;
+    this.server = new CoapNode({ rng: seededRng(seed + 1), tuning: serverTuning, fragments });
     this.session = this.client.connect({ local: CLIENT, remote: SERVER }, 0);
   }
 
@@ -132,6 +143,15 @@ export class Pair {
       if (output.type === "datagram") this.#carry(side, output.bytes, output.path);
       else {
         this.seen[side].push(output);
+        if (output.type === "fragment") {
+          const into = this.#recognise?.(output, this);
+          const { exchange } = output;
+          const answer = response(Code.RequestEntityIncomplete);
+          if (into === "unknown")
+            this.server.handle({ type: "respond", exchange, response: answer }, this.now);
+          else if (into !== undefined)
+            this.server.handle({ type: "adopt", exchange, into }, this.now);
+        }
         if (side === "server" && output.type === "request") {
           const response = this.#handler(output, this);
           if (response !== undefined)

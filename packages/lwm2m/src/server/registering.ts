@@ -106,6 +106,15 @@ export class Registering {
     this.#core.respond(exchange, buildResponse(Code.NotFound));
   }
 
+  /** A block of an Update that began on another path: its session can take it up. */
+  fragment(exchange: ExchangeId, session: SessionId, request: Request): void {
+    const [first, id, ...more] = uriPath(request.options);
+    const located = first === "rd" && id !== undefined && more.length === 0;
+    const registration = located ? this.#locate(session, id) : undefined;
+    if (registration !== undefined && this.#followed(exchange, session, registration)) return;
+    this.#core.respond(exchange, buildResponse(Code.RequestEntityIncomplete)); // RFC 7959 2.9.2: begin again
+  }
+
   #register(exchange: ExchangeId, session: SessionId, request: Request, now: Instant): void {
     const parsed = parseRegister(request);
     if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
@@ -257,16 +266,20 @@ export class Registering {
     if (registration === undefined) {
       return this.#core.refuse(exchange, session, refused(Code.NotFound, ""));
     }
-    if (registration.session !== session && registration.identity.kind === "none") {
-      // Its path changed. The endpoint gives the request back under the right session, once only.
-      const into = registration.session;
-      const before = this.#core.registry.bySession(session);
-      if (before !== undefined) before.reach.silent = true; // its address is this device's now
-      this.#rebound.add(into);
-      return this.#core.emit({ type: "rebind", exchange, from: session, into });
-    }
+    if (this.#followed(exchange, session, registration)) return;
     if (request.code === Code.DELETE) return this.#deregister(exchange, registration, now);
     this.#update(exchange, session, registration, request, now);
+  }
+
+  /** Whether the device's path changed: then the endpoint gives the request back under the right session, once only. */
+  #followed(exchange: ExchangeId, session: SessionId, registration: Registration): boolean {
+    if (registration.session === session || registration.identity.kind !== "none") return false;
+    const into = registration.session;
+    const before = this.#core.registry.bySession(session);
+    if (before !== undefined) before.reach.silent = true; // its address is this device's now
+    this.#rebound.add(into);
+    this.#core.emit({ type: "rebind", exchange, from: session, into });
+    return true;
   }
 
   /** Where the session is authenticated, the id is only looked up inside it. */

@@ -140,6 +140,8 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     switch (input.type) {
       case "request":
         return this.#registering.request(input.exchange, input.session, input.request, now);
+      case "fragment":
+        return this.#registering.fragment(input.exchange, input.session, input.request);
       case "response":
         return this.#orders.answered(input, now);
       case "failed":
