@@ -196,3 +196,31 @@ test("no suite, group or kind in common is told at once", () => {
     ["no cipher suite in common"],
   );
 });
+
+test("any byte of a handshake with raw public keys bent on the way: nobody opens as somebody else, and the next attempt succeeds", () => {
+  const identity = { kind: "rpk", spki: toHex(key("rawDevice").spki) };
+  for (let victim = 0; victim < 6; victim++) {
+    for (let at = victim; at < 400; at += 13) {
+      const { wire, peer } = world(
+        { certificates: [RPK("rawServer")], clientCertificates: ["rpk"] },
+        { certificate: RPK("rawDevice") },
+      );
+      let n = 0;
+      wire.carry = ({ bytes }) => {
+        if (n++ === victim && at < bytes.length) bytes[at]! ^= 0x10; // within
+        return [10];
+      };
+      wire.connect(peer);
+      wire.run(20_000);
+      wire.carry = () => [10];
+      if (peer.of("opened").length === 0 || wire.server.of("opened").length === 0) {
+        wire.connect(peer);
+      }
+      const label = `byte ${at} of datagram ${victim}`;
+      for (const opened of wire.server.of("opened")) {
+        assert.deepEqual(opened.identity, identity, label);
+      }
+      exchange(wire, peer, label);
+    }
+  }
+});
