@@ -171,6 +171,61 @@ test("a clean stop before the first request leaves a window that takes number 0"
   assert.deepEqual(talk(client, server).sizes, [27, 16]);
 });
 
+test("RFC 8613 B.1.1: a write that overtakes a reservation under way does not take it back", () => {
+  withoutNonceReuse(() => {
+    const { client, server } = ends("negotiated");
+    talk(client, server);
+    client.storeMode = "later";
+    while (pivOf(client) < 40); // a reservation is under way
+    const sent = client.layer.protectRequest(1, UPDATE, 0);
+    assert.ok(sent.kind === "send");
+    const again = client.layer.unprotectResponse(sent.exchange, response(Code.BadRequest), 0);
+    assert.ok(again.kind === "again");
+    const answer = serve(server, again.request)!;
+    assert.equal(client.layer.unprotectResponse(sent.exchange, answer, 0).kind, "response");
+    client.drain(); // and now another write: the peer wants the ID Context
+    client.settle();
+    while (pivOf(client) < 100);
+    client.storeMode = "now";
+    client.crash();
+    assert.ok(pivOf(client) > 100);
+  });
+});
+
+test("a clean stop voids reservations under way: nothing above what it wrote is used", () => {
+  withoutNonceReuse(() => {
+    const { client, server } = ends("fixed");
+    const got = receive(server, sentBy(client));
+    assert.ok(got.kind === "request");
+    server.storeMode = "later";
+    for (let i = 0; i < 40; i++)
+      assert.equal(
+        server.layer.protectResponse(got.exchange, response(Code.Changed), 0, true).kind,
+        "send",
+      );
+    server.drain();
+    server.layer.handle({ type: "park" }, 0);
+    server.drain();
+    server.settle();
+    const late = server.layer.protectResponse(got.exchange, response(Code.Content), 0, true);
+    assert.deepEqual(late, { kind: "failed", reason: "sequence" });
+    server.storeMode = "now";
+    server.crash();
+    const after = server.layer.protectRequest(2, UPDATE, 0);
+    server.drain();
+    assert.equal(after.kind, "wait");
+    assert.equal(pivIn(sentBy(server)), 40);
+  });
+});
+
+test("requests that wait are few over all sessions, too", () => {
+  const { client, server } = ends("fixed", { server: { maxHeld: 1 } });
+  server.storeMode = "later";
+  server.crash();
+  assert.equal(receive(server, sentBy(client)).kind, "held");
+  assert.equal(receive(server, sentBy(client)).kind, "silence");
+});
+
 test("RFC 8613 7.5: a restored backup repeats no nonce: a fixed context is dead, others make new keys", () => {
   withoutNonceReuse(() => {
     const fixed = ends("fixed");

@@ -104,6 +104,8 @@ export class SecurityContext {
   sequence = 0;
   /** The first sequence number that must not be used, at most 2^40 (7.2.1). */
   bound: number = SEQUENCE_LIMIT;
+  /** The highest bound ever handed to the store, written yet or not: no later write may name a lower one. */
+  promised = 0;
   /** Messages encrypted and forgeries seen under these keys, for the limits of the AEAD. */
   encryptions = 0;
   forgeries = 0;

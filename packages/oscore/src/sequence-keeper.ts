@@ -21,6 +21,8 @@ export class SequenceKeeper {
   readonly #core: LayerCore;
   readonly #tickets = new Map<number, Ticket>();
   #lastTicket = 0;
+  /** Writes up to this one were overtaken by a clean stop: what they reserved is not for use. */
+  #void = 0;
 
   constructor(core: LayerCore) {
     this.#core = core;
@@ -47,6 +49,7 @@ export class SequenceKeeper {
     );
     if (bound === context.bound && association.windowTop === undefined) return;
     association.storing = true;
+    context.promised = bound;
     this.#write([change(association, context, bound, undefined)], {
       kind: "reserve",
       association,
@@ -59,6 +62,7 @@ export class SequenceKeeper {
   adopt(association: Association, context: SecurityContext): void {
     const bound = this.#core.tuning.firstStride;
     association.adopting = context;
+    context.promised = bound;
     this.#write([change(association, context, bound, undefined)], {
       kind: "adopt",
       association,
@@ -74,14 +78,13 @@ export class SequenceKeeper {
   note(association: Association): void {
     const context = association.active;
     if (context === undefined || association.stale) return;
-    this.#write([change(association, context, context.bound, undefined)], {
-      kind: "note",
-      association,
-    });
+    const bound = Math.max(context.bound, context.promised); // a reservation may be under way
+    this.#write([change(association, context, bound, undefined)], { kind: "note", association });
   }
 
   /** Exact numbers and windows, and none used after. */
   park(associations: Iterable<Association>): void {
+    this.#void = this.#lastTicket;
     let changes: StoreChange[] = [];
     for (const association of associations) {
       const context = association.active;
@@ -105,6 +108,7 @@ export class SequenceKeeper {
   stored(number: number, ok: boolean, now: Instant): Written | undefined {
     const ticket = this.#tickets.get(number);
     this.#tickets.delete(number);
+    if (number <= this.#void) return undefined;
     if (ticket === undefined || ticket.kind === "park" || ticket.association.gone) return undefined;
     const { association } = ticket;
     if (!ok) this.#failed(ticket, now);
