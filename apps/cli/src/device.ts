@@ -76,11 +76,14 @@ function listen(device: Device): void {
   on("exhausted", () => "no answer after all attempts; tried again later");
   on("deregistered", () => "de-registered");
   on("asleep", () => "asleep");
-  on("keepAlive", ({ state, binding, interval }) =>
-    state === "unsupported"
-      ? `the server cannot help to learn the NAT: a sign of life every ${interval} s`
-      : `NAT binding ${state}: ${binding ?? "unknown"} s, a sign of life every ${Math.round(interval)} s`,
-  );
+  on("keepAlive", ({ state, binding, interval }) => {
+    if (interval === undefined)
+      return "the NAT forgets faster than anything may be sent to keep it from it: no keep-alive";
+    const life = `a sign of life every ${Math.round(interval)} s`;
+    return state === "unsupported"
+      ? `the server cannot help to learn the NAT: ${life}`
+      : `NAT binding ${state}: ${binding ?? "unknown"} s, ${life}`;
+  });
   on("observation", ({ path, active }) =>
     active ? `observed: /${path.join("/")}` : `no longer observed: /${path.join("/")}`,
   );

@@ -25,7 +25,7 @@ import type { ObjectList } from "../object-list.ts";
 import { endpointFault, formatDeregister, formatRegister, formatUpdate } from "../registration.ts";
 import { LWM2M_VERSIONS, type Lwm2mVersion } from "../version.ts";
 import type { ClientInput, ClientOutput } from "./events.ts";
-import { KeepAlive } from "./keep-alive.ts";
+import { KeepAlive, type BindingKnowledge } from "./keep-alive.ts";
 import { Management } from "./management.ts";
 import type { ClientOptions } from "./options.ts";
 import { Retry } from "./retry.ts";
@@ -591,6 +591,8 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
 
   // ── keep-alive ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** What the application was told last. */
+  #toldBinding: BindingKnowledge | undefined;
   /** A probe was lost; the next Update that is answered proves that the NAT was to blame. */
   #suspect: number | undefined;
 
@@ -680,6 +682,8 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
   #beat(now: Instant): void {
     if (this.#state.name !== "registered" || this.#session === undefined) return;
     if (this.#keepAlive.probe() !== undefined) return this.#keepOn(now);
+    const check = this.#keepAlive.check();
+    if (check !== undefined) return this.#startProbe(check, now);
     if (this.#options.keepAliveMessage !== "ping") return this.#update(now, true);
     this.#ping = ++this.#lastRequest;
     this.#coap({ type: "ping", id: this.#ping, session: this.#session }, now);
@@ -693,13 +697,12 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
   }
 
   #learned(): void {
-    const { state, low } = this.#keepAlive.knowledge;
-    this.#outbox.push({
-      type: "keepAlive",
-      state,
-      binding: low,
-      interval: this.#keepAlive.interval,
-    });
+    const { state, low, high } = this.#keepAlive.knowledge;
+    const told = this.#toldBinding;
+    if (told?.state === state && told.low === low && told.high === high) return;
+    this.#toldBinding = { state, low, high };
+    const interval = this.#keepAlive.on ? this.#keepAlive.interval : undefined;
+    this.#outbox.push({ type: "keepAlive", state, binding: low, interval });
     this.#outbox.push({ type: "stateChanged" });
   }
 

@@ -5,6 +5,7 @@ import type { ObjectEntry } from "../object-list.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Plain, ValueNode } from "../value.ts";
 import type { Lwm2mVersion } from "../version.ts";
+import type { BindingKnowledge } from "./keep-alive.ts";
 
 /** Names something the application is asked to do; never reused. */
 export type PerformId = number;
@@ -108,10 +109,10 @@ export type ClientEvent =
   /** What is known about the way to the server: silence of `binding` seconds is proven to be harmless. */
   | {
       readonly type: "keepAlive";
-      readonly state: "searching" | "settled" | "unsupported";
+      readonly state: BindingKnowledge["state"];
       readonly binding: number | undefined;
-      /** Seconds between two signs of life, before jitter. */
-      readonly interval: number;
+      /** Seconds between two signs of life, before jitter; undefined: there are none. */
+      readonly interval: number | undefined;
     }
   /** Nothing is expected before `until`: the radio may be off. */
   | { readonly type: "asleep"; readonly until: Instant | undefined }

@@ -3,15 +3,21 @@ import { SHORTEST_KEEP_ALIVE, type ClientTuning } from "./tuning.ts";
 
 //   searching ──probe of N s answered──> low = N ─┐
 //      │  └─────probe of N s lost──────> high = N ┴─> close enough? ──> settled: 0.8 · low
+//      │  └──a silence of 15 s was lost──> inVain: no keep-alive
 //      └──the server cannot delay answers──> unsupported: 25 s
-//   settled ──an Update was lost, the address changed──> searching
+//   settled ──an Update was lost, the address changed, a check was lost──> searching
+//
+// What held once need not hold now: another NAT, or the same after a restart. Linux gives a new flow 30 s and one that
+// is older than 2 s 120 s; a mapping that ended is never old enough again where each exchange takes less. So every
+// tenth sign of life is a question that has to survive the silence.
 
 /** `off`, a fixed number of seconds, or `auto`: finds out how long the way to the server stays open. */
 export type KeepAliveStrategy = "off" | "auto" | number;
 
 /** What was learned, to be kept over a restart. */
 export type BindingKnowledge = {
-  readonly state: "searching" | "settled" | "unsupported";
+  /** `inVain`: the NAT forgets faster than anything may be sent to keep it from it. */
+  readonly state: "searching" | "settled" | "unsupported" | "inVain";
   /** Seconds of silence that were survived; undefined: none yet. */
   readonly low: number | undefined;
   /** Seconds of silence that were not. */
@@ -26,6 +32,7 @@ export class KeepAlive {
   #state: BindingKnowledge["state"] = "searching";
   #low: number | undefined;
   #high: number | undefined;
+  #beats = 0;
 
   constructor(
     strategy: KeepAliveStrategy,
@@ -48,7 +55,7 @@ export class KeepAlive {
   }
 
   get on(): boolean {
-    return this.#strategy !== "off";
+    return this.#strategy !== "off" && this.#state !== "inVain";
   }
 
   get knowledge(): BindingKnowledge {
@@ -87,6 +94,16 @@ export class KeepAlive {
     return Math.max(SHORTEST_KEEP_ALIVE, Math.round(((this.#low ?? 0) + this.#high) / 2));
   }
 
+  /** Asked at each sign of life: every so often it is to be a probe of so many seconds, the longest silence we leave. */
+  check(): number | undefined {
+    if (this.#strategy !== "auto" || this.#state !== "settled" || this.#low === undefined)
+      return undefined;
+    this.#beats += 1;
+    const { checkEvery, keepAliveJitter } = this.#tuning;
+    if (this.#beats % checkEvery !== 0) return undefined;
+    return Math.min(this.#low, Math.ceil(this.interval * (1 + keepAliveJitter)));
+  }
+
   /** Silence of `seconds` was survived. */
   survived(seconds: number): void {
     this.#low = Math.max(this.#low ?? 0, seconds);
@@ -120,6 +137,9 @@ export class KeepAlive {
     const close =
       this.#high !== undefined && this.#high - low <= Math.max(probePrecision, low / 10);
     const shortest = this.#high !== undefined && this.#high <= SHORTEST_KEEP_ALIVE;
-    this.#state = close || shortest || low >= longestProbe ? "settled" : "searching";
+    const settled = close || low >= longestProbe;
+    // The search may have ended on a new flow: the first sign of life looks at once whether it holds as long.
+    if (settled && this.#state === "searching") this.#beats = this.#tuning.checkEvery - 1;
+    this.#state = shortest ? "inVain" : settled ? "settled" : "searching";
   }
 }

@@ -23,6 +23,8 @@ export type ClientTuning = {
   readonly longestProbe: number;
   /** Seconds: the search ends when it is this close. */
   readonly probePrecision: number;
+  /** Every so many signs of life one is a probe: what was learned may have changed. */
+  readonly checkEvery: number;
   /** How much later than asked an answer may come: two retransmissions of the server. */
   readonly probeSlack: number;
 
@@ -47,6 +49,7 @@ export const clientTuning: ClientTuning = {
   firstProbe: 30,
   longestProbe: 300,
   probePrecision: 5,
+  checkEvery: 10,
   probeSlack: 10_000,
   maxObservations: 64,
   maxPerforms: 32,

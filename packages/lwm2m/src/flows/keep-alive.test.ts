@@ -92,9 +92,11 @@ test("the search finds how long each NAT holds a mapping, and uses four fifths o
       gaps.every((gap) => gap >= 15 || gap === 0),
       `${binding}: ${gaps.join(" ")}`,
     );
-    assert.ok(Math.abs((gaps.at(-1) ?? 0) - Math.max(15, found * 0.8)) <= 1);
+    // Now and then a check takes the place of a sign of life, and its answer is the next one.
+    const usual = gaps.slice(-9).toSorted((a, b) => a - b)[4] ?? 0;
+    assert.ok(Math.abs(usual - Math.max(15, found * 0.8)) <= 1, `${binding}: ${usual}`);
     // At four fifths the mapping lives.
-    assert.ok((gaps.at(-1) ?? 0) < binding);
+    assert.ok(usual < binding);
   }
 });
 
@@ -113,7 +115,7 @@ test("the search ends at its longest question where the NAT holds longer", () =>
   );
 });
 
-test("a NAT that forgets within 15 s cannot be held open: the keep-alive stays at 15 s", () => {
+test("a NAT that forgets within 15 s cannot be held open: nothing is spent on it but the Updates of the lifetime", () => {
   const story = new ClientStory({ server: { 1: 86_400 }, keepAlive: "auto" });
   story.server = behindNat(12);
   story.start().pass(600_000);
@@ -121,11 +123,39 @@ test("a NAT that forgets within 15 s cannot be held open: the keep-alive stays a
     story.events.findLast((event) => event.type === "keepAlive"),
     {
       type: "keepAlive",
-      state: "settled",
+      state: "inVain",
       binding: undefined,
-      interval: 15,
+      interval: undefined,
     },
   );
+  const asked = story.asked.length;
+  story.device = () => ({ type: "values", nodes: [] });
+  story.ask(Code.GET, "/3/0");
+  story.pass(3_600_000);
+  assert.equal(story.asked.length, asked);
+});
+
+test("the first sign of life and every tenth after it is a probe of the longest silence there is, and one that is lost starts the search anew", () => {
+  const story = new ClientStory({
+    server: { 1: 86_400 },
+    keepAlive: "auto",
+    tuning: { keepAliveJitter: 0.1 },
+  });
+  story.server = behindNat(1_000);
+  story.start().pass(1_800_000);
+  const probes = (): string[] => story.asked.filter((line) => line.startsWith("GET"));
+  const found = probes().length;
+  const told = story.happened().filter((type) => type === "keepAlive").length;
+  story.pass(10 * 264_000);
+  assert.equal(probes().length, found + 1);
+  assert.match(probes().at(-1) ?? "", /s=264 /); // four fifths of 300 s, and a tenth
+  assert.equal(story.happened().filter((type) => type === "keepAlive").length, 0);
+  assert.ok(told > 0);
+  story.server = behindNat(100);
+  story.pass(7_200_000);
+  const learned = story.events.findLast((event) => event.type === "keepAlive");
+  assert.equal(learned?.state, "settled");
+  assert.ok((learned.binding ?? 0) >= 89 && (learned.binding ?? 0) < 100, `${learned.binding}`);
 });
 
 test("a server that cannot answer late leaves the keep-alive at 25 s", () => {
@@ -192,7 +222,7 @@ test("what was learned outlives a restart, and is looked at again when an Update
     3_600_000,
   );
   story.server = behindNat(200);
-  story.start().pass(600_000);
+  story.start().pass(400_000);
   assert.ok(story.asked.every((line) => line.startsWith("POST")));
   story.tell({ type: "moved", session: 1 }).pass(7_200_000);
   const learned = story.events.findLast((event) => event.type === "keepAlive");
