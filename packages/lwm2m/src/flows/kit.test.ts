@@ -1,0 +1,423 @@
+// What the flow tests tell their stories with: a server with a store, devices, and orders. All in virtual time.
+
+import type { SocketAddress, StoreChange } from "@godwit/base";
+import { CON, decodeMessage, formatCode, isRequest, uriPath, type Message } from "@godwit/coap";
+import {
+  milliseconds,
+  type Access,
+  type Duration,
+  type Host,
+  type LinkOptions,
+  type Node,
+  type World,
+} from "@godwit/netsim";
+import {
+  ClientStack,
+  type ClientStackInput,
+  type ClientStackOptions,
+  type ClientStackOutput,
+} from "../client-stack.ts";
+import type { ClientEvent, Operation, Outcome } from "../client/events.ts";
+import type { ClientOptions } from "../client/options.ts";
+import { builtInRegistry } from "../definitions/index.ts";
+import { formatNodePath, isWithin, parseNodePath } from "../node-path.ts";
+import type { OperationKind, ServerEvent } from "../server/events.ts";
+import type { OperationView } from "../server/operation.ts";
+import type { RegistrationView } from "../server/registration.ts";
+import { executeRequest, readRequest, writeRequest, nodesOf } from "../server/requests.ts";
+import type { ServerTuning } from "../server/tuning.ts";
+import {
+  ServerStack,
+  type ServerStackInput,
+  type ServerStackOptions,
+  type ServerStackOutput,
+} from "../server-stack.ts";
+import type { Value, ValueNode } from "../value.ts";
+
+export type PairOptions = DeviceOptions & {
+  readonly server?: Partial<ServerTuning>;
+  readonly serverCoap?: ServerStackOptions["coap"];
+};
+
+/** A server, and a device that has registered with it. */
+export function pair(
+  world: World,
+  options: PairOptions = {},
+): { readonly server: TestServer; readonly device: TestDevice } {
+  const server = new TestServer(world, options.server, options.serverCoap);
+  const device = new TestDevice(world, server, options);
+  device.start();
+  world.run("10 s");
+  return { server, device };
+}
+
+// ── the server ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A server on the Internet with a store that takes 5 ms. */
+export class TestServer {
+  readonly host: Host;
+  readonly events: ServerEvent[] = [];
+  /** Orders that were accepted: their users were told so. */
+  readonly accepted: Set<number> = new Set();
+  /** Orders that ended, with the state their users were told. */
+  readonly ended: Map<number, OperationView["state"]["name"]> = new Map();
+  /** What is durable: a table's records by key. */
+  readonly tables: Map<string, Map<string, Uint8Array>> = new Map();
+  /** Writes that were asked for so far. */
+  writes = 0;
+  /** Dies at this write, before it is durable or after it is and before anybody is told. */
+  crashAt: { readonly write: number; readonly when: "before" | "after" } | undefined;
+  crashes = 0;
+  readonly #world: World;
+  readonly #tuning: Partial<ServerTuning>;
+  readonly #coap: ServerStackOptions["coap"];
+  readonly #node: Node<ServerStackInput, ServerStackOutput>;
+  #stack: ServerStack;
+  /** Grows with each life; what an earlier one left behind is void. */
+  #life = 0;
+
+  constructor(
+    world: World,
+    tuning: Partial<ServerTuning> = {},
+    coap: ServerStackOptions["coap"] = {},
+  ) {
+    this.#world = world;
+    this.#tuning = tuning;
+    this.#coap = coap;
+    this.host = world.host("server");
+    this.#stack = this.#boot();
+    this.#node = this.host.attach<ServerStackInput, ServerStackOutput>(5_683, this.#stack, {
+      onOutput: (output) => this.#heard(output),
+    });
+  }
+
+  get address(): SocketAddress {
+    return this.#node.address;
+  }
+
+  get stack(): ServerStack {
+    return this.#stack;
+  }
+
+  registration(device: TestDevice): RegistrationView | undefined {
+    return this.#stack.server.registration(device.endpoint, this.#world.now);
+  }
+
+  /** Where the server would send to now: "203.0.113.1:1234". */
+  addressOf(device: TestDevice): string | undefined {
+    const registration = this.registration(device);
+    const path = registration && this.#stack.pathOf(registration.session);
+    return path && `${path.remote.host}:${path.remote.port}`;
+  }
+
+  read(device: TestDevice, path: string, expires?: Duration): Order {
+    return this.#order(device, "read", path, readRequest(parseNodePath(path)), expires);
+  }
+
+  /** `word` tells the orders of a test apart. */
+  execute(device: TestDevice, word: string, expires?: Duration): Order {
+    const path = "/3303/0/5605";
+    const request = executeRequest(parseNodePath(path), `0='${word}'`);
+    return this.#order(device, "execute", path, request, expires);
+  }
+
+  write(device: TestDevice, path: string, value: string, expires?: Duration): Order {
+    const at = parseNodePath(path);
+    const definitions = builtInRegistry().of(new Map());
+    return this.#order(
+      device,
+      "write",
+      path,
+      writeRequest(at, nodesOf(at, value, definitions)),
+      expires,
+    );
+  }
+
+  remove(device: TestDevice): void {
+    this.#node.feed({ type: "remove", endpoint: device.endpoint });
+  }
+
+  /** Power off in mid-sentence: what was not durable is gone. Comes back after `outage`. */
+  crash(outage: Duration = "2 s"): void {
+    this.crashes += 1;
+    this.#life += 1;
+    this.host.off();
+    this.#world.after(outage, () => {
+      this.#stack = this.#boot();
+      this.host.on();
+      this.#node.replace(this.#stack);
+    });
+  }
+
+  #boot(): ServerStack {
+    return new ServerStack({
+      rng: this.#world.rng(`server ${this.#life}`),
+      server: { nosec: true, ...this.#tuning },
+      coap: this.#coap ?? {},
+      load: (table) => [...(this.tables.get(table) ?? [])].map(([key, value]) => ({ key, value })),
+      now: this.#world.now,
+    });
+  }
+
+  #order(
+    device: TestDevice,
+    kind: OperationKind,
+    path: string,
+    request: ReturnType<typeof readRequest>,
+    expires: Duration = "1 day",
+  ): Order {
+    const { now } = this.#world;
+    const id = this.#stack.server.operationId(now);
+    const expiresAt = now + milliseconds(expires);
+    const { endpoint } = device;
+    this.#node.feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
+    return new Order(this, id);
+  }
+
+  #heard(output: Exclude<ServerStackOutput, { readonly type: "datagram" }>): void {
+    if (output.type === "store") return this.#store(output.ticket, output.changes);
+    if (output.type === "dropped") return;
+    if (output.type === "operation") {
+      const { id, state } = output.operation;
+      this.accepted.add(id);
+      if (state.name !== "waiting" && state.name !== "sent") this.ended.set(id, state.name);
+    }
+    this.events.push(output);
+  }
+
+  #store(ticket: number, changes: readonly StoreChange[]): void {
+    this.writes += 1;
+    const life = this.#life;
+    if (this.writes === this.crashAt?.write) {
+      if (this.crashAt.when === "after") this.#apply(changes);
+      this.crash();
+      return;
+    }
+    this.#world.after(STORE_DELAY, () => {
+      if (life !== this.#life) return;
+      this.#apply(changes);
+      this.#node.feed({ type: "stored", ticket, ok: true });
+    });
+  }
+
+  #apply(changes: readonly StoreChange[]): void {
+    for (const { table, key, value } of changes) {
+      const records = this.tables.get(table) ?? new Map<string, Uint8Array>();
+      this.tables.set(table, records);
+      if (value === undefined) records.delete(key);
+      else records.set(key, value.slice());
+    }
+  }
+}
+
+/** An order of a user, and what has become of it; also after restarts of the server. */
+export class Order {
+  readonly id: number;
+  readonly #server: TestServer;
+
+  constructor(server: TestServer, id: number) {
+    this.#server = server;
+    this.id = id;
+  }
+
+  get view(): OperationView | undefined {
+    return this.#server.stack.server.operation(this.id);
+  }
+
+  get state(): OperationView["state"]["name"] | undefined {
+    return this.view?.state.name;
+  }
+
+  /** "2.05 87", once it is done. */
+  get answer(): string | undefined {
+    const state = this.view?.state;
+    if (state?.name !== "done") return undefined;
+    const text = new TextDecoder().decode(state.response.payload);
+    return `${formatCode(state.response.code)} ${text}`.trim();
+  }
+}
+
+// ── devices ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export type DeviceOptions = Pick<ClientOptions, "keepAlive" | "queueMode" | "tuning"> & {
+  readonly endpoint?: string;
+  readonly behind?: Access;
+  readonly link?: LinkOptions;
+  /** s */
+  readonly lifetime?: number;
+  readonly coap?: ClientStackOptions["coap"];
+};
+
+/** A thermometer with a battery at 87 %. In queue mode its radio is off between messages. */
+export class TestDevice {
+  readonly endpoint: string;
+  readonly host: Host;
+  readonly events: ClientEvent[] = [];
+  /** Words of Executes that were obeyed, in order. */
+  readonly obeyed: string[] = [];
+  /** Paths that were read. */
+  readonly reads: string[] = [];
+  readonly values: Map<string, Value> = new Map([
+    ["/3/0/9", { type: "integer", value: 87 }],
+    ["/3/0/14", { type: "string", value: "+00:00" }],
+    ["/3303/0/5700", { type: "float", value: 21.5 }],
+  ] as const);
+  asleep = false;
+  readonly #world: World;
+  readonly #server: TestServer;
+  readonly #options: DeviceOptions;
+  readonly #node: Node<ClientStackInput, ClientStackOutput>;
+  #stack: ClientStack;
+  #life = 0;
+
+  constructor(world: World, server: TestServer, options: DeviceOptions = {}) {
+    const { endpoint = "device", behind, link } = options;
+    this.endpoint = endpoint;
+    this.#world = world;
+    this.#server = server;
+    this.#options = options;
+    this.host = world.host(endpoint, {
+      ...(behind !== undefined && { behind }),
+      ...(link !== undefined && { link }),
+    });
+    this.#stack = this.#boot(false);
+    this.#node = this.host.attach<ClientStackInput, ClientStackOutput>(56_830, this.#stack, {
+      onOutput: (output) => this.#heard(output),
+    });
+    this.host.link.down.tap(() => (this.asleep ? "drop" : "pass"));
+  }
+
+  get stack(): ClientStack {
+    return this.#stack;
+  }
+
+  start(): void {
+    this.#node.feed({ type: "connect", path: this.#node.path(this.#server.address) });
+  }
+
+  update(): void {
+    this.#node.feed({ type: "update" });
+  }
+
+  deregister(): void {
+    this.#node.feed({ type: "deregister" });
+  }
+
+  /** Off and on again after `outage`, with what it knew or without. */
+  reboot({ kept, outage = 0 }: { readonly kept: boolean; readonly outage?: Duration }): void {
+    const next = this.#boot(kept);
+    this.host.off();
+    this.#world.after(outage, () => {
+      this.#stack = next;
+      this.asleep = false;
+      this.host.on();
+      this.#node.replace(next);
+      this.start();
+    });
+  }
+
+  /** How often an event of this type happened. */
+  count(type: ClientEvent["type"]): number {
+    return this.events.filter((event) => event.type === type).length;
+  }
+
+  #boot(kept: boolean): ClientStack {
+    const {
+      endpoint,
+      lifetime = 300,
+      behind: _behind,
+      link: _link,
+      coap,
+      ...client
+    } = this.#options;
+    return new ClientStack({
+      ...client,
+      endpoint: endpoint ?? "device",
+      rng: this.#world.rng(`${this.endpoint} ${this.#life++}`),
+      registry: REGISTRY,
+      objects: OBJECTS,
+      server: { 1: lifetime },
+      snapshot: kept ? structuredClone(this.#stack.snapshot()) : undefined,
+      ...(coap !== undefined && { coap }),
+    });
+  }
+
+  #heard(output: Exclude<ClientStackOutput, { readonly type: "datagram" }>): void {
+    if (output.type === "dropped" || output.type === "stateChanged") return;
+    if (output.type === "perform") {
+      const outcome = this.#perform(output.operation);
+      this.#node.feed({ type: "performed", id: output.id, outcome });
+      return;
+    }
+    if (output.type === "asleep") this.asleep = true;
+    if (output.type === "awake") this.asleep = false;
+    this.events.push(output);
+  }
+
+  #perform(operation: Operation): Outcome {
+    switch (operation.type) {
+      case "read":
+        this.reads.push(formatNodePath(operation.path));
+        return { type: "values", nodes: this.#within(operation.path) };
+      case "discover":
+        return { type: "resources", paths: this.#within(operation.path).map(({ path }) => path) };
+      case "write":
+        for (const { path, value } of operation.nodes)
+          if (value !== undefined) this.values.set(formatNodePath(path), value);
+        return { type: "done" };
+      case "execute":
+        this.obeyed.push(operation.args.get(0) ?? "");
+        return { type: "done" };
+      case "create":
+      case "delete":
+        throw new Error(`nobody asks for ${operation.type} here`);
+    }
+  }
+
+  #within(ancestor: readonly number[]): readonly ValueNode[] {
+    return [...this.values]
+      .map(([path, value]) => ({ path: parseNodePath(path), value }))
+      .filter(({ path }) => isWithin(path, ancestor));
+  }
+}
+
+// ── what crosses the wire ──────────────────────────────────────────────────────────────────────────────────────────
+
+/** A request of the device as it left, without retransmissions. */
+export type SentRequest = { readonly at: number; readonly path: string; readonly message: Message };
+
+/** Writes down the device's own requests from now on. */
+export function requestsOf(device: TestDevice): readonly SentRequest[] {
+  const sent: SentRequest[] = [];
+  let last = -1;
+  device.host.link.up.watch(({ at, bytes }) => {
+    const message = decodeMessage(new Uint8Array(bytes), 8);
+    if (message.type !== CON || !isRequest(message.code) || message.mid === last) return;
+    last = message.mid;
+    sent.push({ at, path: `/${uriPath(message.options).join("/")}`, message });
+  });
+  return sent;
+}
+
+/** Drops datagrams of one direction that `which` picks, until it has dropped `count`. */
+export function lose(
+  direction: Host["link"]["up"],
+  which: (message: Message) => boolean,
+  count = 1,
+): { readonly dropped: () => number } {
+  let dropped = 0;
+  direction.tap(({ bytes }) => {
+    if (dropped >= count || !which(decodeMessage(new Uint8Array(bytes), 8))) return "pass";
+    dropped += 1;
+    return "drop";
+  });
+  return { dropped: () => dropped };
+}
+
+const REGISTRY = builtInRegistry();
+const OBJECTS = [
+  { id: 3, version: undefined, instances: [0] },
+  { id: 3303, version: undefined, instances: [0] },
+];
+/** ms */
+const STORE_DELAY = 5;
