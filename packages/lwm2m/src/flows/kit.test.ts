@@ -24,7 +24,13 @@ import { formatNodePath, isWithin, parseNodePath } from "../node-path.ts";
 import type { OperationKind, ServerEvent } from "../server/events.ts";
 import type { OperationView } from "../server/operation.ts";
 import type { RegistrationView } from "../server/registration.ts";
-import { executeRequest, readRequest, writeRequest, nodesOf } from "../server/requests.ts";
+import {
+  executeRequest,
+  observeRequest,
+  readRequest,
+  writeRequest,
+  nodesOf,
+} from "../server/requests.ts";
 import type { ServerTuning } from "../server/tuning.ts";
 import {
   ServerStack,
@@ -133,6 +139,19 @@ export class TestServer {
     );
   }
 
+  observe(device: TestDevice, path: string): Order {
+    return this.#order(device, "observe", path, observeRequest(parseNodePath(path)));
+  }
+
+  /** What notifications brought: "/3303/0/5700 23.5". */
+  notifications(): readonly string[] {
+    return this.events.flatMap((event) =>
+      event.type === "notification"
+        ? [`${event.path} ${new TextDecoder().decode(event.response.payload)}`]
+        : [],
+    );
+  }
+
   remove(device: TestDevice): void {
     this.#node.feed({ type: "remove", endpoint: device.endpoint });
   }
@@ -186,6 +205,7 @@ export class TestServer {
   }
 
   #store(ticket: number, changes: readonly StoreChange[]): void {
+    if (!this.host.isOn) return; // died in the middle of this moment
     this.writes += 1;
     const life = this.#life;
     if (this.writes === this.crashAt?.write) {
@@ -297,6 +317,11 @@ export class TestDevice {
 
   update(): void {
     this.#node.feed({ type: "update" });
+  }
+
+  set(path: string, value: Value): void {
+    this.values.set(path, value);
+    this.#node.feed({ type: "changed", path: parseNodePath(path) });
   }
 
   deregister(): void {
