@@ -11,7 +11,9 @@ const missing = existsSync(CHROMIUM) ? false : `no ${CHROMIUM}: apt-get install 
 if (missing !== false && process.env["CI"] === "true") throw new Error(missing);
 
 const HOSTILE = '<img src=x onerror="document.title=1">\u{1f426}&amp;';
-const server = new Server({ coap: "127.0.0.1:0", nosec: true });
+// All tests share a process: minutes may pass between the devices' last word and a test.
+const tuning = { trustedBinding: 3_600_000 };
+const server = new Server({ coap: "127.0.0.1:0", nosec: true, tuning });
 let platform: Platform;
 let browser: Browser;
 let url: string;

@@ -14,7 +14,8 @@ const server = new Server({
   coap: "127.0.0.1:0",
   nosec: true,
   sealer,
-  tuning: { awakeWindow: 25 },
+  // All tests share a process: minutes may pass between the device's last word and a test.
+  tuning: { awakeWindow: 25, trustedBinding: 3_600_000 },
 });
 let platform: Platform;
 let url: string;
