@@ -17,11 +17,11 @@ import {
   type ClientStackOptions,
   type ClientStackOutput,
 } from "../client-stack.ts";
-import type { ClientEvent, Operation, Outcome } from "../client/events.ts";
+import type { Operation, Outcome } from "../client/events.ts";
 import type { ClientOptions } from "../client/options.ts";
 import { builtInRegistry } from "../definitions/index.ts";
 import { formatNodePath, isWithin, parseNodePath } from "../node-path.ts";
-import type { OperationKind, ServerEvent } from "../server/events.ts";
+import type { OperationKind } from "../server/events.ts";
 import type { OperationView } from "../server/operation.ts";
 import type { RegistrationView } from "../server/registration.ts";
 import {
@@ -62,7 +62,7 @@ export function pair(
 /** A server on the Internet with a store that takes 5 ms. */
 export class TestServer {
   readonly host: Host;
-  readonly events: ServerEvent[] = [];
+  readonly events: ServerSaid[] = [];
   /** Orders that were accepted: their users were told so. */
   readonly accepted: Set<number> = new Set();
   /** Orders that ended, with the state their users were told. */
@@ -272,7 +272,7 @@ export type DeviceOptions = Pick<ClientOptions, "keepAlive" | "queueMode" | "tun
 export class TestDevice {
   readonly endpoint: string;
   readonly host: Host;
-  readonly events: ClientEvent[] = [];
+  readonly events: DeviceSaid[] = [];
   /** Words of Executes that were obeyed, in order. */
   readonly obeyed: string[] = [];
   /** Paths that were read. */
@@ -342,7 +342,7 @@ export class TestDevice {
   }
 
   /** How often an event of this type happened. */
-  count(type: ClientEvent["type"]): number {
+  count(type: DeviceSaid["type"]): number {
     return this.events.filter((event) => event.type === type).length;
   }
 
@@ -438,6 +438,12 @@ export function lose(
   });
   return { dropped: () => dropped };
 }
+
+type ServerSaid = Exclude<ServerStackOutput, { readonly type: "datagram" | "store" | "dropped" }>;
+type DeviceSaid = Exclude<
+  ClientStackOutput,
+  { readonly type: "datagram" | "perform" | "dropped" | "stateChanged" }
+>;
 
 const REGISTRY = builtInRegistry();
 const OBJECTS = [
