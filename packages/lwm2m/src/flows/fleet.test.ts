@@ -8,6 +8,22 @@ import { TestDevice, TestServer, type DeviceOptions, type Order } from "./kit.te
 // Boxes restart and are renumbered, links lose datagrams, devices and the server reboot, and users give orders at any
 // time. At the end every device must be manageable, and every order must have been obeyed exactly once.
 
+const BOXES: readonly (NatPresetName | "double-nat")[] = [
+  "rfc4787",
+  "linux-home",
+  "linux-random",
+  "cgn-block",
+  "cellular-12s",
+  "azure-5g",
+  "no-inbound-refresh",
+  "double-nat",
+  "linux-home",
+  "cgn-block",
+];
+/** Behind rfc4787, linux-random, cgn-block and cellular-12s. */
+const HOLDING: ReadonlySet<number> = new Set([10, 22, 33, 44]);
+const DAY = 86_400_000;
+
 test("30 days of 100 devices behind all kinds of NAT end with every device manageable", () => {
   const fleet = live(30);
   const { world, server, devices } = fleet;
@@ -112,19 +128,3 @@ function wayOfLife(i: number): DeviceOptions {
     { lifetime: 10_800, keepAlive: "off" as const },
   ][i % 4]!; // four ways
 }
-
-/** Behind rfc4787, linux-random, cgn-block and cellular-12s. */
-const HOLDING: ReadonlySet<number> = new Set([10, 22, 33, 44]);
-const BOXES: readonly (NatPresetName | "double-nat")[] = [
-  "rfc4787",
-  "linux-home",
-  "linux-random",
-  "cgn-block",
-  "cellular-12s",
-  "azure-5g",
-  "no-inbound-refresh",
-  "double-nat",
-  "linux-home",
-  "cgn-block",
-];
-const DAY = 86_400_000;
