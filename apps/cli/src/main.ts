@@ -6,8 +6,8 @@ import { labCommand } from "./lab.ts";
 import { benchCommand } from "./bench/command.ts";
 import { serveCommand } from "./serve.ts";
 
-/** The `godwit` command. A fault ends it with one line that says what to do; GODWIT_DEBUG=1 adds the stack. */
-export async function main(argv: readonly string[]): Promise<void> {
+/** Every command with its options, as `--help` prints them. */
+export function godwit(): Command {
   const program = new Command("godwit")
     .description("LwM2M device management whose sessions outlive the NAT")
     .version("0.1.0")
@@ -18,8 +18,13 @@ export async function main(argv: readonly string[]): Promise<void> {
   program.addCommand(labCommand());
   program.addCommand(demoCommand());
   program.addCommand(benchCommand());
+  return program;
+}
+
+/** The `godwit` command. A fault ends it with one line that says what to do; GODWIT_DEBUG=1 adds the stack. */
+export async function main(argv: readonly string[]): Promise<void> {
   try {
-    await program.parseAsync([...argv]);
+    await godwit().parseAsync([...argv]);
   } catch (fault) {
     const words = fault instanceof Error ? fault.message : String(fault);
     process.stderr.write(`godwit: ${words}\n`);

@@ -1,6 +1,6 @@
-import { createPlatform, adminPassword } from "@godwit/platform";
+import { createPlatform, adminPassword, type Platform } from "@godwit/platform";
 import { join } from "node:path";
-import { loadMasterKey, openData } from "@godwit/io";
+import { loadMasterKey, openData, type Data } from "@godwit/io";
 import { Server, parseAddress } from "@godwit/server";
 import { Command, Option } from "commander";
 import { untilStopped } from "./stop.ts";
@@ -44,7 +44,8 @@ export function serveCommand(): Command {
 
 async function serve(options: Options): Promise<void> {
   const log = openLog(options.logLevel);
-  const http = parseAddress(options.http);
+  const http = addressOf("--http", options.http);
+  addressOf("--coap", options.coap);
   const data = await openData(options.data);
   const { password, file, created } = await adminPassword(options.data);
   const master = loadMasterKey(join(options.data, "master-key"));
@@ -69,13 +70,11 @@ async function serve(options: Options): Promise<void> {
     });
   }
   if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
-  await server.start();
-  const platform = await createPlatform({
-    server,
-    log,
-    auth: { kind: "password", password },
+  const { platform, url } = await open(server, data, async () => {
+    await server.start();
+    const made = await createPlatform({ server, log, auth: { kind: "password", password } });
+    return { platform: made, url: await listen(made, http) };
   });
-  const url = await platform.listen(http.host, http.port);
 
   const lines = [
     `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
@@ -94,4 +93,40 @@ async function serve(options: Options): Promise<void> {
   await platform.close();
   await server.close();
   await data.close();
+}
+
+type Address = ReturnType<typeof parseAddress>;
+
+function addressOf(option: string, text: string): Address {
+  try {
+    return parseAddress(text);
+  } catch (cause) {
+    throw new Error(`${option}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
+  }
+}
+
+/** What cannot be opened whole is closed again: sockets left open would keep the process from ending. */
+async function open<T>(server: Server, data: Data, make: () => Promise<T>): Promise<T> {
+  try {
+    return await make();
+  } catch (fault) {
+    await server.close();
+    await data.close();
+    throw fault;
+  }
+}
+
+async function listen(platform: Platform, { host, port }: Address): Promise<string> {
+  try {
+    return await platform.listen(host, port);
+  } catch (cause) {
+    await platform.close();
+    if ((cause as NodeJS.ErrnoException).code !== "EADDRINUSE") throw cause;
+    throw new Error(
+      `--http: another program has port ${port} of ${host}; stop it or choose another port`,
+      { cause },
+    );
+  }
 }

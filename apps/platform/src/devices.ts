@@ -57,19 +57,14 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
 
   app.get("/api/v1/tasks/:id", { schema: { params: z.object({ id }) } }, async (request, reply) => {
     const task = server.task(request.params.id);
-    if (task !== undefined) return task;
-    return await sendProblem(reply, {
-      status: 404,
-      title: "No such task",
-      detail: "It never was, or it ended so long ago that it was forgotten.",
-    });
+    return task ?? (await forgotten(reply));
   });
 
   app.delete(
     "/api/v1/tasks/:id",
     { schema: { params: z.object({ id }) } },
     async (request, reply) => {
-      if (server.task(request.params.id) === undefined) return await reply.code(404).send();
+      if (server.task(request.params.id) === undefined) return await forgotten(reply);
       server.cancel(request.params.id);
       return await reply.code(204).send();
     },
@@ -144,7 +139,11 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
 
   function nodes(endpoint: string, path: NodePath, body: unknown): ReturnType<typeof nodesOf> {
     const { value } = z
-      .object({ value: z.union([plain, z.record(z.string(), plain)]) })
+      .object({
+        value: z.union([plain, z.record(z.string(), plain)], {
+          error: "a string, number or boolean, or several by resource id",
+        }),
+      })
       .parse(body);
     return nodesOf(path, value as Plain | Record<string, Plain>, server.definitionsOf(endpoint));
   }
@@ -203,6 +202,14 @@ async function unknown(reply: FastifyReply, endpoint: string): Promise<FastifyRe
     status: 404,
     title: "No such device",
     detail: `No device is registered as ${JSON.stringify(endpoint)}.`,
+  });
+}
+
+async function forgotten(reply: FastifyReply): Promise<FastifyReply> {
+  return await sendProblem(reply, {
+    status: 404,
+    title: "No such task",
+    detail: "It never was, or it ended so long ago that it was forgotten.",
   });
 }
 

@@ -120,6 +120,13 @@ suite("the HTTP face", () => {
     assert.equal(limit.json.answer.code, "2.04");
   });
 
+  test("a task that nobody knows is a problem to read and to cancel", async () => {
+    for (const method of ["GET", "DELETE"]) {
+      const { status, json } = await call(method, "/api/v1/tasks/1");
+      assert.deepEqual({ status, title: json.title }, { status: 404, title: "No such task" });
+    }
+  });
+
   test("an order for a sleeping device is accepted with 202 and can be followed and cancelled", async () => {
     const order = await call("GET", "/api/v1/devices/sleeper/3303/0/5700?wait=0");
     assert.equal(order.status, 202);

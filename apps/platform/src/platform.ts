@@ -28,6 +28,8 @@ export type Platform = {
   /** Binds; resolves with the address to open in a browser. */
   listen(host: string, port: number): Promise<string>;
   close(): Promise<void>;
+  /** Every route of the API, such as "GET /api/v1/devices". */
+  readonly routes: readonly string[];
 };
 
 /** The HTTP face of a server: REST API, live events, metrics and the page. */
@@ -72,6 +74,10 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
     for (const [name, value] of HEADERS) reply.header(name, value);
   });
 
+  const routes: string[] = [];
+  app.addHook("onRoute", ({ method, url }) => {
+    for (const one of [method].flat()) if (one !== "HEAD") routes.push(`${one} ${url}`);
+  });
   guard(app, auth);
   app.get("/livez", async () => ({ status: "alive" }));
   app.get("/readyz", async (_request, reply) => {
@@ -93,6 +99,7 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   await app.register(fastifyStatic, { root: join(import.meta.dirname, "pages") });
 
   return {
+    routes,
     listen: (host, port) => app.listen({ host, port }),
     async close() {
       stopEvents();

@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { benchCoap } from "./coap.ts";
 import { formatReport, type Report } from "./report.ts";
 
@@ -58,7 +58,7 @@ function number(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() === "" || !(value >= least && value <= most)) {
-      throw new Error(`"${text}" is not a number from ${least} to ${most}`);
+      throw new InvalidArgumentError(`Write a number from ${least} to ${most}.`);
     }
     return value;
   };
