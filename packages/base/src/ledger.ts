@@ -1,3 +1,5 @@
+import { unreachable } from "./machine.ts";
+
 /** What a byte on the wire was spent for. `header`: CoAP header, token, options. `record`: DTLS or OSCORE around it. */
 export type Purpose =
   | "handshake"
@@ -12,22 +14,71 @@ export type Direction = "in" | "out";
 /**
  * Every byte of one session, by direction and purpose, with what happened to it. The dashboard, the lab and the
  * benchmarks read this and nothing else. UDP payload bytes; datagrams are counted so that IP headers can be added.
+ *
+ * There is one for every idle session: what each of them counts are fields, what few of them count is apart.
  */
 export class Ledger {
-  /** Bytes in: handshake, record, header, payload, retransmission, keepAlive; then the same out. */
-  readonly #bytes: number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   datagramsIn = 0;
   datagramsOut = 0;
+  #headerIn = 0;
+  #headerOut = 0;
+  #payloadIn = 0;
+  #payloadOut = 0;
+  #rare: Rare | undefined;
+
   /** Handshakes completed, by kind. */
-  fullHandshakes = 0;
-  resumedHandshakes = 0;
+  get fullHandshakes(): number {
+    return this.#rare?.fullHandshakes ?? 0;
+  }
+  set fullHandshakes(n: number) {
+    this.#more.fullHandshakes = n;
+  }
+  get resumedHandshakes(): number {
+    return this.#rare?.resumedHandshakes ?? 0;
+  }
+  set resumedHandshakes(n: number) {
+    this.#more.resumedHandshakes = n;
+  }
+
   /** How often the session followed its peer to another address. */
-  addressChanges = 0;
-  #drops: Map<string, number> | undefined;
+  get addressChanges(): number {
+    return this.#rare?.addressChanges ?? 0;
+  }
+  set addressChanges(n: number) {
+    this.#more.addressChanges = n;
+  }
 
   /** Adds bytes without a datagram of their own: several purposes share one datagram. */
   add(direction: Direction, purpose: Purpose, bytes: number): void {
-    this.#bytes[(direction === "in" ? 0 : 6) + PLACE[purpose]]! += bytes; // twelve places, all within
+    const inwards = direction === "in";
+    switch (purpose) {
+      case "header":
+        if (inwards) this.#headerIn += bytes;
+        else this.#headerOut += bytes;
+        break;
+      case "payload":
+        if (inwards) this.#payloadIn += bytes;
+        else this.#payloadOut += bytes;
+        break;
+      case "record":
+        if (inwards) this.#more.recordIn += bytes;
+        else this.#more.recordOut += bytes;
+        break;
+      case "handshake":
+        if (inwards) this.#more.handshakeIn += bytes;
+        else this.#more.handshakeOut += bytes;
+        break;
+      case "retransmission":
+        if (inwards) this.#more.retransmissionIn += bytes;
+        else this.#more.retransmissionOut += bytes;
+        break;
+      case "keepAlive":
+        if (inwards) this.#more.keepAliveIn += bytes;
+        else this.#more.keepAliveOut += bytes;
+        break;
+      default:
+        unreachable(purpose);
+    }
   }
 
   datagram(direction: Direction): void {
@@ -36,32 +87,59 @@ export class Ledger {
   }
 
   /** Counts what was thrown away, and why. Reasons are our own words, never the peer's. */
-  drop(reason: string): void {
-    this.#drops ??= new Map();
-    this.#drops.set(reason, (this.#drops.get(reason) ?? 0) + 1);
+  drop(reason: string, times = 1): void {
+    const drops = (this.#more.drops ??= new Map<string, number>());
+    drops.set(reason, (drops.get(reason) ?? 0) + times);
   }
 
   bytes(direction: Direction, purpose: Purpose): number {
-    return this.#bytes[(direction === "in" ? 0 : 6) + PLACE[purpose]]!; // twelve places, all within
+    const inwards = direction === "in";
+    const rare = this.#rare;
+    switch (purpose) {
+      case "header":
+        return inwards ? this.#headerIn : this.#headerOut;
+      case "payload":
+        return inwards ? this.#payloadIn : this.#payloadOut;
+      case "record":
+        return (inwards ? rare?.recordIn : rare?.recordOut) ?? 0;
+      case "handshake":
+        return (inwards ? rare?.handshakeIn : rare?.handshakeOut) ?? 0;
+      case "retransmission":
+        return (inwards ? rare?.retransmissionIn : rare?.retransmissionOut) ?? 0;
+      case "keepAlive":
+        return (inwards ? rare?.keepAliveIn : rare?.keepAliveOut) ?? 0;
+      default:
+        return unreachable(purpose);
+    }
   }
 
   total(direction: Direction): number {
-    const from = direction === "in" ? 0 : 6;
-    return this.#bytes.slice(from, from + 6).reduce((sum, n) => sum + n, 0);
+    return PURPOSES.reduce((sum, purpose) => sum + this.bytes(direction, purpose), 0);
   }
 
   /** Adds another ledger's figures to this one: a session that turned out to be this one. */
   absorb(other: Ledger): void {
-    other.#bytes.forEach((n, place) => (this.#bytes[place]! += n)); // both have twelve places
     this.datagramsIn += other.datagramsIn;
     this.datagramsOut += other.datagramsOut;
-    this.fullHandshakes += other.fullHandshakes;
-    this.resumedHandshakes += other.resumedHandshakes;
-    this.addressChanges += other.addressChanges;
-    for (const [reason, n] of other.#drops ?? []) {
-      this.#drops ??= new Map();
-      this.#drops.set(reason, (this.#drops.get(reason) ?? 0) + n);
-    }
+    this.#headerIn += other.#headerIn;
+    this.#headerOut += other.#headerOut;
+    this.#payloadIn += other.#payloadIn;
+    this.#payloadOut += other.#payloadOut;
+    const rare = other.#rare;
+    if (rare === undefined) return;
+    const more = this.#more;
+    more.handshakeIn += rare.handshakeIn;
+    more.recordIn += rare.recordIn;
+    more.retransmissionIn += rare.retransmissionIn;
+    more.keepAliveIn += rare.keepAliveIn;
+    more.handshakeOut += rare.handshakeOut;
+    more.recordOut += rare.recordOut;
+    more.retransmissionOut += rare.retransmissionOut;
+    more.keepAliveOut += rare.keepAliveOut;
+    more.fullHandshakes += rare.fullHandshakes;
+    more.resumedHandshakes += rare.resumedHandshakes;
+    more.addressChanges += rare.addressChanges;
+    for (const [reason, n] of rare.drops ?? []) this.drop(reason, n);
   }
 
   /** A plain copy for JSON. */
@@ -79,8 +157,25 @@ export class Ledger {
       out: { datagrams: this.datagramsOut, total: this.total("out"), bytes: side("out") },
       handshakes: { full: this.fullHandshakes, resumed: this.resumedHandshakes },
       addressChanges: this.addressChanges,
-      drops: Object.fromEntries(this.#drops ?? []),
+      drops: Object.fromEntries(this.#rare?.drops ?? []),
     };
+  }
+
+  get #more(): Rare {
+    return (this.#rare ??= {
+      handshakeIn: 0,
+      recordIn: 0,
+      retransmissionIn: 0,
+      keepAliveIn: 0,
+      handshakeOut: 0,
+      recordOut: 0,
+      retransmissionOut: 0,
+      keepAliveOut: 0,
+      fullHandshakes: 0,
+      resumedHandshakes: 0,
+      addressChanges: 0,
+      drops: undefined,
+    });
   }
 }
 
@@ -98,11 +193,26 @@ export type LedgerSide = {
   readonly bytes: Readonly<Record<Purpose, number>>;
 };
 
-const PLACE: Readonly<Record<Purpose, number>> = {
-  handshake: 0,
-  record: 1,
-  header: 2,
-  payload: 3,
-  retransmission: 4,
-  keepAlive: 5,
+type Rare = {
+  handshakeIn: number;
+  recordIn: number;
+  retransmissionIn: number;
+  keepAliveIn: number;
+  handshakeOut: number;
+  recordOut: number;
+  retransmissionOut: number;
+  keepAliveOut: number;
+  fullHandshakes: number;
+  resumedHandshakes: number;
+  addressChanges: number;
+  drops: Map<string, number> | undefined;
 };
+
+const PURPOSES = [
+  "handshake",
+  "record",
+  "header",
+  "payload",
+  "retransmission",
+  "keepAlive",
+] as const satisfies readonly Purpose[];

@@ -7,7 +7,7 @@ import type { CoapTuning } from "./tuning.ts";
  * `amplificationFactor` bytes leave per byte that came (RFC 9175 2.4 item 3, RFC 7252 11.3), whatever they are for.
  */
 export class PathProof {
-  /** Ties Echo values to this path: another path, or the same one later, gets another number. */
+  /** Ties Echo values to this path: another path, or the same one later, has another number. */
   nonce: number;
   proven: boolean;
   /** The peer was asked for an Echo on this path. If it comes back without one, it does not know the option. */

@@ -135,7 +135,7 @@ export class ClientRole {
     observing.order = new ObservationOrder(this.#tuning);
     observing.alive = true;
     observing.delivered = true;
-    session.requests.push(observing);
+    session.work.requests.push(observing);
     this.#requests.set(id, observing);
   }
 
@@ -349,7 +349,7 @@ export class ClientRole {
     const { session } = request;
     if (request.order === undefined) {
       request.order = new ObservationOrder(this.#tuning);
-      session.running -= 1;
+      session.work.running -= 1;
       this.#running -= 1;
     }
     if (!request.order.newer(value, now)) {
@@ -429,8 +429,9 @@ export class ClientRole {
   }
 
   #begin(request: ClientRequest): void {
-    request.session.requests.push(request);
-    request.session.running += 1;
+    const { work } = request.session;
+    work.requests.push(request);
+    work.running += 1;
     this.#running += 1;
   }
 
@@ -460,11 +461,13 @@ export class ClientRole {
   /** Takes the request out of everything. */
   #end(request: ClientRequest, now: Instant): void {
     const { session, id, parent, child } = request;
-    if (!removeFrom(session.requests, request)) return;
+    if (!session.requests.includes(request)) return;
+    removeFrom(session.work.requests, request);
     if (request.order === undefined) {
-      session.running -= 1;
+      session.work.running -= 1;
       this.#running -= 1;
     }
+    session.rest();
     if (id !== undefined) this.#requests.delete(id);
     this.#answers.stop(request);
     this.#release(request, false);

@@ -2,40 +2,95 @@ import { below, type Instant, type Ledger, type Rng, type SessionId } from "@god
 import { PathProof } from "./amplification.ts";
 import type { ClientRequest } from "./client-request.ts";
 import type { Outgoing } from "./message-layer.ts";
-import { SessionReplies } from "./reply-cache.ts";
+import type { SessionReplies } from "./reply-cache.ts";
+import { NONE } from "./reply-columns.ts";
 import { exchangeLifetime, type CoapTuning } from "./tuning.ts";
 
-/** What the endpoint keeps of one session: numbers, and lists that are empty while nothing runs. */
-export class EndpointSession {
-  readonly id: SessionId;
-  readonly ledger: Ledger;
-  readonly path: PathProof;
-  readonly replies: SessionReplies;
-  /** Outgoing messages that wait for their ACK; at most NSTART, and pings. */
+/** What exists while something of ours is under way in a session. */
+class Work {
   readonly inFlight: Outgoing[] = [];
-  /** Outgoing messages that wait for one of those to end. */
   readonly queue: Outgoing[] = [];
-  /** Our requests, running and observing. */
   readonly requests: ClientRequest[] = [];
-  /** Requests of ours that are not observations at rest. */
   running = 0;
+  held = false;
+}
+
+/**
+ * What the endpoint keeps of one session. Millions of them are idle: it is one object, with the proof of its path and its
+ * list in the reply cache in it, and has no lists of its own while nothing runs.
+ */
+export class EndpointSession extends PathProof implements SessionReplies {
+  readonly session: SessionId;
+  readonly ledger: Ledger;
+  oldest: number = NONE;
+  newest: number = NONE;
+  count = 0;
+  bytes = 0;
+  index: number = NONE;
+  #work: Work | undefined;
   /** Requests of the peer that the application has not answered. */
   pending = 0;
-  /** Something in flight was not sent, because the path is unproven. */
-  held = false;
   #mid: number;
   /** When each sixteenth of the message ids was last given out; made when the first is used up. */
   #midsUsed: Float64Array | undefined;
   #token: number;
 
   /** `proven`: we opened the session, so nobody can use it to send our bytes to others. */
-  constructor(id: SessionId, ledger: Ledger, rng: Rng, proven: boolean) {
-    this.id = id;
+  constructor(id: SessionId, ledger: Ledger, rng: Rng, nonce: number, proven: boolean) {
+    super(nonce, proven);
+    this.session = id;
     this.ledger = ledger;
-    this.path = new PathProof(rng.float(), proven);
-    this.replies = new SessionReplies(id);
     this.#mid = below(rng, 0x1_0000);
     this.#token = below(rng, 0x100);
+  }
+
+  get id(): SessionId {
+    return this.session;
+  }
+
+  get path(): PathProof {
+    return this;
+  }
+
+  get replies(): SessionReplies {
+    return this;
+  }
+
+  /** Outgoing messages that wait for their ACK; at most NSTART, and pings. */
+  get inFlight(): readonly Outgoing[] {
+    return this.#work === undefined ? NOTHING : this.#work.inFlight;
+  }
+
+  /** Outgoing messages that wait for one of those to end. */
+  get queue(): readonly Outgoing[] {
+    return this.#work === undefined ? NOTHING : this.#work.queue;
+  }
+
+  /** Our requests, running and observing. */
+  get requests(): readonly ClientRequest[] {
+    return this.#work === undefined ? NOTHING : this.#work.requests;
+  }
+
+  /** Requests of ours that are not observations at rest. */
+  get running(): number {
+    return this.#work === undefined ? 0 : this.#work.running;
+  }
+
+  /** Something in flight was not sent, because the path is unproven. */
+  get held(): boolean {
+    return this.#work !== undefined && this.#work.held;
+  }
+
+  /** The same, to put something into. Say `rest` after something was taken out. */
+  get work(): Work {
+    return (this.#work ??= new Work());
+  }
+
+  rest(): void {
+    const work = this.#work;
+    if (work === undefined || work.running > 0) return;
+    if (work.inFlight.length === 0 && work.queue.length === 0 && work.requests.length === 0)
+      this.#work = undefined;
   }
 
   /**
@@ -76,8 +131,9 @@ export class EndpointSession {
 
   /** Our request that runs under this token. */
   requestOf(token: Uint8Array): ClientRequest | undefined {
-    for (let i = 0; i < this.requests.length; i++) {
-      const request = this.requests[i]!; // i < length
+    const { requests } = this;
+    for (let i = 0; i < requests.length; i++) {
+      const request = requests[i]!; // i < length
       if (sameToken(request.token, token)) return request;
     }
     return undefined;
@@ -104,4 +160,5 @@ function sameToken(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 const MIDS_PER_PART = 4_096;
+const NOTHING: readonly never[] = [];
 const EMPTY_TOKEN = new Uint8Array(0);

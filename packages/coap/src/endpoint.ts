@@ -47,6 +47,8 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   readonly #ledgerOf: (session: SessionId) => Ledger;
   readonly #outbox = new Outbox<EndpointOutput>();
   readonly #sessions = new Map<SessionId, EndpointSession>();
+  /** Paths seen so far: each has its number. */
+  #paths = 0;
   readonly #cache: ReplyCache;
   readonly #sender: Sender;
   readonly #layer: MessageLayer;
@@ -188,7 +190,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   #session(id: SessionId, ours: boolean): EndpointSession {
     let session = this.#sessions.get(id);
     if (session === undefined) {
-      session = new EndpointSession(id, this.#ledgerOf(id), this.#rng, ours);
+      session = new EndpointSession(id, this.#ledgerOf(id), this.#rng, ++this.#paths, ours);
       this.#sessions.set(id, session);
     }
     return session;
@@ -290,7 +292,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   }
 
   #moved(session: EndpointSession, validated: boolean): void {
-    session.path.restart(this.#rng.float(), validated);
+    session.path.restart(++this.#paths, validated);
     this.#sizes.forget(session.id);
     this.#layer.moved(session);
   }

@@ -90,8 +90,8 @@ export class MessageLayer {
     const { session } = outgoing;
     if (outgoing.owner.kind === "ping" || session.inFlight.length < this.#tuning.nstart)
       this.#launch(outgoing, now);
-    else if (first) session.queue.unshift(outgoing);
-    else session.queue.push(outgoing);
+    else if (first) session.work.queue.unshift(outgoing);
+    else session.work.queue.push(outgoing);
   }
 
   /** The message in flight that an ACK or RST with this id is about. */
@@ -108,16 +108,19 @@ export class MessageLayer {
   done(outgoing: Outgoing, now: Instant): void {
     const { session } = outgoing;
     if (outgoing.due === undefined) {
-      removeFrom(session.queue, outgoing);
+      removeFrom(session.work.queue, outgoing);
+      session.rest();
       return;
     }
     this.#deadlines.stop(outgoing);
-    if (!removeFrom(session.inFlight, outgoing)) return;
-    while (session.inFlight.length < this.#tuning.nstart) {
-      const next = session.queue.shift(); // bounded and mostly empty
-      if (next === undefined) return;
-      this.#launch(next, now);
-    }
+    const { inFlight, queue } = session.work;
+    if (removeFrom(inFlight, outgoing))
+      while (inFlight.length < this.#tuning.nstart) {
+        const next = queue.shift(); // bounded and mostly empty
+        if (next === undefined) break;
+        this.#launch(next, now);
+      }
+    session.rest();
   }
 
   /** Retransmits what is due; returns one message whose tries are used up, to be ended by its owner. */
@@ -143,7 +146,7 @@ export class MessageLayer {
 
   /** The allowance has grown: what was held back may leave now. */
   retryHeld(session: EndpointSession): void {
-    session.held = false;
+    session.work.held = false;
     for (const outgoing of session.inFlight)
       if (outgoing.held)
         this.#transmit(outgoing, outgoing.retransmissions === 0 ? "payload" : "retransmission");
@@ -153,8 +156,9 @@ export class MessageLayer {
   closed(session: EndpointSession): Outgoing[] {
     const all = [...session.inFlight, ...session.queue];
     for (const outgoing of session.inFlight) this.#deadlines.stop(outgoing);
-    session.inFlight.length = 0;
-    session.queue.length = 0;
+    session.work.inFlight.length = 0;
+    session.work.queue.length = 0;
+    session.rest();
     return all;
   }
 
@@ -164,7 +168,7 @@ export class MessageLayer {
     outgoing.timeout = outgoing.confirmable
       ? ackTimeout * (1 + (ackRandomFactor - 1) * this.#rng.float())
       : Math.max(nonAnswerTimeout, (outgoing.bytes.length / probingRate) * 1_000);
-    outgoing.session.inFlight.push(outgoing);
+    outgoing.session.work.inFlight.push(outgoing);
     this.#due(outgoing, now);
     this.#transmit(outgoing, "payload");
   }
@@ -183,6 +187,6 @@ export class MessageLayer {
       payloadLength,
       keepAlive ? "keepAlive" : purpose,
     );
-    if (outgoing.held) session.held = true;
+    if (outgoing.held) session.work.held = true;
   }
 }

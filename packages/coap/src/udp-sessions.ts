@@ -6,6 +6,7 @@ import {
   type Machine,
   type Path,
   type SessionId,
+  type SocketAddress,
 } from "@godwit/base";
 import type { TransportInput, TransportOutput } from "./endpoint-events.ts";
 import type { CoapTuning } from "./tuning.ts";
@@ -42,6 +43,8 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   /** What came without belonging to a session. */
   readonly strays: Ledger = new Ledger();
   #next: SessionId;
+  /** Whose paths are other peers' now: nothing is sent to them until their own peers speak again. */
+  readonly #displaced = new Set<UdpSession>();
   /** Heard last: most of what is sent is an answer to it. */
   #last: UdpSession | undefined;
   #unpinned = 0;
@@ -66,7 +69,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   get wakeAt(): Instant | undefined {
-    return this.#oldest && this.#oldest.heard + this.#tuning.sessionLifetime;
+    return this.#oldest && this.#silentUntil(this.#oldest);
   }
 
   /** A session towards a peer that we choose, pinned; the one that exists if there is one. */
@@ -126,12 +129,16 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   wake(now: Instant): void {
-    while (this.#oldest !== undefined && this.#oldest.heard + this.#tuning.sessionLifetime <= now)
+    while (this.#oldest !== undefined && this.#silentUntil(this.#oldest) <= now)
       this.#close(this.#oldest, "idle");
   }
 
   poll(): TransportOutput | undefined {
     return this.#outbox.take();
+  }
+
+  #silentUntil(unpinned: UdpSession): Instant {
+    return unpinned.heard! + this.#tuning.sessionLifetime; // kept up while it is not pinned
   }
 
   #datagram(path: Path, bytes: Uint8Array, now: Instant): void {
@@ -169,7 +176,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   #send(id: SessionId, bytes: Uint8Array): void {
     const session = this.#last?.id === id ? this.#last : this.#sessions.get(id);
     if (session === undefined) return; // it ended while the message was on its way here
-    if (session.displaced) {
+    if (this.#displaced.has(session)) {
       session.ledger.drop("displaced"); // whoever is there now is somebody else
       return;
     }
@@ -188,7 +195,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     }
     this.#unmap(stays);
     stays.path = gone.path;
-    stays.displaced = false;
+    this.#displaced.delete(stays);
     this.#map(stays);
     stays.ledger.addressChanges += 1;
     if (!stays.pinned) {
@@ -200,7 +207,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   #displace(session: UdpSession | undefined, now: Instant): void {
-    if (session === undefined || session.displaced) return;
+    if (session === undefined || this.#displaced.has(session)) return;
     this.#lose(session);
     const id = this.#next++;
     this.#open(session.path, id, false, now);
@@ -209,7 +216,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
 
   #lose(session: UdpSession): void {
     this.#unmap(session);
-    session.displaced = true;
+    this.#displaced.add(session);
   }
 
   #restore(id: SessionId, path: Path, now: Instant): void {
@@ -222,7 +229,8 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   #open(path: Path, id: SessionId, pinned: boolean, now: Instant): UdpSession {
-    const session = new UdpSession(id, path, pinned, now);
+    const shared: Path = { local: this.#local(path).address, remote: path.remote };
+    const session = new UdpSession(id, shared, pinned, now);
     this.#sessions.set(id, session);
     this.#map(session);
     if (!pinned) {
@@ -242,6 +250,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     this.#sessions.delete(session.id);
     if (this.#last === session) this.#last = undefined;
     this.#unmap(session);
+    this.#displaced.delete(session);
     if (!session.pinned) this.#unlist(session);
   }
 
@@ -249,6 +258,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     if (session === undefined || session.pinned) return;
     this.#unlist(session);
     session.pinned = true;
+    session.heard = undefined;
   }
 
   #unpin(session: UdpSession | undefined, now: Instant): void {
@@ -286,7 +296,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   #unmap(session: UdpSession): void {
-    if (session.displaced) return;
+    if (this.#displaced.has(session)) return;
     const { host, port } = session.path.remote;
     const { hosts } = this.#local(session.path);
     const there = hosts.get(host);
@@ -303,7 +313,8 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
       const local = this.#locals[i]!; // i < length
       if (local.port === port && local.host === host) return local;
     }
-    const local = { host, port, multicast: isMulticast(host), hosts: new Map() };
+    const address = { host, port };
+    const local = { host, port, address, multicast: isMulticast(host), hosts: new Map() };
     this.#locals.push(local);
     return local;
   }
@@ -334,10 +345,8 @@ class UdpSession {
   readonly id: SessionId;
   path: Path;
   pinned: boolean;
-  /** Its path is another peer's now: nothing is sent until its own peer speaks again. */
-  displaced = false;
-  /** When the peer was heard last; kept up while unpinned. */
-  heard: Instant;
+  /** When the peer was heard last. Not kept up while pinned: a number of that size is an object of its own. */
+  heard: Instant | undefined;
   readonly ledger: Ledger = new Ledger();
   before: UdpSession | undefined = undefined;
   behind: UdpSession | undefined = undefined;
@@ -346,11 +355,13 @@ class UdpSession {
     this.id = id;
     this.path = path;
     this.pinned = pinned;
-    this.heard = now;
+    this.heard = pinned ? undefined : now;
   }
 }
 
 type Local = {
+  /** One object for all its sessions. */
+  readonly address: SocketAddress;
   readonly host: string;
   readonly port: number;
   readonly multicast: boolean;

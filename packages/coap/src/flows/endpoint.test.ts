@@ -492,7 +492,7 @@ test("again: after a timeout the same message id and token let the server answer
 });
 
 test("RFC 7252 4.4: message ids start anywhere, count up, and are not used twice within EXCHANGE_LIFETIME", () => {
-  const session = (seed: number) => new EndpointSession(1, new Ledger(), seededRng(seed), true);
+  const session = (seed: number) => new EndpointSession(1, new Ledger(), seededRng(seed), 1, true);
   const tuning = coapTuning();
   const starts = new Set([1, 2, 3, 4].map((seed) => session(seed).nextMid(tuning, 0, false)));
   assert.equal(starts.size, 4);
