@@ -146,8 +146,20 @@ suite("the documentation", () => {
     }
   });
 
+  test("every test that docs/attacks.md names exists", () => {
+    const rows = [...page("docs/attacks.md").matchAll(/^\| (.+) \| `(\S+\.test\.ts)` \|$/gm)];
+    assert.ok(rows.length > 20);
+    for (const [, title, file] of rows) assert.ok(page(file!).includes(`"${title}"`), title); // both groups
+  });
+
   test("every link to a file of ours leads to one", () => {
-    for (const from of [...PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]) {
+    for (const from of [
+      ...PAGES,
+      "ARCHITECTURE.md",
+      "CONTRIBUTING.md",
+      "CHANGELOG.md",
+      "SECURITY.md",
+    ]) {
       for (const [, target] of page(from).matchAll(/\]\((?!https?:)([^)#\s]+)/g)) {
         const path = join(ROOT, dirname(from), target!); // it matched
         const there = readdirSync(dirname(path)).includes(path.split("/").at(-1)!);
