@@ -1,6 +1,7 @@
 import { Device, fileStore, type DeviceEvents } from "@godwit/client";
 import { formatCode } from "@godwit/coap";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
+import { keepAlive, seconds } from "./arguments.ts";
 import { untilStopped } from "./stop.ts";
 
 type Options = {
@@ -99,20 +100,3 @@ function say(text: string): void {
 function left(at: number): string {
   return `${Math.max(0, Math.round((at - Date.now()) / 1_000))} s`;
 }
-
-function seconds(text: string): number {
-  const value = Number(text);
-  if (!/^\d{1,10}$/.test(text) || value > 0xffff_ffff) {
-    throw new InvalidArgumentError("Write whole seconds; 0 is for ever.");
-  }
-  return value;
-}
-
-function keepAlive(text: string): "off" | "auto" | number {
-  if (text === "off" || text === "auto") return text;
-  const value = Number(text);
-  if (/^\d{1,6}$/.test(text) && value >= SHORTEST) return value;
-  throw new InvalidArgumentError(`Write off, auto, or seconds from ${SHORTEST} up.`);
-}
-
-const SHORTEST = 15;

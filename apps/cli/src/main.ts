@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { demoCommand } from "./demo.ts";
 import { credentialsCommand } from "./credentials.ts";
 import { deviceCommand } from "./device.ts";
+import { fleetCommand } from "./fleet.ts";
 import { labCommand } from "./lab.ts";
 import { benchCommand } from "./bench/command.ts";
 import { serveCommand } from "./serve.ts";
@@ -15,6 +16,7 @@ export function godwit(): Command {
   program.addCommand(serveCommand());
   program.addCommand(deviceCommand());
   program.addCommand(credentialsCommand());
+  program.addCommand(fleetCommand());
   program.addCommand(labCommand());
   program.addCommand(demoCommand());
   program.addCommand(benchCommand());

@@ -12,6 +12,7 @@ import {
   type ClientTuning,
   type KeepAliveStrategy,
   type Lwm2mVersion,
+  type Operation,
   type Plain,
 } from "@godwit/lwm2m";
 import { Code } from "@godwit/coap";
@@ -42,9 +43,16 @@ export type DeviceEvents = {
 } & {
   /** The server wrote this resource. */
   readonly written: { readonly path: string };
+  /** An operation of the server was answered. */
+  readonly performed: {
+    readonly operation: Operation["type"];
+    readonly path: string;
+    /** Whether it was done; else it was refused. */
+    readonly success: boolean;
+  };
   /** A sensor or the device's own code failed; the server was told 5.00. */
   readonly fault: { readonly fault: Error };
-  /** What the session has cost so far; after each registration and Update. */
+  /** What the session has cost so far; after each registration, Update and de-registration. */
   readonly session: SessionView;
 };
 
@@ -207,7 +215,7 @@ export class Device {
     if (output.type === "dropped") return; // the ledger has it
     if (output.type === "stateChanged") this.#save();
     this.#emit(output.type, output as never); // each under its own name
-    if (output.type !== "registered" && output.type !== "updated") return;
+    if (!COSTS.has(output.type)) return;
     const { session } = this;
     if (session !== undefined) this.#emit("session", session);
   }
@@ -221,6 +229,12 @@ export class Device {
       outcome = { type: "refused", code: Code.InternalServerError, diagnostic: "" };
     }
     this.#running?.driver?.feed({ type: "performed", id, outcome });
+    const path = operation.type === "create" ? [operation.object] : operation.path;
+    this.#emit("performed", {
+      operation: operation.type,
+      path: `/${path.join("/")}`,
+      success: outcome.type !== "refused",
+    });
   }
 
   /** One write at a time, the newest state last. */
@@ -287,4 +301,5 @@ function utcOffset(now: Date): string {
   return `${minutes < 0 ? "-" : "+"}${two(hours)}:${two(rest)}`;
 }
 
+const COSTS: ReadonlySet<Heard["type"]> = new Set(["registered", "updated", "deregistered"]);
 const DEVICE = 3;
