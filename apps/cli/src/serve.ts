@@ -1,8 +1,11 @@
+import { formatAddress } from "@godwit/base";
 import { createPlatform, adminPassword, type Platform } from "@godwit/platform";
 import { join } from "node:path";
 import { loadMasterKey, openData, type Data } from "@godwit/io";
 import { Server, parseAddress } from "@godwit/server";
 import { Command, Option } from "commander";
+import type { Logger } from "pino";
+import { span } from "./arguments.ts";
 import { untilStopped } from "./stop.ts";
 import { openLog } from "./log.ts";
 
@@ -11,6 +14,7 @@ type Options = {
   readonly coap: string;
   readonly http: string;
   readonly nosec: boolean;
+  readonly awake?: number;
   readonly logLevel: string;
 };
 
@@ -33,6 +37,11 @@ export function serveCommand(): Command {
         .env("GODWIT_HTTP"),
     )
     .option("--nosec", "accept devices that prove nothing: for labs, not for the Internet", false)
+    .option(
+      "--awake <seconds>",
+      "how long devices in queue mode listen after their last message; 93 unless given",
+      span,
+    )
     .addOption(
       new Option("--log-level <level>", "what to log, as JSON lines on standard error")
         .choices(["silent", "error", "warn", "info", "debug"])
@@ -47,7 +56,41 @@ async function serve(options: Options): Promise<void> {
   const http = addressOf("--http", options.http);
   addressOf("--coap", options.coap);
   const data = await openData(options.data);
-  const { password, file, created } = await adminPassword(options.data);
+  const opened: { close(): Promise<void> }[] = [data];
+  try {
+    const { password, file, created } = await adminPassword(options.data);
+    const server = openServer(options, data, log);
+    await server.start();
+    opened.push(server);
+    const platform = await createPlatform({
+      server,
+      log,
+      auth: { kind: "password", password },
+    });
+    opened.push(platform);
+    const url = await listen(platform, http);
+
+    const lines = [
+      `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
+      `Page   ${url}`,
+      `Data   ${options.data}`,
+      created
+        ? `The administrator's password was made and is in ${file}`
+        : `The administrator's password is in ${file}`,
+    ];
+    if (!options.nosec)
+      lines.push("No device can register yet: NoSec is off (--nosec switches it on)");
+    process.stdout.write(`${lines.join("\n")}\nReady\n`);
+
+    await untilStopped();
+    log.info("stopping");
+  } finally {
+    // Whatever ended it: what is owed is written, and nothing keeps the process or the store's lock.
+    for (const one of opened.toReversed()) await one.close();
+  }
+}
+
+function openServer(options: Options, data: Data, log: Logger): Server {
   const master = loadMasterKey(join(options.data, "master-key"));
   if (master.exposed) log.warn(`${master.file} can be read by others than its owner`);
   const server = new Server({
@@ -56,6 +99,7 @@ async function serve(options: Options): Promise<void> {
     store: data.store,
     clock: data.clock,
     sealer: master.key,
+    ...(options.awake === undefined ? {} : { tuning: { awakeWindow: options.awake * 1_000 } }),
   });
   server.on("note", ({ text }) => log.info(text));
   server.on("fault", ({ fault }) => log.error({ err: fault }, fault.message));
@@ -70,29 +114,7 @@ async function serve(options: Options): Promise<void> {
     });
   }
   if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
-  const { platform, url } = await open(server, data, async () => {
-    await server.start();
-    const made = await createPlatform({ server, log, auth: { kind: "password", password } });
-    return { platform: made, url: await listen(made, http) };
-  });
-
-  const lines = [
-    `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
-    `Page   ${url}`,
-    `Data   ${options.data}`,
-    created
-      ? `The administrator's password was made and is in ${file}`
-      : `The administrator's password is in ${file}`,
-  ];
-  if (!options.nosec)
-    lines.push("No device can register yet: NoSec is off (--nosec switches it on)");
-  process.stdout.write(`${lines.join("\n")}\nReady\n`);
-
-  await untilStopped();
-  log.info("stopping");
-  await platform.close();
-  await server.close();
-  await data.close();
+  return server;
 }
 
 type Address = ReturnType<typeof parseAddress>;
@@ -107,26 +129,18 @@ function addressOf(option: string, text: string): Address {
   }
 }
 
-/** What cannot be opened whole is closed again: sockets left open would keep the process from ending. */
-async function open<T>(server: Server, data: Data, make: () => Promise<T>): Promise<T> {
-  try {
-    return await make();
-  } catch (fault) {
-    await server.close();
-    await data.close();
-    throw fault;
-  }
-}
-
 async function listen(platform: Platform, { host, port }: Address): Promise<string> {
   try {
     return await platform.listen(host, port);
   } catch (cause) {
-    await platform.close();
-    if ((cause as NodeJS.ErrnoException).code !== "EADDRINUSE") throw cause;
-    throw new Error(
-      `--http: another program has port ${port} of ${host}; stop it or choose another port`,
-      { cause },
-    );
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const what = ADVICE.get(code ?? "") ?? message;
+    throw new Error(`--http: cannot bind ${formatAddress({ host, port })}: ${what}`, { cause });
   }
 }
+
+const ADVICE: ReadonlyMap<string, string> = new Map([
+  ["EADDRINUSE", "another program has this port; stop it or choose another port"],
+  ["EACCES", "not allowed; ports below 1024 need root or CAP_NET_BIND_SERVICE"],
+  ["EADDRNOTAVAIL", "this host has no such address; see `ip address` for those it has"],
+]);

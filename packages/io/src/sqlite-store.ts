@@ -60,8 +60,9 @@ export class SqliteStore implements Store {
       this.#findTables();
       this.#log = openSync(`${file}-wal`, "r+");
     } catch (error) {
-      letGo(this.#db, "ours");
-      throw storeError(error, `cannot open ${file}`);
+      letGo(this.#db, "foreign");
+      const known = storeError(error, `cannot open ${file}`);
+      throw new StoreError(known.fault, adviceFor(known, file), error);
     }
     this.#durableCommits = this.#commits;
     syncDirectory(dirname(file));
@@ -78,8 +79,13 @@ export class SqliteStore implements Store {
     if (known === undefined) return;
     const all = this.#db.prepare(`SELECT key, value FROM ${known.sqlName}`);
     all.setReturnArrays(true);
-    for (const row of all.iterate() as Iterable<[string, Uint8Array]>) {
-      yield { key: unescapeKey(row[0]), value: row[1] };
+    const rows = all.iterate() as Iterator<[string, Uint8Array], unknown>;
+    try {
+      for (let row = this.#next(rows); row !== undefined; row = this.#next(rows)) {
+        yield { key: unescapeKey(row[0]), value: row[1] };
+      }
+    } finally {
+      rows.return?.();
     }
   }
 
@@ -117,6 +123,18 @@ export class SqliteStore implements Store {
   backup(file: string): void {
     closeSync(openSync(file, "wx", 0o600));
     this.#db.prepare("VACUUM INTO ?").run(file);
+  }
+
+  /** What SQLite throws at a damaged page, in our words. */
+  #next(rows: Iterator<[string, Uint8Array], unknown>): [string, Uint8Array] | undefined {
+    try {
+      const { value, done } = rows.next();
+      return done === true ? undefined : (value as [string, Uint8Array]);
+    } catch (thrown) {
+      const known = storeError(thrown, `cannot read ${this.#file}`);
+      if (known.fault !== "corrupt") throw known;
+      throw (this.broken = new StoreError("corrupt", damaged(this.#file), thrown));
+    }
   }
 
   #refusal(bytes: number): StoreError | undefined {
@@ -358,12 +376,7 @@ function openDatabase(file: string, options: Required<SqliteStoreOptions>): Sqli
     if (db !== undefined) letGo(db, "foreign");
     const known = storeError(error, `cannot open ${file}`);
     if (known.fault === "foreign") throw new StoreError("foreign", notOurs(file), error);
-    if (known.fault !== "locked") throw known;
-    throw new StoreError(
-      "locked",
-      `${file} is in use by ${holder(file)}; one process at a time`,
-      error,
-    );
+    throw new StoreError(known.fault, adviceFor(known, file), error);
   }
 }
 
@@ -409,6 +422,25 @@ function checkOwner(db: Sqlite, file: string): void {
     "newer",
     `${file} was written by a later version (schema ${version}, this one knows ${SCHEMA_VERSION}); upgrade, or restore a backup made before`,
   );
+}
+
+function adviceFor({ fault, message, cause }: StoreError, file: string): string {
+  const { code } = (cause ?? {}) as NodeJS.ErrnoException;
+  if (code === "EEXIST" || code === "ENOTDIR") return `${dirname(file)} is not a directory`;
+  switch (fault) {
+    case "locked":
+      return `${file} is in use by ${holder(file)}; one process at a time`;
+    case "corrupt":
+      return damaged(file);
+    case "readonly":
+      return `${message}; give ${dirname(file)} to the user who runs this, or choose another directory`;
+    default:
+      return message;
+  }
+}
+
+function damaged(file: string): string {
+  return `${file} is damaged; restore a backup, or move it away to begin without what it held`;
 }
 
 function notOurs(file: string): string {
