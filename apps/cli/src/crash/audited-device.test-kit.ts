@@ -1,0 +1,133 @@
+// A real device that remembers what it was promised, and counts what it was made to do.
+
+import { Device } from "@godwit/client";
+import { formatCode } from "@godwit/coap";
+
+/** What devices have done by order, over all their lives. */
+export class Deeds {
+  readonly executions: Map<string, number> = new Map();
+  readonly written: Set<string> = new Set();
+  /** Promises the server broke towards a device. */
+  readonly faults: string[] = [];
+}
+
+export type AuditedOptions = {
+  readonly endpoint: string;
+  readonly server: string;
+  readonly lifetime: number;
+  readonly queueMode: boolean;
+  /** s */
+  readonly awake: number;
+  readonly deeds: Deeds;
+};
+
+export class AuditedDevice {
+  readonly endpoint: string;
+  readonly queueMode: boolean;
+  readonly lifetime: number;
+  /** What the server acknowledged last: a registration under this id, or its end. */
+  acknowledged: { readonly id: string } | "gone" | undefined;
+  /** What was asked and not answered yet. */
+  pending: "register" | "update" | "deregister" | undefined;
+  /** Until when, by our clock, no Update had left that was acknowledged since. */
+  updatedSince = 0;
+  /** How often it began a new life without its memory. */
+  lives = 0;
+  updates = 0;
+  registrations = 0;
+  readonly #options: AuditedOptions;
+  #device: Device | undefined;
+  #askedAt = 0;
+
+  constructor(options: AuditedOptions) {
+    this.#options = options;
+    this.endpoint = options.endpoint;
+    this.queueMode = options.queueMode;
+    this.lifetime = options.lifetime;
+  }
+
+  get idle(): boolean {
+    return this.pending === undefined && this.#device !== undefined;
+  }
+
+  async start(): Promise<void> {
+    const { endpoint, server, lifetime, queueMode, awake, deeds } = this.#options;
+    const tuning = { awakeWindow: awake * 1_000 };
+    const device = new Device({ endpoint, server, lifetime, queueMode, tuning });
+    device.add(3303, {
+      5700: () => 21,
+      5605: (args: ReadonlyMap<number, string>) => {
+        const order = args.get(0) ?? "";
+        deeds.executions.set(order, (deeds.executions.get(order) ?? 0) + 1);
+      },
+      5750: { read: () => endpoint, write: (value) => void deeds.written.add(String(value)) },
+    });
+    this.#device = device;
+    this.#listen(device);
+    this.lives += 1;
+    this.pending = "register";
+    this.#askedAt = Date.now();
+    await device.start();
+  }
+
+  update(): void {
+    if (!this.idle) return;
+    this.pending = "update";
+    this.#askedAt = Date.now();
+    this.#device?.update();
+  }
+
+  async leave(): Promise<void> {
+    if (!this.idle) return;
+    this.pending = "deregister";
+    await this.#device?.stop({ patience: 120_000 });
+  }
+
+  /** Loses power, and starts again with no memory of its registration. */
+  async reboot(): Promise<void> {
+    const device = this.#device;
+    this.#device = undefined;
+    await device?.stop({ deregister: false });
+    await this.start();
+  }
+
+  async silence(): Promise<void> {
+    const device = this.#device;
+    this.#device = undefined;
+    await device?.stop({ deregister: false });
+  }
+
+  #listen(device: Device): void {
+    const { faults } = this.#options.deeds;
+    const { endpoint } = this;
+    const current = (): boolean => this.#device === device;
+    device.on("registered", ({ location }) => {
+      if (!current()) return;
+      if (this.pending !== "register") faults.push(`${endpoint} had to register again`);
+      this.acknowledged = { id: location[1] ?? "" };
+      this.registrations += 1;
+      this.#answered();
+    });
+    device.on("updated", () => {
+      if (!current()) return;
+      this.updates += 1;
+      if (this.pending === "update") this.#answered();
+    });
+    device.on("deregistered", () => {
+      if (!current()) return;
+      this.acknowledged = "gone";
+      this.pending = undefined;
+      this.#device = undefined;
+    });
+    device.on("refused", ({ to, code, diagnostic }) => {
+      faults.push(`${endpoint}: ${to} refused by ${formatCode(code)} ${diagnostic}`);
+    });
+    device.on("unreachable", () => faults.push(`${endpoint}: no answer in all its attempts`));
+    device.on("fault", ({ fault }) => faults.push(`${endpoint}: ${fault.message}`));
+  }
+
+  #answered(): void {
+    this.pending = undefined;
+    this.updatedSince = this.#askedAt;
+  }
+}

@@ -1,0 +1,69 @@
+// Kills the real server again and again, and audits what is left: `npm run crash -- --rounds 50 --devices 1000`.
+//
+//   --rounds N    how often (50)          --seed N    of an earlier run
+//   --devices N   real devices (1000)     --short     5 rounds with 100 devices
+//
+// A round that fails says what was lost, and the seed. The last line counts the rounds.
+import { parseArgs } from "node:util";
+import { CrashRounds } from "../../apps/cli/dist/crash/rounds.test-kit.js";
+import { socketsFault } from "../../apps/cli/dist/fleet/open-files.js";
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string" },
+    devices: { type: "string" },
+    seed: { type: "string" },
+    short: { type: "boolean", default: false },
+  },
+});
+const rounds = Number(values.rounds ?? (values.short ? 5 : 50));
+const devices = Number(values.devices ?? (values.short ? 100 : 1_000));
+const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+const fault = socketsFault(devices);
+if (fault !== undefined) throw new Error(fault);
+console.log(`seed ${seed}, ${devices} devices, ${rounds} rounds`);
+
+const began = performance.now();
+const crash = await CrashRounds.open({
+  devices,
+  seed,
+  load: 1_500,
+  settle: 1_500,
+  updateRate: Math.max(50, devices * 0.6),
+  users: 4,
+});
+const ready = [];
+const total = { updates: 0, orders: 0, waiting: 0 };
+let passed = 0;
+for (let n = 1; n <= rounds; n++) {
+  const report = await crash.round();
+  // The last round's devices all speak, and nothing may be left waiting.
+  const faults = n === rounds ? [...report.faults, ...(await crash.finish(25_000))] : report.faults;
+  const { killedAfter, readyAfter, registrations, updates, orders, waiting } = report;
+  console.log(
+    `${String(n).padStart(3)} ${faults.length === 0 ? "ok  " : "FAIL"} killed after ${killedAfter} ms, ready again after ${readyAfter} ms: ` +
+      `${registrations} registrations, ${updates} updates, ${orders} orders, ${waiting} of them waiting`,
+  );
+  for (const line of faults.slice(0, 20)) console.log(`      ${line}`);
+  if (faults.length > 20) console.log(`      and ${faults.length - 20} more`);
+  if (faults.length > 0) console.log(`      seed ${seed}`);
+  if (faults.length === 0) passed += 1;
+  if (n > 1) ready.push(readyAfter);
+  total.updates += updates;
+  total.orders += orders;
+  total.waiting += waiting;
+}
+const registers = crash.devices.reduce((sum, device) => sum + device.registrations, 0);
+const lives = crash.devices.reduce((sum, device) => sum + device.lives, 0);
+const { code, took } = await crash.close();
+ready.sort((a, b) => a - b);
+console.log(
+  `${total.updates} updates and ${total.orders} orders promised, ${total.waiting} orders outlived a kill before they were carried out; ` +
+    `${registers} registrations in ${lives} lives of devices; ${crash.executions} executions, each once`,
+);
+console.log(
+  `ready again after ${ready[ready.length >> 1] ?? "-"} ms (median; ${ready.at(-1) ?? "-"} at most); ` +
+    `SIGTERM ended it in ${took} ms with status ${code}; ${Math.round((performance.now() - began) / 1_000)} s in all`,
+);
+console.log(`${passed} passed, ${rounds - passed} failed`);
+process.exit(passed === rounds && code === 0 ? 0 : 1);
