@@ -38,7 +38,8 @@ let passed = 0;
 for (let n = 1; n <= rounds; n++) {
   const report = await crash.round();
   // The last round's devices all speak, and nothing may be left waiting.
-  const faults = n === rounds ? [...report.faults, ...(await crash.finish(25_000))] : report.faults;
+  const faults =
+    n === rounds ? [...report.faults, ...(await crash.finish(110_000))] : report.faults;
   const { killedAfter, readyAfter, registrations, updates, orders, waiting } = report;
   console.log(
     `${String(n).padStart(3)} ${faults.length === 0 ? "ok  " : "FAIL"} killed after ${killedAfter} ms, ready again after ${readyAfter} ms: ` +

@@ -36,6 +36,7 @@ export function deviceCommand(): Command {
 }
 
 async function run(options: Options): Promise<void> {
+  const stopped = untilStopped();
   const device = new Device({
     endpoint: options.endpoint,
     server: options.server,
@@ -54,7 +55,7 @@ async function run(options: Options): Promise<void> {
     celsius = Math.round((celsius + Math.random() - 0.5) * 100) / 100;
     device.changed("/3303/0/5700");
   }, 5_000);
-  await untilStopped();
+  await stopped;
   clearInterval(weather);
   say("stopping");
   await device.stop({ deregister: options.state === undefined });

@@ -52,6 +52,7 @@ export function serveCommand(): Command {
 }
 
 async function serve(options: Options): Promise<void> {
+  const stopped = untilStopped(); // before anything is opened: who stops us at once is heard too
   const log = openLog(options.logLevel);
   const http = addressOf("--http", options.http);
   addressOf("--coap", options.coap);
@@ -82,7 +83,7 @@ async function serve(options: Options): Promise<void> {
       lines.push("No device can register yet: NoSec is off (--nosec switches it on)");
     process.stdout.write(`${lines.join("\n")}\nReady\n`);
 
-    await untilStopped();
+    await stopped;
     log.info("stopping");
   } finally {
     // Whatever ended it: what is owed is written, and nothing keeps the process or the store's lock.

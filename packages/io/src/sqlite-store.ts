@@ -427,16 +427,10 @@ function checkOwner(db: Sqlite, file: string): void {
 function adviceFor({ fault, message, cause }: StoreError, file: string): string {
   const { code } = (cause ?? {}) as NodeJS.ErrnoException;
   if (code === "EEXIST" || code === "ENOTDIR") return `${dirname(file)} is not a directory`;
-  switch (fault) {
-    case "locked":
-      return `${file} is in use by ${holder(file)}; one process at a time`;
-    case "corrupt":
-      return damaged(file);
-    case "readonly":
-      return `${message}; give ${dirname(file)} to the user who runs this, or choose another directory`;
-    default:
-      return message;
-  }
+  if (fault === "locked") return `${file} is in use by ${holder(file)}; one process at a time`;
+  if (fault === "corrupt") return damaged(file);
+  if (fault !== "readonly") return message;
+  return `${message}; give ${dirname(file)} to the user who runs this, or choose another directory`;
 }
 
 function damaged(file: string): string {

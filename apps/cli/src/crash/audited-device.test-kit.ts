@@ -6,7 +6,7 @@ import { formatCode } from "@godwit/coap";
 /** What devices have done by order, over all their lives. */
 export class Deeds {
   readonly executions: Map<string, number> = new Map();
-  readonly written: Set<string> = new Set();
+  readonly written: Set<unknown> = new Set();
   /** Promises the server broke towards a device. */
   readonly faults: string[] = [];
 }
@@ -33,6 +33,8 @@ export class AuditedDevice {
   updatedSince = 0;
   /** How often it began a new life without its memory. */
   lives = 0;
+  /** Its last Update got no answer, however often it was sent. */
+  gaveUp = false;
   updates = 0;
   registrations = 0;
   readonly #options: AuditedOptions;
@@ -60,7 +62,7 @@ export class AuditedDevice {
         const order = args.get(0) ?? "";
         deeds.executions.set(order, (deeds.executions.get(order) ?? 0) + 1);
       },
-      5750: { read: () => endpoint, write: (value) => void deeds.written.add(String(value)) },
+      5750: { read: () => endpoint, write: (value) => void deeds.written.add(value) },
     });
     this.#device = device;
     this.#listen(device);
@@ -73,6 +75,7 @@ export class AuditedDevice {
   update(): void {
     if (!this.idle) return;
     this.pending = "update";
+    this.gaveUp = false;
     this.#askedAt = Date.now();
     this.#device?.update();
   }
@@ -122,7 +125,12 @@ export class AuditedDevice {
     device.on("refused", ({ to, code, diagnostic }) => {
       faults.push(`${endpoint}: ${to} refused by ${formatCode(code)} ${diagnostic}`);
     });
-    device.on("unreachable", () => faults.push(`${endpoint}: no answer in all its attempts`));
+    // The server is away a third of the time: now and then it is so at all of a message's transmissions.
+    device.on("unreachable", () => {
+      if (!current() || this.pending !== "update") return; // a Register is tried again by itself
+      this.pending = undefined;
+      this.gaveUp = true;
+    });
     device.on("fault", ({ fault }) => faults.push(`${endpoint}: ${fault.message}`));
   }
 

@@ -57,6 +57,7 @@ export class CrashRounds {
   #named = 0;
   #accepted = 0;
   #loading = false;
+  #enrolled = false;
 
   private constructor(options: CrashOptions, data: string, served: Served) {
     this.#options = options;
@@ -87,7 +88,14 @@ export class CrashRounds {
     return this.#deeds.executions.size;
   }
 
-  /** One round. In the first, the devices register while the server is killed. */
+  /** All devices register, and nobody is killed. Without it they do so in the first round, and the server is. */
+  async enrol(): Promise<void> {
+    await this.#enrol();
+    while (this.devices.some(({ pending }) => pending !== undefined)) await sleep(20);
+    this.#enrolled = true;
+  }
+
+  /** Load, kill -9, restart, audit; then devices and waiting orders get some time. */
   async round(): Promise<RoundReport> {
     this.#round += 1;
     const before = this.#totals();
@@ -131,7 +139,8 @@ export class CrashRounds {
     for (const { endpoint, pending } of this.devices) {
       if (pending === undefined) continue;
       const { body } = await this.#served.call("GET", `/api/v1/devices/${endpoint}`);
-      faults.push(`${endpoint}: its ${pending} was never answered, ${JSON.stringify(body)}`);
+      const ledger = JSON.stringify((body as DeviceView).ledger?.in);
+      faults.push(`${endpoint}: its ${pending} was never answered; the server received ${ledger}`);
     }
     return [...faults, ...this.#complaints()];
   }
@@ -158,7 +167,8 @@ export class CrashRounds {
 
   async #load(): Promise<void> {
     const users = Array.from({ length: this.#options.users }, () => this.#use());
-    const parts = this.#round === 1 ? [this.#enrol()] : [this.#talk(), this.#change()];
+    const parts = this.#enrolled ? [this.#talk(), this.#change()] : [this.#enrol()];
+    this.#enrolled = true;
     await Promise.all([...users, ...parts]);
   }
 
@@ -237,7 +247,7 @@ export class CrashRounds {
       updatedSince,
     }));
     const there = new Map<string, DeviceView>();
-    for (let cursor = ""; ; ) {
+    for (let cursor = ""; ;) {
       const more = cursor === "" ? "" : `&cursor=${encodeURIComponent(cursor)}`;
       const { body } = await this.#served.call("GET", `/api/v1/devices?limit=1000${more}`);
       const { items, next } = body as { items: DeviceView[]; next?: string };
@@ -292,13 +302,17 @@ export class CrashRounds {
     const { name, kind } = order;
     const times = this.#deeds.executions.get(name) ?? 0;
     if (task.state !== "done" || task.answer?.success !== true) {
-      const reborn = this.devices.some((d) => d.endpoint === order.endpoint && d.lives > order.lives);
+      const reborn = this.devices.some(
+        (d) => d.endpoint === order.endpoint && d.lives > order.lives,
+      );
       if (reborn && task.state === "failed") return [];
       const why = task.answer?.code ?? task.reason;
       return [`${named(order)} ${task.state}: ${why}`];
     }
-    if (kind === "execute" && times !== 1) return [`${named(order)} is done, executed ${times} times`];
-    if (kind === "write" && !this.#deeds.written.has(name)) return [`${named(order)} never arrived`];
+    if (kind === "execute" && times !== 1)
+      return [`${named(order)} is done, executed ${times} times`];
+    if (kind === "write" && !this.#deeds.written.has(name))
+      return [`${named(order)} never arrived`];
     if (kind === "read" && task.answer.text !== undefined && task.answer.text !== order.endpoint) {
       return [`${named(order)} brought ${task.answer.text}`];
     }
@@ -341,7 +355,7 @@ export class CrashRounds {
       const pending = this.devices.some((device) => device.pending !== undefined);
       if (owed.size === 0 && !(pending && (all || this.#round === 1))) return;
       if (performance.now() > until) return;
-      if (first) for (const device of owed) device.update();
+      for (const device of owed) if (first || device.gaveUp) device.update();
       first = false;
       await sleep(200);
     }
