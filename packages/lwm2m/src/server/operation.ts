@@ -12,8 +12,10 @@ export type Operation = {
   readonly createdAt: Instant;
   readonly expiresAt: Instant;
   attempts: number;
-  /** ms of silence of the device before it was last sent; `undefined`: not sent by this run of the server. */
-  lastIdle: number | undefined;
+  /** The shortest silence of the device, in ms, before it was sent; `undefined`: never sent. Durable for what is not idempotent. */
+  leastIdle: number | undefined;
+  /** Whether it may have been heard, as the store knows it; `undefined`: the store knows of no sending. */
+  storedHeard: boolean | undefined;
   /** Under which it was first sent: sent again under the same, a device that has it answers without acting twice. */
   again: { readonly mid: number; readonly token: Uint8Array } | undefined;
   state: OperationState;
@@ -29,10 +31,10 @@ export type OperationState =
   | { readonly name: "cancelled"; readonly at: Instant };
 
 /** A copy that no later change reaches. */
-export type OperationView = Readonly<Omit<Operation, "again" | "lastIdle">>;
+export type OperationView = Readonly<Omit<Operation, "again" | "leastIdle" | "storedHeard">>;
 
 export function viewOperation(operation: Operation): OperationView {
-  const { again: _again, lastIdle: _lastIdle, ...view } = operation;
+  const { again: _1, leastIdle: _2, storedHeard: _3, ...view } = operation;
   return view;
 }
 

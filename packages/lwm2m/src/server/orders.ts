@@ -43,7 +43,8 @@ export class Orders {
       createdAt: now,
       expiresAt,
       attempts: 0,
-      lastIdle: undefined,
+      leastIdle: undefined,
+      storedHeard: undefined,
       again: undefined,
       state: { name: "waiting" },
     };
@@ -73,18 +74,21 @@ export class Orders {
   #dispatch(registration: Registration, operation: Operation, now: Instant): void {
     const idle = now - registration.reach.seenAt;
     operation.state = { name: "sent", at: now, idle };
-    operation.lastIdle = idle;
     operation.attempts += 1;
     if (operation.kind === "cancelObserve")
       return this.#stopObserving(registration, operation, now);
-    if (operation.again === undefined) {
-      operation.again = this.#core.around.allocate(registration.session, now);
-      if (!isIdempotent(operation.kind, operation.request)) {
-        this.#core.store([this.#core.operationChange(operation)], { kind: "dispatch", operation });
-        return;
-      }
+    operation.leastIdle = Math.min(idle, operation.leastIdle ?? idle);
+    operation.again ??= this.#core.around.allocate(registration.session, now);
+    const stored = operation.storedHeard === this.#mayBeHeard(operation);
+    if (stored || isIdempotent(operation.kind, operation.request)) {
+      return this.#send(registration, operation);
     }
-    this.#send(registration, operation);
+    this.#core.store([this.#core.operationChange(operation)], { kind: "dispatch", operation });
+  }
+
+  /** It was sent while the device could well hear it. */
+  #mayBeHeard({ leastIdle }: Operation): boolean {
+    return leastIdle !== undefined && leastIdle < this.#core.tuning.trustedBinding;
   }
 
   #send(registration: Registration, operation: Operation): void {
@@ -205,9 +209,7 @@ export class Orders {
       .of(registration.endpoint)
       .filter((operation) => !isFinal(operation.state));
     for (const operation of waiting) {
-      const heard =
-        operation.lastIdle !== undefined && operation.lastIdle < this.#core.tuning.trustedBinding;
-      if (heard && !isIdempotent(operation.kind, operation.request)) {
+      if (this.#mayBeHeard(operation) && !isIdempotent(operation.kind, operation.request)) {
         const reason = "the device registered anew before it answered; it may have obeyed";
         this.end(operation, { name: "failed", at: now, reason }, now);
       } else registration.queue.push(operation);
@@ -293,7 +295,8 @@ export class Orders {
         createdAt: now,
         expiresAt: now + this.#core.tuning.finishedFor,
         attempts: 0,
-        lastIdle: undefined,
+        leastIdle: undefined,
+        storedHeard: undefined,
         again: undefined,
         state: { name: "waiting" },
       };
@@ -316,6 +319,7 @@ export class Orders {
       case "accept":
         return ok ? this.#accepted(operation, now) : this.#notAccepted(operation, now);
       case "dispatch": {
+        if (ok) operation.storedHeard = this.#mayBeHeard(operation);
         if (operation.state.name !== "sent") return;
         const registration = this.#core.registry.byEndpoint(operation.endpoint);
         if (ok && registration !== undefined) return this.#send(registration, operation);

@@ -115,6 +115,7 @@ export function encodeOperation(o: Operation): Uint8Array {
   else {
     w.u8(1).u16(o.again.mid);
     w.u8(o.again.token.length).append(o.again.token);
+    w.u48(o.leastIdle ?? 0); // sent it was: better to think that it was heard
   }
   message(w, o.request);
   encodeState(w, o.state);
@@ -132,6 +133,7 @@ export function decodeOperation(bytes: Uint8Array): Operation {
   const expiresAt = r.u48();
   const attempts = r.u16();
   const again = r.u8() === 1 ? { mid: r.u16(), token: r.take(r.u8()).slice() } : undefined;
+  const leastIdle = again === undefined ? undefined : r.u48();
   const request = readMessage(r);
   const state = decodeState(r);
   r.end("the operation record");
@@ -143,7 +145,8 @@ export function decodeOperation(bytes: Uint8Array): Operation {
     createdAt,
     expiresAt,
     attempts,
-    lastIdle: undefined,
+    leastIdle,
+    storedHeard: undefined,
     again,
     request,
     state,

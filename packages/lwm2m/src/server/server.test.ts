@@ -434,6 +434,50 @@ test("an Execute that a device may have obeyed before it restarted is not sent a
   assert.equal(bench.sent().at(-1)?.id, read);
 });
 
+test("F18: what may not be done twice is not sent while the store refuses its message id", () => {
+  const bench = new Bench({ awakeWindow: 10_000 });
+  bench.enrol(1, "dev", ["Q"]);
+  bench.after(11_000);
+  const reboot = bench.order("dev", "execute", executeRequest([3, 0, 4]));
+  bench.store = "fail";
+  for (let word = 0; word < 3; word++) bench.feed({ type: "alive", session: 1 });
+  assert.equal(bench.sent().length, 0);
+  assert.equal(bench.state(reboot), "waiting");
+  bench.store = "ok";
+  bench.feed({ type: "alive", session: 1 });
+  assert.equal(bench.sent()[0]?.id, reboot);
+});
+
+test("an Execute that a device may have obeyed before both ends restarted is not sent again", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  const reboot = bench.order("dev", "execute", executeRequest([3, 0, 4]));
+  assert.equal(bench.sent().length, 1);
+  const revived = new Bench({}, bench);
+  revived.sameHost = true;
+  revived.enrol(2, "dev");
+  assert.equal(revived.state(reboot), "failed");
+  assert.equal(revived.sent().length, 0);
+});
+
+test("an Execute lost in a long silence and sent again is remembered as heard from then on", () => {
+  const bench = new Bench();
+  const location = bench.enrol(1, "dev");
+  bench.after(60_000); // a NAT may have forgotten the device
+  const reboot = bench.order("dev", "execute", executeRequest([3, 0, 4]));
+  bench.lose(reboot, 1);
+  const unheard = new Bench({}, bench);
+  unheard.sameHost = true;
+  unheard.enrol(2, "dev");
+  assert.equal(unheard.sent()[0]?.id, reboot);
+  bench.update(1, location);
+  assert.equal(bench.sent().length, 2);
+  const heard = new Bench({}, bench);
+  heard.sameHost = true;
+  heard.enrol(2, "dev");
+  assert.equal(heard.state(reboot), "failed");
+});
+
 test("orders wait across a restart, a missing registration and a new one; they expire in time", () => {
   const bench = new Bench();
   const kept = bench.order("later", "read", readRequest([3, 0, 9]));
