@@ -72,6 +72,16 @@ test(
       const db = openSync(directory("damaged/godwit.db"), "r+");
       writeSync(db, new Uint8Array(6_000).fill(0xa5), 0, 6_000, 4_096); // page 1 still says what it is
       closeSync(db);
+      const full = await openData(directory("rotten"));
+      const changes = Array.from({ length: 500 }, (_, i) => ({
+        table: "registration",
+        key: `${i}`,
+        value: new Uint8Array(500),
+      }));
+      await new Promise<unknown>((done) => full.store.write(changes, done));
+      await full.close();
+      const rotten = readFileSync(directory("rotten/godwit.db"));
+      writeFileSync(directory("rotten/godwit.db"), rotten.fill(0xa5, rotten.length >> 1));
       writeFileSync(directory("foreign/godwit.db"), "this is a diary".repeat(1_000));
       writeFileSync(directory("file"), "");
       chmodSync(directory("closed"), 0o000);
@@ -84,9 +94,13 @@ test(
       const cases: [RegExp, ServedOptions][] = [
         [/godwit\.db is in use by process \d+; one process at a time/, { data: directory("held") }],
         [/godwit\.db is damaged; restore a backup, or move it/, { data: directory("damaged") }],
+        [/godwit\.db is damaged; restore a backup, or move it/, { data: directory("rotten") }],
         [/godwit\.db is not a Godwit store; it was left as/, { data: directory("foreign") }],
         [/file is not a directory/, { data: directory("file") }],
-        [/--http: "nowhere" is no address: write/, { data: directory("d"), args: ["--http", "nowhere"] }],
+        [
+          /--http: "nowhere" is no address: write/,
+          { data: directory("d"), args: ["--http", "nowhere"] },
+        ],
         [
           /cannot bind UDP 127\.0\.0\.1:\d+: another program has this port/,
           { data: directory("b"), ports: { ...free, coap: ports.coap } },

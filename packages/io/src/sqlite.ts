@@ -17,13 +17,15 @@ export function openSqlite(file: string, options: { readonly timeout?: number } 
 export function storeError(error: unknown, doing: string): StoreError {
   if (error instanceof StoreError) return error;
   const { errcode, code, syscall } = error as { errcode?: number; code?: string; syscall?: string };
+  const text = error instanceof Error ? error.message : String(error);
   const fault =
     errcode !== undefined
       ? (FAULTS.get(errcode & 0xff) ?? "refused")
       : syscall !== undefined
         ? (SYSTEM_FAULTS.get(code ?? "") ?? "io")
-        : "refused";
-  const text = error instanceof Error ? error.message : String(error);
+        : MALFORMED.test(text) // iterators of the prebuilt package leave the code out
+          ? "corrupt"
+          : "refused";
   return new StoreError(fault, `${doing}: ${text}`, error);
 }
 
@@ -46,6 +48,9 @@ const FAULTS: ReadonlyMap<number, StoreFault> = new Map([
   [14, "io"], // SQLITE_CANTOPEN
   [26, "foreign"], // SQLITE_NOTADB
 ]);
+
+/** SQLITE_CORRUPT in words. */
+const MALFORMED = /disk image is malformed/;
 
 const SYSTEM_FAULTS: ReadonlyMap<string, StoreFault> = new Map([
   ["ENOSPC", "full"],

@@ -77,11 +77,21 @@ export class Server {
 
   /** Binds the sockets and takes back what an earlier run promised. Rejects with what to do about it. */
   async start(): Promise<void> {
-    const { coap, nosec = false, tuning = {}, coapTuning = {}, sealer } = this.#options;
     const port = await openUdp({
-      ...parseAddress(coap),
+      ...parseAddress(this.#options.coap),
       onNote: (note) => this.#listeners.emit("note", { text: describeUdpNote(note) }),
     });
+    try {
+      this.#run(port);
+    } catch (fault) {
+      this.#running = undefined;
+      await port.close(); // or it would keep the process from ending
+      throw fault;
+    }
+  }
+
+  #run(port: UdpPort): void {
+    const { nosec = false, tuning = {}, coapTuning = {}, sealer } = this.#options;
     const clock = this.#options.clock ?? systemClock();
     const stack = new ServerStack({
       rng: systemRng(),
