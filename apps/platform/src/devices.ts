@@ -24,18 +24,14 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
   const app = root.withTypeProvider<ZodTypeProvider>();
 
   app.get("/api/v1/devices", { schema: { querystring: page } }, async ({ query }) => {
-    const items = [];
-    let next: string | undefined;
-    const names = [...server.devices()].toSorted((a, b) => (a.endpoint < b.endpoint ? -1 : 1));
-    for (const device of names) {
-      if (query.cursor !== undefined && device.endpoint <= query.cursor) continue;
-      if (query.q !== undefined && !device.endpoint.includes(query.q)) continue;
-      if (items.length === query.limit) {
-        next = items.at(-1)?.endpoint;
-        break;
-      }
-      items.push(device);
-    }
+    const { cursor, q, limit } = query;
+    const names = [...server.endpoints()]
+      .filter(
+        (name) => (cursor === undefined || name > cursor) && (q === undefined || name.includes(q)),
+      )
+      .toSorted();
+    const items = names.slice(0, limit).map((name) => server.deviceView(name));
+    const next = names.length > limit ? names[limit - 1] : undefined;
     return { total: server.deviceCount, items, next };
   });
 

@@ -143,6 +143,11 @@ export class Server {
     return this.#now.stack.server.registrationCount;
   }
 
+  /** The names of all devices, in no order: cheap where their views are not. */
+  endpoints(): IterableIterator<string> {
+    return this.#now.stack.server.endpoints();
+  }
+
   *devices(): IterableIterator<DeviceView> {
     const { stack, now } = this.#now;
     for (const one of stack.server.registrations(now())) yield this.#view(one);

@@ -15,7 +15,7 @@ import {
   type Response,
 } from "@godwit/coap";
 import type { PendingOrder, ServerCore } from "./core.ts";
-import type { ServerInput } from "./events.ts";
+import type { OperationKind, ServerInput } from "./events.ts";
 import type { Observation } from "./observations.ts";
 import { isFinal, isIdempotent, viewOperation, type Operation } from "./operation.ts";
 import { canPush, noteUplink, notePushAnswered, notePushLost } from "./reach.ts";
@@ -48,13 +48,22 @@ export class Orders {
       again: undefined,
       state: { name: "waiting" },
     };
-    const full = this.#core.operations.fullFor(endpoint);
+    const full =
+      this.#core.operations.fullFor(endpoint) ?? this.#observedEnough(kind, endpoint, path);
     if (full !== undefined) {
       operation.state = { name: "failed", at: now, reason: full };
       return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
     }
     this.#core.operations.add(operation);
     this.#core.store([this.#core.operationChange(operation)], { kind: "accept", operation });
+  }
+
+  /** Why this path cannot be observed as well, if so. */
+  #observedEnough(kind: OperationKind, endpoint: string, path: string): string | undefined {
+    const { observations, tuning } = this.#core;
+    if (kind !== "observe" || observations.find(endpoint, path) !== undefined) return undefined;
+    if (observations.of(endpoint).length < tuning.maxObservationsPerEndpoint) return undefined;
+    return `${tuning.maxObservationsPerEndpoint} paths of this device are observed already`;
   }
 
   cancel(id: number, now: Instant): void {

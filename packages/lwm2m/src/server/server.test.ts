@@ -562,6 +562,23 @@ test("limits: unproven registrations make room, proven ones stay; queues are bou
   assert.equal(refused?.type === "operation" && refused.operation.state.name, "failed");
 });
 
+test("an observation too many is refused when it is ordered, not after it was made", () => {
+  const bench = new Bench({ maxObservationsPerEndpoint: 1 });
+  bench.enrol(1, "dev");
+  const observe = (resource: number): number =>
+    bench.order("dev", "observe", observeRequest([3303, 0, resource]));
+  const first = response(Code.Content, { payload: "1", contentFormat: 0 });
+  const accepted = { ...first, options: withOption(first.options, observeOption(1)) };
+  bench.reply(observe(5700), 1, accepted, { final: false });
+  observe(5601);
+  const refused = bench.events.findLast((e) => e.type === "operation");
+  const state = refused?.type === "operation" ? refused.operation.state : undefined;
+  assert.match(state?.name === "failed" ? state.reason : "", /1 paths of this device are observed/);
+  assert.equal(bench.sent().length, 1);
+  bench.reply(observe(5700), 1, accepted, { final: false });
+  assert.deepEqual(bench.server.observationsOf("dev"), ["/3303/0/5700"]);
+});
+
 test("the alternate path goes before every management path", () => {
   const bench = new Bench();
   bench.register(1, ["ep=dev", "lt=60", "lwm2m=1.1"], '</lwm2m>;rt="oma.lwm2m",</lwm2m/3/0>');

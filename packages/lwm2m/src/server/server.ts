@@ -46,6 +46,11 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     return found && this.#core.view(found, now);
   }
 
+  /** The names of all registered endpoints, in no order. */
+  *endpoints(): IterableIterator<string> {
+    for (const { endpoint } of this.#core.registry.all()) yield endpoint;
+  }
+
   *registrations(now: Instant): IterableIterator<RegistrationView> {
     for (const registration of this.#core.registry.all()) yield this.#core.view(registration, now);
   }
