@@ -13,6 +13,8 @@ export type Flood = {
   readonly honestKept: boolean;
   /** Resident memory before, and after each tenth of the flood; bytes. */
   readonly rss: readonly number[];
+  /** What lives after it: heap and buffers, collected; bytes. */
+  readonly live: number;
   /** s of processor time. */
   readonly cpu: number;
 };
@@ -54,12 +56,16 @@ export async function flood(registrations: number, directory: string): Promise<F
   }
   await data.store.flush();
   const { user, system } = process.cpuUsage(before);
+  const resident = process.memoryUsage.rss();
+  globalThis.gc?.();
+  const { heapUsed, external } = process.memoryUsage();
   const result = {
     sent: registrations,
     answered: port.sent - sentBefore,
     kept: stack.server.registrationCount,
     honestKept: stack.server.registration("honest", data.clock.now()) !== undefined,
-    rss: [...rss, process.memoryUsage.rss()],
+    rss: [...rss, resident],
+    live: heapUsed + external,
     cpu: (user + system) / 1e6,
   };
   await driver.close();
