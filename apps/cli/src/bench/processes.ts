@@ -57,7 +57,7 @@ export type Subject = {
 };
 
 export async function plainSubject(): Promise<Subject> {
-  const helper = new Helper();
+  const helper = new Helper(ROOM);
   const { port } = await helper.ask({ type: "serve" });
   return { port, usage: () => helper.usage, stop: () => helper.stop() };
 }
@@ -68,6 +68,7 @@ export async function serveSubject(directory: string): Promise<Subject> {
   const child = spawn(
     process.execPath,
     [
+      ...ROOM,
       command,
       "serve",
       "--nosec",
@@ -140,4 +141,6 @@ function ended(child: ChildProcess, end: () => void): Promise<void> {
   });
 }
 
+/** As the first line of the command has it. */
+const ROOM = ["--max-semi-space-size=64"];
 const ANY = "127.0.0.1:0";
