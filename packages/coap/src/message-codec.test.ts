@@ -118,7 +118,7 @@ test("the parser corpus: each is refused, with its reason", () => {
     ["version 2", "80010001", "version"],
     ["version 3", "c0010001", "version"],
     ["a token past the end", "48010001aabb", "token"],
-    ["a token past the end, in a response (CVE-2020-12883)", "44450001aabbcc", "token"],
+    ["a token past the end, in a response (mbed-coap, CVE-2020-12886)", "44450001aabbcc", "token"],
     ["token length 9", "49010001 001122334455667788", "token"],
     ["token length 12", "4c010001 00112233445566778899aabb", "token"],
     ["token length 13", "4d010001 00 00112233445566778899aabbcc", "token"],
@@ -138,13 +138,13 @@ test("the parser corpus: each is refused, with its reason", () => {
     ["an RST with a response", "70450001", "type"],
     ["a payload marker without payload", "40010001ff", "options"],
     ["a payload marker without payload, after an option", "40010001b161ff", "options"],
-    ["an option past the end", "40010001b5616263", "options"],
+    ["an option past the end (mbed-coap, CVE-2020-12884)", "40010001b5616263", "options"],
     ["an option past the end by 65804 bytes", "40010001bef2ff", "options"],
     ["delta nibble 15", "40010001f0", "options"],
     ["delta nibble 15, value of length 15", "40010001fe0000", "options"],
     ["length nibble 15", "400100010f", "options"],
-    ["delta 13 without extension (mbed-coap, CVE-2020-12886)", "40010001d0", "options"],
-    ["delta 14 without extension (mbed-coap, CVE-2020-12886)", "40010001e0", "options"],
+    ["delta 13 without extension (mbed-coap, CVE-2020-12883)", "40010001d0", "options"],
+    ["delta 14 without extension (mbed-coap, CVE-2020-12883)", "40010001e0", "options"],
     ["delta 14 with half an extension", "40010001e000", "options"],
     ["length 13 without extension", "400100010d", "options"],
     ["length 14 with half an extension", "400100010e00", "options"],
@@ -160,10 +160,23 @@ test("the parser corpus: each is refused, with its reason", () => {
   for (const [name, text, reason] of rows) assert.equal(reasonOf(hex(text)), reason, name);
 });
 
-test("the parser corpus: zero-length options come to an end (mbed-coap endless loop, Wakaama CVE-2019-9004)", () => {
+test("the parser corpus: zero-length options come to an end (mbed-coap CVE-2020-12885, Wakaama CVE-2019-9004)", () => {
   const message = decodeMessage(concat(hex("40010001 b0"), new Uint8Array(1_000)));
   assert.equal(message.options.length, 1_001);
   assert.ok(message.options.every((option) => option.number === 11 && option.value.length === 0));
+});
+
+test("the parser corpus: ff in a token or an option's value is no payload marker (Fraunhofer uoscore 3)", () => {
+  const message = decodeMessage(hex("42010001 ffff b3ff61ff 01ff ff62"));
+  assert.equal(toHex(message.token), "ffff");
+  assert.deepEqual(
+    message.options.map(({ number, value }) => [number, toHex(value)]),
+    [
+      [11, "ff61ff"],
+      [11, "ff"],
+    ],
+  );
+  assert.equal(toHex(message.payload), "62");
 });
 
 test("the parser corpus: a datagram of 65,507 bytes is one message", () => {
