@@ -10,8 +10,11 @@ import { CON } from "./message.ts";
 import { request, response } from "./options.ts";
 
 const SESSIONS = 10_000;
-/** All in: UDP session, path, endpoint session, ledger, and their places in the maps. */
-const MOST_BYTES_PER_IDLE_SESSION = 680;
+/**
+ * All in: UDP session, path, endpoint session, ledger, and their places in the maps. About 610 in a process of its own, some
+ * 70 more where other tests have made the engine's field layouts wider.
+ */
+const MOST_BYTES_PER_IDLE_SESSION = 760;
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
