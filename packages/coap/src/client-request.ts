@@ -20,6 +20,11 @@ export class ClientRequest {
   repeatable = false;
   /** What is under way goes in smaller blocks than it could, as larger ones got no answer. */
   shrunk = false;
+  /** By which the answer to what was sent last is verified; and to larger versions of it. */
+  protection: unknown = undefined;
+  superseded: unknown[] | undefined = undefined;
+  /** It waits until the session's protection is ready; under this message id, if it must be one. */
+  waiting: { readonly mid: number | undefined } | undefined = undefined;
   /** Of the message under way, or of the observation. */
   token: Uint8Array;
   mid = 0;

@@ -18,11 +18,13 @@ import { Outgoing, type MessageLayer } from "./message-layer.ts";
 import { ACK, CON, NON, type Message, type Request, type Response } from "./message.ts";
 import { ObservationOrder } from "./observe-client.ts";
 import { OptionNumber } from "./option-numbers.ts";
+import { bodyLength } from "./options-codec.ts";
 import { checkOptions, type OptionTable } from "./option-table.ts";
 import type { PathSizes } from "./path-sizes.ts";
 import { findOption, findUint, uintOption, withOption, withoutOption } from "./options.ts";
 import { RequestTags } from "./request-tags.ts";
-import type { Sender } from "./sender.ts";
+import type { RequestProtection } from "./protection.ts";
+import { count, type Sender } from "./sender.ts";
 import type { CoapTuning } from "./tuning.ts";
 
 //   request ──> in flight ──ACK with answer──────────────> answered ──> response
@@ -46,6 +48,11 @@ export class ClientRole {
   /** Requests that have their empty ACK: the answer must come one day. */
   readonly #answers = new Deadlines<ClientRequest>();
   readonly #tags: RequestTags;
+  readonly #protection: RequestProtection | undefined;
+  /** The session, a protected one at the carrier that leads to it. */
+  readonly #follow: (session: EndpointSession, now: Instant) => void;
+  /** Observations by what protects them: their notifications may come from anywhere. */
+  readonly #observing = new Map<unknown, ClientRequest>();
   #running = 0;
 
   constructor(
@@ -56,7 +63,11 @@ export class ClientRole {
     sender: Sender,
     layer: MessageLayer,
     sizes: PathSizes,
+    protection: RequestProtection | undefined,
+    follow: (session: EndpointSession, now: Instant) => void,
   ) {
+    this.#protection = protection;
+    this.#follow = follow;
     this.#tuning = tuning;
     this.#rng = rng;
     this.#tags = new RequestTags(rng);
@@ -78,7 +89,8 @@ export class ClientRole {
   ): void {
     this.#unused(input.id);
     const { request, again } = input;
-    const token = again?.token ?? session.nextToken(this.#tuning, this.#rng);
+    this.#follow(session, now);
+    const token = again?.token ?? session.link.nextToken(this.#tuning, this.#rng);
     const running = new ClientRequest(
       input.id,
       session,
@@ -120,6 +132,7 @@ export class ClientRole {
       uintOption(OptionNumber.Observe, 1),
     );
     const { session, token } = request;
+    this.#follow(session, now);
     const goodbye = new ClientRequest(undefined, session, request.request, true, false, token);
     this.#begin(goodbye);
     this.#send(goodbye, { ...request.request, options }, now);
@@ -131,6 +144,12 @@ export class ClientRole {
   ): void {
     this.#unused(input.id);
     const { id, request, token } = input;
+    if (session.isProtected) {
+      // What its notifications were bound to is lost.
+      const reason = "unprotected";
+      this.#outbox.push({ type: "failed", id, session: session.id, reason, again: undefined });
+      return;
+    }
     const observing = new ClientRequest(id, session, request, true, false, token);
     observing.order = new ObservationOrder(this.#tuning);
     observing.alive = true;
@@ -140,8 +159,10 @@ export class ClientRole {
   }
 
   ping(session: EndpointSession, id: RequestId, now: Instant): void {
-    const mid = session.nextMid(this.#tuning, now, false);
-    if (mid === undefined || session.inFlight.length >= this.#tuning.maxRequestsPerSession) {
+    this.#follow(session, now);
+    const { link } = session;
+    const mid = session.isAdrift ? undefined : link.nextMid(this.#tuning, now, false);
+    if (mid === undefined || link.inFlight.length >= this.#tuning.maxRequestsPerSession) {
       this.#outbox.push({
         type: "failed",
         id,
@@ -152,12 +173,13 @@ export class ClientRole {
       return;
     }
     const bytes = Uint8Array.of(0x40, 0, mid >>> 8, mid);
-    this.#layer.submit(new Outgoing(session, { kind: "ping", id }, mid, bytes, 0, true, true), now);
+    const owner = { kind: "ping", id } as const;
+    this.#layer.submit(new Outgoing(link, owner, mid, bytes, 0, true, true, session), now);
   }
 
   /** An empty ACK: the answer will come in a message of its own. */
   acknowledged(outgoing: Outgoing, now: Instant): void {
-    const { owner, session } = outgoing;
+    const { owner, account: session } = outgoing;
     if (owner.kind === "ping") {
       this.#outbox.push({ type: "pong", id: owner.id, session: session.id });
       return;
@@ -169,7 +191,7 @@ export class ClientRole {
   }
 
   reset(outgoing: Outgoing, now: Instant): void {
-    const { owner, session } = outgoing;
+    const { owner, account: session } = outgoing;
     if (owner.kind === "ping")
       this.#outbox.push({ type: "pong", id: owner.id, session: session.id });
     else if (owner.kind === "request") this.#fail(owner, "reset", now);
@@ -195,19 +217,23 @@ export class ClientRole {
     const smaller =
       shrinking.szx > floor ? shrinking.smaller(isLast && !known ? floor : undefined) : undefined;
     const mid = smaller && session.nextMid(this.#tuning, now, false);
-    if (smaller === undefined || mid === undefined) {
+    const before = outgoing.mid;
+    if (
+      smaller === undefined ||
+      mid === undefined ||
+      !this.#encodeSmaller(request, smaller, mid, outgoing, now)
+    ) {
       if (transfer === undefined) this.#release(request, true);
       return;
     }
     request.transfer = shrinking;
     request.shrunk = true;
-    (outgoing.earlier ??= []).push(outgoing.mid);
-    this.#encode(request, smaller, mid, outgoing);
+    (outgoing.earlier ??= []).push(before);
   }
 
   /** All transmissions were in vain. */
   gaveUp(outgoing: Outgoing, now: Instant): void {
-    const { owner, session } = outgoing;
+    const { owner, account: session } = outgoing;
     if (owner.kind === "ping")
       this.#outbox.push({
         type: "failed",
@@ -229,34 +255,122 @@ export class ClientRole {
    * An answer. "unknown": to nothing we ask; "refused": not to be understood (RFC 7252 5.4.1). Both deserve RST, unless
    * they came in an ACK.
    */
-  response(session: EndpointSession, message: Message, now: Instant): ResponseOutcome {
-    const request = this.#match(session, message);
-    if (request === undefined) return "unknown";
-    const { outgoing } = request;
+  response(link: EndpointSession, message: Message, length: number, now: Instant): ResponseOutcome {
+    const request = this.#match(link, message);
+    const isProtected = request?.session.isProtected === true;
+    if (request !== undefined && isProtected) {
+      const outcome = this.#unprotect(request, link, message, length, now);
+      if (outcome !== "ignored" || message.type === ACK) return outcome;
+    }
+    if (request === undefined || isProtected) {
+      const outcome = this.#elsewhere(link, message, length, now);
+      if (outcome !== undefined) return outcome;
+      count(link, "in", length, message.payload.length, "payload");
+      return request === undefined ? "unknown" : "ignored";
+    }
+    const purpose = request.keepAlive ? "keepAlive" : "payload";
+    count(link, "in", length, message.payload.length, purpose);
+    return this.#taken(request, link, message, message, now);
+  }
+
+  /** A response under protection to a request of ours. */
+  #unprotect(
+    request: ClientRequest,
+    link: EndpointSession,
+    message: Message,
+    length: number,
+    now: Instant,
+  ): ResponseOutcome {
+    const protection = this.#protection!; // by which the request was protected
+    const { session } = request;
+    const candidates = [request.protection, ...(request.superseded ?? [])];
+    for (const exchange of candidates) {
+      if (exchange === undefined) continue; // it waits, and was not asked
+      const outcome = protection.unprotectResponse(exchange, message, now, link.id);
+      if (outcome.kind === "ignored") continue;
+      const purpose = request.keepAlive ? "keepAlive" : "payload";
+      if (outcome.kind === "response") {
+        const { options, payload } = outcome.response;
+        const plain = HEADER_LENGTH + message.token.length + bodyLength(options, payload);
+        const around = Math.max(0, length - plain);
+        count(session, "in", length, payload.length, purpose, around);
+        return this.#taken(request, link, message, outcome.response, now);
+      }
+      count(session, "in", length, message.payload.length, purpose);
+      const { outgoing } = request;
+      request.outgoing = undefined;
+      this.#answers.stop(request);
+      link.path.proven = true;
+      if (outcome.kind === "refused") {
+        this.#forget(request);
+        this.#fail(request, "unprotected", now);
+      } else {
+        request.protection = exchange;
+        request.superseded = undefined;
+        this.#alive(request);
+        this.#follow(session, now);
+        request.token = session.link.nextToken(this.#tuning, this.#rng);
+        this.#submit(request, request.current, outcome.request, now, undefined);
+      }
+      if (outgoing !== undefined) this.#layer.done(outgoing, now);
+      return "taken";
+    }
+    if (message.type === ACK) count(session, "in", length, message.payload.length, "payload");
+    return "ignored";
+  }
+
+  /** A notification whose token its carrier does not know: the peer's address has changed, perhaps. */
+  #elsewhere(
+    link: EndpointSession,
+    message: Message,
+    length: number,
+    now: Instant,
+  ): ResponseOutcome | undefined {
+    const found = this.#protection?.notified(link.id, message.token, message, now);
+    if (found?.outcome.kind !== "response") return undefined;
+    const request = this.#observing.get(found.exchange);
+    if (request === undefined) return undefined;
+    const { response } = found.outcome;
+    const plain = HEADER_LENGTH + message.token.length;
+    const around = Math.max(0, length - plain - bodyLength(response.options, response.payload));
+    count(request.session, "in", length, response.payload.length, "payload", around);
+    this.#follow(request.session, now);
+    return this.#taken(request, link, message, response, now);
+  }
+
+  /** `answer`: what the message says, its protection removed. */
+  #taken(
+    request: ClientRequest,
+    link: EndpointSession,
+    message: Message,
+    answer: Response,
+    now: Instant,
+  ): ResponseOutcome {
+    const { outgoing, session } = request;
     if (message.type === ACK && message.mid !== outgoing?.mid) request.shrunk = false; // the larger one did pass
     const sent = request.shrunk ? 0 : (outgoing?.payloadLength ?? 0);
-    this.#sizes.passed(session.id, Math.max(sent, message.payload.length));
+    this.#sizes.passed(session.id, Math.max(sent, answer.payload.length));
     request.once = outgoing?.repeated === false;
     request.outgoing = undefined;
     this.#answers.stop(request);
-    session.path.proven = true;
-    const { accepted, refused } = checkOptions(message.options, this.#options);
+    link.path.proven = true;
+    const { accepted, refused } = checkOptions(answer.options, this.#options);
     this.#alive(request);
     if (refused !== undefined) this.#fail(request, "badResponse", now);
     else {
-      const { code, payload } = message;
+      const { code, payload } = answer;
       this.#answered(request, { code, options: accepted, payload }, now);
     }
     // Only now may the queue go on: a further block of this request goes before it, so that transfers end before others
     // begin and a server has few of them to keep.
     if (outgoing !== undefined) this.#layer.done(outgoing, now);
     if (refused !== undefined) return "refused";
-    return request.keepAlive ? "keepAlive" : "taken";
+    return "taken";
   }
 
   closed(session: EndpointSession, now: Instant): void {
     this.#tags.closed(session.id);
-    for (const outgoing of this.#layer.closed(session))
+    for (const outgoing of this.#layer.closed(session, now))
       if (outgoing.owner.kind === "ping")
         this.#outbox.push({
           type: "failed",
@@ -265,9 +379,30 @@ export class ClientRole {
           reason: "closed",
           again: undefined,
         });
-    for (const request of [...session.requests]) {
-      request.outgoing = undefined;
+    for (const request of [...session.link.requests]) {
+      if (session.link === session) request.outgoing = undefined;
+      else if (request.session !== session) continue;
       if (request.parent === undefined) this.#fail(request, "closed", now);
+    }
+  }
+
+  /** What travels in `from` for the account `session` travels in `to` from now on. */
+  relink(session: EndpointSession, from: EndpointSession, to: EndpointSession): void {
+    for (const request of [...from.requests]) {
+      if (request.session !== session) continue;
+      removeFrom(from.work.requests, request);
+      to.work.requests.push(request);
+    }
+    from.rest();
+  }
+
+  /** The session's protection takes requests again. */
+  ready(session: EndpointSession, now: Instant): void {
+    for (const request of [...session.link.requests]) {
+      const { waiting } = request;
+      if (request.session !== session || waiting === undefined) continue;
+      request.waiting = undefined;
+      this.#send(request, request.current, now, waiting.mid);
     }
   }
 
@@ -306,7 +441,7 @@ export class ClientRole {
     }
     const step = this.#step(request, response, now);
     if (step.kind === "next") {
-      request.token = request.session.nextToken(this.#tuning, this.#rng);
+      request.token = request.session.link.nextToken(this.#tuning, this.#rng);
       this.#send(request, step.request, now);
       return;
     }
@@ -331,7 +466,7 @@ export class ClientRole {
       number: OptionNumber.Echo,
       value: Uint8Array.from(echo.value),
     });
-    request.token = request.session.nextToken(this.#tuning, this.#rng);
+    request.token = request.session.link.nextToken(this.#tuning, this.#rng);
     this.#send(request, { ...request.current, options }, now);
     return true;
   }
@@ -351,6 +486,10 @@ export class ClientRole {
       request.order = new ObservationOrder(this.#tuning);
       session.work.running -= 1;
       this.#running -= 1;
+      if (request.protection !== undefined) {
+        this.#observing.set(request.protection, request);
+        this.#protection?.observing(request.protection, request.token);
+      }
     }
     if (!request.order.newer(value, now)) {
       this.#sender.drop(session, "oldNotification");
@@ -373,7 +512,7 @@ export class ClientRole {
         request.request,
         true,
         request.keepAlive,
-        session.nextToken(this.#tuning, this.#rng),
+        session.link.nextToken(this.#tuning, this.#rng),
       );
       child.transfer = fetch;
       child.parent = request;
@@ -429,30 +568,86 @@ export class ClientRole {
   }
 
   #begin(request: ClientRequest): void {
-    const { work } = request.session;
-    work.requests.push(request);
-    work.running += 1;
+    const { session } = request;
+    session.link.work.requests.push(request);
+    session.work.running += 1;
     this.#running += 1;
   }
 
   #send(request: ClientRequest, current: Request, now: Instant, mid?: number): void {
-    const { session, confirmable } = request;
-    const id = mid ?? session.nextMid(this.#tuning, now, false);
+    const { session } = request;
+    if (!session.isProtected) {
+      this.#submit(request, current, current, now, mid);
+      return;
+    }
+    this.#follow(session, now);
+    const made = this.#protection!.protectRequest(session.id, current, now); // it made the session
+    if (made.kind === "send") {
+      this.#forget(request);
+      request.protection = made.exchange;
+      this.#submit(request, current, made.request, now, mid);
+    } else if (made.kind === "wait") {
+      request.current = current;
+      request.waiting = { mid };
+    } else this.#fail(request, "unprotected", now);
+  }
+
+  /** `outer`: `current` as it travels. */
+  #submit(
+    request: ClientRequest,
+    current: Request,
+    outer: Request,
+    now: Instant,
+    mid: number | undefined,
+  ): void {
+    const { session, confirmable, keepAlive } = request;
+    const { link } = session;
+    const id = mid ?? link.nextMid(this.#tuning, now, false);
     if (id === undefined) {
       this.#fail(request, "full", now);
       return;
     }
-    const { keepAlive } = request;
-    request.outgoing = new Outgoing(session, request, id, EMPTY, 0, confirmable, keepAlive);
-    this.#encode(request, current, id, request.outgoing);
+    request.outgoing = new Outgoing(link, request, id, EMPTY, 0, confirmable, keepAlive, session);
+    this.#encode(request, current, outer, id, request.outgoing);
     this.#layer.submit(request.outgoing, now, request.alive);
   }
 
-  #encode(request: ClientRequest, current: Request, mid: number, outgoing: Outgoing): void {
-    const { code, options, payload } = current;
+  /** In place of what is under way. False: it cannot be protected now. */
+  #encodeSmaller(
+    request: ClientRequest,
+    smaller: Request,
+    mid: number,
+    outgoing: Outgoing,
+    now: Instant,
+  ): boolean {
+    const { session } = request;
+    let outer = smaller;
+    if (session.isProtected) {
+      const made = this.#protection!.protectRequest(session.id, smaller, now); // it made the session
+      if (made.kind !== "send") return false;
+      (request.superseded ??= []).push(request.protection);
+      request.protection = made.exchange;
+      outer = made.request;
+    }
+    this.#encode(request, smaller, outer, mid, outgoing);
+    return true;
+  }
+
+  #encode(
+    request: ClientRequest,
+    current: Request,
+    outer: Request,
+    mid: number,
+    outgoing: Outgoing,
+  ): void {
+    const { token } = request;
     const type = request.confirmable ? CON : NON;
-    outgoing.bytes = encodeMessage({ type, code, mid, token: request.token, options, payload });
-    outgoing.payloadLength = payload.length;
+    outgoing.bytes = encodeMessage({ type, mid, token, ...outer });
+    outgoing.payloadLength = current.payload.length;
+    if (outer !== current) {
+      const plain = HEADER_LENGTH + token.length + bodyLength(current.options, current.payload);
+      outgoing.overhead = Math.max(0, outgoing.bytes.length - plain);
+    }
     outgoing.mid = mid;
     request.current = current;
     request.mid = mid;
@@ -461,13 +656,16 @@ export class ClientRole {
   /** Takes the request out of everything. */
   #end(request: ClientRequest, now: Instant): void {
     const { session, id, parent, child } = request;
-    if (!session.requests.includes(request)) return;
-    removeFrom(session.work.requests, request);
+    if (!session.link.requests.includes(request)) return;
+    removeFrom(session.link.work.requests, request);
+    this.#forget(request);
+    request.waiting = undefined;
     if (request.order === undefined) {
       session.work.running -= 1;
       this.#running -= 1;
     }
     session.rest();
+    session.link.rest();
     if (id !== undefined) this.#requests.delete(id);
     this.#answers.stop(request);
     this.#release(request, false);
@@ -476,6 +674,17 @@ export class ClientRole {
     const { outgoing } = request;
     request.outgoing = undefined;
     if (outgoing !== undefined) this.#layer.done(outgoing, now);
+  }
+
+  /** What protected the request so far is over. */
+  #forget(request: ClientRequest): void {
+    if (request.protection === undefined) return;
+    for (const exchange of [request.protection, ...(request.superseded ?? [])]) {
+      this.#protection?.abandon(exchange);
+      this.#observing.delete(exchange);
+    }
+    request.protection = undefined;
+    request.superseded = undefined;
   }
 
   #fail(request: ClientRequest, reason: FailedReason, now: Instant): void {
@@ -525,8 +734,7 @@ export class ClientRole {
   }
 }
 
-/** "keepAlive": taken, and the bytes count as such. */
-export type ResponseOutcome = "taken" | "keepAlive" | "refused" | "unknown";
+export type ResponseOutcome = "taken" | "refused" | "unknown" | "ignored";
 
 function isBlock(response: Response): boolean {
   return (
@@ -546,6 +754,7 @@ function withObserve(response: Response, value: number): Response {
   return { ...response, options: withOption(options, uintOption(OptionNumber.Observe, value)) };
 }
 
+const HEADER_LENGTH = 4;
 const SMALLEST_BLOCK = 16;
 /** IPv6 links and all but the narrowest others carry such blocks (RFC 7252 4.6). */
 const SMALLEST_SHRUNK = 64;

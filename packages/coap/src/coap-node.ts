@@ -73,6 +73,8 @@ export class CoapNode implements Machine<CoapNodeInput, CoapNodeOutput> {
       case "unobserve":
       case "ping":
       case "validated":
+      case "released":
+      case "ready":
         this.endpoint.handle(input, now);
         break;
       default:

@@ -1,5 +1,6 @@
 import type { DatagramEvent, SessionId } from "@godwit/base";
 import type { Request, Response } from "./message.ts";
+import type { UnprotectedRequest } from "./protection.ts";
 
 /** Names a request that our side sends; chosen by the caller, unique while it runs. */
 export type RequestId = number;
@@ -76,6 +77,14 @@ export type EndpointInput =
    * What is known about the path of `from` holds for `into` from now on: say `moved` first, then `adopt`.
    */
   | { readonly type: "adopt"; readonly exchange: ExchangeId; readonly into: SessionId }
+  /** What `unprotectRequest` held back has its outcome; `exchange` is the `ref` it was given. */
+  | {
+      readonly type: "released";
+      readonly exchange: ExchangeId;
+      readonly result: UnprotectedRequest;
+    }
+  /** The session's protection takes requests again. */
+  | { readonly type: "ready"; readonly session: SessionId }
   /** The session is over: everything of it ends. */
   | { readonly type: "closed"; readonly session: SessionId };
 
@@ -114,7 +123,10 @@ export type EndpointOutput =
       /** The token of the request, to resume an observation after a restart. */
       readonly token: Uint8Array;
     }
-  /** `id` ended without an answer. `again` repeats it so that the peer's deduplication finds it. */
+  /**
+   * `id` ended without an answer. `again` repeats it so that the peer's deduplication finds it. "unprotected": there are
+   * no keys to ask with, or the peer refused in clear, as anybody could have.
+   */
   | {
       readonly type: "failed";
       readonly id: RequestId;
@@ -126,6 +138,7 @@ export type EndpointOutput =
         | "tooLarge"
         | "bodyChanged"
         | "badResponse"
+        | "unprotected"
         | "full";
       readonly again: { readonly mid: number; readonly token: Uint8Array } | undefined;
     }

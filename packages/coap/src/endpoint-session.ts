@@ -22,6 +22,11 @@ class Work {
 export class EndpointSession extends PathProof implements SessionReplies {
   readonly session: SessionId;
   readonly ledger: Ledger;
+  /** Its requests and responses are protected, and travel in other sessions. */
+  readonly isProtected: boolean;
+  /** Protected sessions that travel here. */
+  riders: readonly EndpointSession[] = NOBODY;
+  #carrier: EndpointSession | undefined;
   oldest: number = NONE;
   newest: number = NONE;
   count = 0;
@@ -36,9 +41,17 @@ export class EndpointSession extends PathProof implements SessionReplies {
   #token: number;
 
   /** `proven`: we opened the session, so nobody can use it to send our bytes to others. */
-  constructor(id: SessionId, ledger: Ledger, rng: Rng, nonce: number, proven: boolean) {
+  constructor(
+    id: SessionId,
+    ledger: Ledger,
+    rng: Rng,
+    nonce: number,
+    proven: boolean,
+    isProtected = false,
+  ) {
     super(nonce, proven);
     this.session = id;
+    this.isProtected = isProtected;
     this.ledger = ledger;
     this.#mid = below(rng, 0x1_0000);
     this.#token = below(rng, 0x100);
@@ -46,6 +59,11 @@ export class EndpointSession extends PathProof implements SessionReplies {
 
   get id(): SessionId {
     return this.session;
+  }
+
+  /** Where its messages travel: here, or in the carrier that a protected session has at present. */
+  get link(): EndpointSession {
+    return this.#carrier ?? this;
   }
 
   get path(): PathProof {
@@ -66,7 +84,7 @@ export class EndpointSession extends PathProof implements SessionReplies {
     return this.#work === undefined ? NOTHING : this.#work.queue;
   }
 
-  /** Our requests, running and observing. */
+  /** Our requests that travel here, running and observing. */
   get requests(): readonly ClientRequest[] {
     return this.#work === undefined ? NOTHING : this.#work.requests;
   }
@@ -79,6 +97,36 @@ export class EndpointSession extends PathProof implements SessionReplies {
   /** Something in flight was not sent, because the path is unproven. */
   get held(): boolean {
     return this.#work !== undefined && this.#work.held;
+  }
+
+  /** Whether a protected session has no way to its peer. */
+  get isAdrift(): boolean {
+    return this.isProtected && this.#carrier === undefined;
+  }
+
+  /**
+   * The peer of this protected session is at another carrier. To the peer it is the same server, so the count of message
+   * ids and tokens goes on there, unless others use it already.
+   */
+  follow(carrier: EndpointSession): void {
+    const from = this.#carrier;
+    this.#carrier = carrier;
+    if (from !== undefined) {
+      from.riders = from.riders.filter((rider) => rider !== this);
+      if (carrier.riders.length === 0 && carrier.#work === undefined) {
+        carrier.#mid = from.#mid;
+        carrier.#token = from.#token;
+        carrier.#midsUsed = from.#midsUsed && Float64Array.from(from.#midsUsed);
+      }
+    }
+    carrier.riders = [...carrier.riders, this];
+  }
+
+  /** This protected session is over. */
+  leave(): void {
+    const from = this.#carrier;
+    if (from !== undefined) from.riders = from.riders.filter((rider) => rider !== this);
+    this.#carrier = undefined;
   }
 
   /** The same, to put something into. Say `rest` after something was taken out. */
@@ -161,4 +209,5 @@ function sameToken(a: Uint8Array, b: Uint8Array): boolean {
 
 const MIDS_PER_PART = 4_096;
 const NOTHING: readonly never[] = [];
+const NOBODY: readonly EndpointSession[] = [];
 const EMPTY_TOKEN = new Uint8Array(0);

@@ -18,6 +18,7 @@ import { MessageLayer, type Outgoing } from "./message-layer.ts";
 import { ACK, CON, RST, type Message } from "./message.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import { OPTION_TABLE, optionSubset, type OptionTable } from "./option-table.ts";
+import type { RequestProtection } from "./protection.ts";
 import { PathSizes } from "./path-sizes.ts";
 import { ACKNOWLEDGED, RESET, ReplyCache, messageHash } from "./reply-cache.ts";
 import { Sender, count } from "./sender.ts";
@@ -37,6 +38,8 @@ export type EndpointOptions = {
   readonly ledgerOf: (session: SessionId) => Ledger;
   /** The application knows sessions again whose path has changed: see `fragment` in EndpointOutput. */
   readonly fragments?: boolean;
+  /** Protects the requests and responses of some sessions, in the messages of others: OSCORE. */
+  readonly protection?: RequestProtection;
   /** Options the application understands beyond those of plain CoAP. */
   readonly options?: OptionTable;
 };
@@ -44,6 +47,7 @@ export type EndpointOptions = {
 export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   readonly #tuning: CoapTuning;
   readonly #rng: Rng;
+  readonly #protection: RequestProtection | undefined;
   readonly #ledgerOf: (session: SessionId) => Ledger;
   readonly #outbox = new Outbox<EndpointOutput>();
   readonly #sessions = new Map<SessionId, EndpointSession>();
@@ -59,6 +63,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   constructor(options: EndpointOptions) {
     const { rng, tuning = coapTuning(), ledgerOf } = options;
     const known = options.options === undefined ? PLAIN : new Map([...PLAIN, ...options.options]);
+    this.#protection = options.protection;
     this.#tuning = tuning;
     this.#rng = rng;
     this.#ledgerOf = ledgerOf;
@@ -74,6 +79,8 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sender,
       this.#layer,
       this.#sizes,
+      options.protection,
+      (session, now) => this.#follow(session, now),
     );
     this.#server = new ServerRole(
       tuning,
@@ -86,6 +93,12 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sizes,
       (id) => this.#sessions.get(id),
       options.fragments ?? false,
+      options.protection,
+      (id, now) => {
+        const session = this.#session(id, true);
+        this.#follow(session, now);
+        return session;
+      },
     );
   }
 
@@ -104,7 +117,9 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
    * and later give as `again` is the same message to the peer, even after a restart.
    */
   allocate(session: SessionId, now: Instant): { readonly mid: number; readonly token: Uint8Array } {
-    const of = this.#session(session, true);
+    const rider = this.#session(session, true);
+    this.#follow(rider, now);
+    const of = rider.link;
     const mid = of.nextMid(this.#tuning, now, false) ?? of.nextMid(this.#tuning, now, true);
     if (mid === undefined) throw new UsageError("message ids can always be reused");
     return { mid, token: of.nextToken(this.#tuning, this.#rng) };
@@ -147,13 +162,19 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
         this.#client.ping(this.#session(input.session, true), input.id, now);
         break;
       case "moved":
-        this.#moved(this.#session(input.session, true), input.validated);
+        this.#moved(this.#session(input.session, true), input.validated, now);
         break;
       case "validated":
         this.#validated(this.#session(input.session, true));
         break;
       case "adopt":
         this.#adopt(input.exchange, this.#session(input.into, true), now);
+        break;
+      case "released":
+        this.#server.released(input.exchange, input.result, now);
+        break;
+      case "ready":
+        this.#client.ready(this.#session(input.session, true), now);
         break;
       case "closed":
         this.#closed(this.#sessions.get(input.session), now);
@@ -190,10 +211,32 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   #session(id: SessionId, ours: boolean): EndpointSession {
     let session = this.#sessions.get(id);
     if (session === undefined) {
-      session = new EndpointSession(id, this.#ledgerOf(id), this.#rng, ++this.#paths, ours);
+      session = new EndpointSession(
+        id,
+        this.#ledgerOf(id),
+        this.#rng,
+        ++this.#paths,
+        ours,
+        this.#protection?.knows(id) === true,
+      );
       this.#sessions.set(id, session);
     }
     return session;
+  }
+
+  /** A protected session travels where its protection says. */
+  #follow(session: EndpointSession, now: Instant): void {
+    if (!session.isProtected) return;
+    const carrier = this.#protection?.carrierOf(session.id);
+    if (carrier === undefined) return;
+    const to = this.#session(carrier, true);
+    const from = session.link;
+    if (from === to) return;
+    this.#client.relink(session, from, to);
+    session.follow(to);
+    this.#layer.relink(session, from, to, now);
+    if (from !== session && from.riders.length === 0) this.#server.relinked(from, to, now);
+    this.#sizes.forget(session.id);
   }
 
   #received(session: EndpointSession, bytes: Uint8Array, now: Instant): void {
@@ -234,7 +277,8 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     this.#layer.done(outgoing, now);
     if (type === RST) {
       this.#client.reset(outgoing, now);
-      if (outgoing.owner.kind === "notification") this.#server.reset(session, outgoing.mid, now);
+      if (outgoing.owner.kind === "notification")
+        this.#server.reset(outgoing.account, outgoing.mid, now);
     } else {
       this.#client.acknowledged(outgoing, now);
       this.#server.acknowledged(outgoing, mid, now);
@@ -256,16 +300,13 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sender.send(session, kept, 0, "retransmission");
       return;
     }
-    count(session, "in", bytes.length, message.payload.length, "payload");
-    this.#server.request(session, message, hash, now);
+    this.#server.request(session, message, bytes.length, hash, now);
   }
 
   #response(session: EndpointSession, message: Message, bytes: Uint8Array, now: Instant): void {
-    const { type, mid, payload } = message;
+    const { type, mid } = message;
     if (type === ACK) {
-      const outcome = this.#client.response(session, message, now);
-      const purpose = outcome === "keepAlive" ? "keepAlive" : "payload";
-      count(session, "in", bytes.length, payload.length, purpose);
+      const outcome = this.#client.response(session, message, bytes.length, now);
       if (outcome === "unknown") this.#sender.drop(session, "strayAnswer");
       return;
     }
@@ -278,9 +319,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     }
     const confirmable = type === CON;
     this.#cache.add(session.replies, mid, hash, confirmable, false, 0, now);
-    const outcome = this.#client.response(session, message, now);
-    const purpose = outcome === "keepAlive" ? "keepAlive" : "payload";
-    count(session, "in", bytes.length, payload.length, purpose);
+    const outcome = this.#client.response(session, message, bytes.length, now);
     if (outcome === "unknown" || outcome === "refused") {
       this.#sender.drop(session, outcome === "unknown" ? "strayAnswer" : "criticalOption");
       this.#cache.settle(session.replies, mid, hash, RESET, undefined, now);
@@ -291,14 +330,19 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     }
   }
 
-  #moved(session: EndpointSession, validated: boolean): void {
+  #moved(session: EndpointSession, validated: boolean, now: Instant): void {
+    if (session.isProtected) {
+      this.#follow(session, now);
+      if (validated) session.link.path.proven = true;
+      return;
+    }
     session.path.restart(++this.#paths, validated);
     this.#sizes.forget(session.id);
     this.#layer.moved(session);
   }
 
   #validated(session: EndpointSession): void {
-    session.path.proven = true;
+    session.link.path.proven = true;
     if (session.held) this.#layer.retryHeld(session);
   }
 
@@ -313,6 +357,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     if (session === undefined) return;
     this.#client.closed(session, now);
     this.#server.closed(session, now);
+    session.leave();
     this.#sessions.delete(session.id);
     this.#sizes.forget(session.id);
   }

@@ -1,3 +1,4 @@
+export { type RequestProtection } from "./protection.ts";
 export {
   MAX_BLOCK_NUM,
   blockOffset,

@@ -18,12 +18,17 @@ export type Ping = { readonly kind: "ping"; readonly id: number };
 
 /** A message that somebody waits for: a CON until its ACK, a NON request until its answer. */
 export class Outgoing {
-  readonly session: EndpointSession;
+  /** Where it travels. */
+  session: EndpointSession;
+  /** Whose it is, and on whose account: another one if it is protected. */
+  readonly account: EndpointSession;
   readonly owner: Owner;
-  /** These three change when a newer notification or smaller blocks take the place of what was sent. */
+  /** These four change when a newer notification or smaller blocks take the place of what was sent. */
   mid: number;
   bytes: Uint8Array;
   payloadLength: number;
+  /** Bytes of its protection. */
+  overhead: number;
   readonly confirmable: boolean;
   readonly keepAlive: boolean;
   /** Message ids of larger versions of it: their ACK is as good. */
@@ -49,8 +54,12 @@ export class Outgoing {
     payloadLength: number,
     confirmable: boolean,
     keepAlive: boolean,
+    account: EndpointSession = session,
+    overhead = 0,
   ) {
     this.session = session;
+    this.account = account;
+    this.overhead = overhead;
     this.owner = owner;
     this.mid = mid;
     this.bytes = bytes;
@@ -113,13 +122,7 @@ export class MessageLayer {
       return;
     }
     this.#deadlines.stop(outgoing);
-    const { inFlight, queue } = session.work;
-    if (removeFrom(inFlight, outgoing))
-      while (inFlight.length < this.#tuning.nstart) {
-        const next = queue.shift(); // bounded and mostly empty
-        if (next === undefined) break;
-        this.#launch(next, now);
-      }
+    if (removeFrom(session.work.inFlight, outgoing)) this.#advance(session, now);
     session.rest();
   }
 
@@ -152,14 +155,48 @@ export class MessageLayer {
         this.#transmit(outgoing, outgoing.retransmissions === 0 ? "payload" : "retransmission");
   }
 
+  /** What travels in `from` for the account `session` goes on in `to`, at once. */
+  relink(session: EndpointSession, from: EndpointSession, to: EndpointSession, now: Instant): void {
+    const flying = from.inFlight.filter(({ account }) => account === session);
+    const queued = from.queue.filter(({ account }) => account === session);
+    for (const outgoing of flying) {
+      removeFrom(from.work.inFlight, outgoing);
+      outgoing.session = to;
+      to.work.inFlight.push(outgoing);
+      if (outgoing.confirmable) this.#transmit(outgoing, "retransmission");
+    }
+    for (const outgoing of queued) {
+      removeFrom(from.work.queue, outgoing);
+      outgoing.session = to;
+      this.submit(outgoing, now);
+    }
+    this.#advance(from, now);
+    from.rest();
+  }
+
   /** Forgets all of a session; returns it, oldest first. */
-  closed(session: EndpointSession): Outgoing[] {
+  closed(session: EndpointSession, now: Instant): Outgoing[] {
+    if (session.link !== session) {
+      const { inFlight, queue } = session.link;
+      const its = [...inFlight, ...queue].filter(({ account }) => account === session);
+      for (const outgoing of its) this.done(outgoing, now);
+      return its;
+    }
     const all = [...session.inFlight, ...session.queue];
     for (const outgoing of session.inFlight) this.#deadlines.stop(outgoing);
     session.work.inFlight.length = 0;
     session.work.queue.length = 0;
     session.rest();
     return all;
+  }
+
+  #advance(session: EndpointSession, now: Instant): void {
+    const { inFlight, queue } = session.work;
+    while (inFlight.length < this.#tuning.nstart) {
+      const next = queue.shift(); // bounded and mostly empty
+      if (next === undefined) break;
+      this.#launch(next, now);
+    }
   }
 
   #launch(outgoing: Outgoing, now: Instant): void {
@@ -179,13 +216,15 @@ export class MessageLayer {
   }
 
   #transmit(outgoing: Outgoing, purpose: "payload" | "retransmission"): void {
-    const { session, bytes, payloadLength, keepAlive } = outgoing;
+    const { session, bytes, payloadLength, keepAlive, account, overhead } = outgoing;
     if (purpose === "retransmission") outgoing.repeated = true;
     outgoing.held = !this.#sender.send(
       session,
       bytes,
       payloadLength,
       keepAlive ? "keepAlive" : purpose,
+      account,
+      overhead,
     );
     if (outgoing.held) session.work.held = true;
   }

@@ -64,6 +64,7 @@ export class Observers {
       confirmedAt: now, // asking is as good a sign of interest as an ACK
       waiting: undefined,
       mid: undefined,
+      protection: registration.protection,
     };
     state.observations.push(observation);
     this.#observations.set(exchange, observation);
@@ -301,9 +302,17 @@ export class Observers {
     const plain = withoutOption(response.options, OptionNumber.Observe);
     const goesOn = isSuccess(response.code);
     if (!goesOn) this.#end(observation, "error");
-    const { exchange, session, token, request } = observation;
+    const { exchange, session, token, request, protection } = observation;
     const options = goesOn ? withOption(plain, observeOption(sequence)) : plain;
-    return { exchange, session, token, request, response: { ...response, options }, confirmable };
+    return {
+      exchange,
+      session,
+      token,
+      request,
+      protection,
+      response: { ...response, options },
+      confirmable,
+    };
   }
 
   #confirmable({ waiting, confirmedAt }: Observation, now: Instant): boolean {
@@ -374,6 +383,8 @@ export type Registration = {
   readonly session: SessionId;
   readonly token: Uint8Array;
   readonly request: Request;
+  /** By which its notifications are protected. */
+  readonly protection?: unknown;
 };
 
 /** A notification to send, its Observe option set; `request` is the one that began the observation. */
@@ -405,6 +416,7 @@ type Observation = {
   readonly token: Uint8Array;
   readonly key: string;
   readonly request: Request;
+  readonly protection: unknown;
   /** When the peer last showed its interest. */
   confirmedAt: Instant;
   /** The newest state, if it has not gone out. */

@@ -24,13 +24,15 @@ export class Sender {
 
   /**
    * Sends unless the path's proof forbids it; says whether it did. `purpose` "payload" splits the bytes into header and
-   * payload.
+   * payload. They are booked on `account`, `overhead` of them as its protection's.
    */
   send(
     session: EndpointSession,
     bytes: Uint8Array,
     payloadLength: number,
     purpose: "payload" | "retransmission" | "keepAlive",
+    account: EndpointSession = session,
+    overhead = 0,
   ): boolean {
     const { path } = session;
     if (!path.proven) {
@@ -40,7 +42,7 @@ export class Sender {
       }
       path.sent(bytes.length);
     }
-    count(session, "out", bytes.length, payloadLength, purpose);
+    count(account, "out", bytes.length, payloadLength, purpose, overhead);
     this.#outbox.push({ type: "send", session: session.id, bytes });
     return true;
   }
@@ -73,13 +75,16 @@ export function count(
   length: number,
   payloadLength: number,
   purpose: Purpose,
+  overhead = 0,
 ): void {
   const { ledger } = session;
+  if (session.isProtected) ledger.datagram(direction);
   if (purpose !== "payload") {
     ledger.add(direction, purpose, length);
     return;
   }
-  ledger.add(direction, "header", length - payloadLength);
+  if (overhead > 0) ledger.add(direction, "record", overhead);
+  ledger.add(direction, "header", length - payloadLength - overhead);
   if (payloadLength > 0) ledger.add(direction, "payload", payloadLength);
 }
 

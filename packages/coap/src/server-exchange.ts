@@ -12,8 +12,12 @@ export class ServerExchange {
   readonly hash: number;
   readonly token: Uint8Array;
   readonly confirmable: boolean;
-  /** As it came. */
-  readonly original: Request;
+  /** Where it came, and where a piggybacked answer goes. */
+  link: EndpointSession;
+  /** By which its answers are protected. */
+  protection: unknown = undefined;
+  /** As it came, without its protection. */
+  original: Request;
   /** As the application gets it: its body whole. */
   request: Request;
   /** The request is a block whose beginning is not known in its session; `request` has its options only. */
@@ -37,6 +41,7 @@ export class ServerExchange {
   ) {
     this.id = id;
     this.session = session;
+    this.link = session;
     this.mid = mid;
     this.hash = hash;
     this.token = token;
@@ -99,6 +104,8 @@ export type Notification = Sent & {
 
 /** What is needed to send it once more in smaller blocks. */
 type Sent = {
+  readonly session: EndpointSession;
+  readonly protection: unknown;
   readonly request: Request;
   readonly token: Uint8Array;
   /** Whole, and newer if there is newer to tell. */

@@ -25,11 +25,13 @@ import {
 import { Observers, type Notification as ObserverNotification } from "./observe-server.ts";
 import { suppresses } from "./no-response.ts";
 import { OptionNumber } from "./option-numbers.ts";
+import type { RequestProtection, UnprotectedRequest } from "./protection.ts";
+import { bodyLength } from "./options-codec.ts";
 import { checkOptions, optionName, type OptionTable } from "./option-table.ts";
 import { findOption, opaqueOption, response, withOption, withoutOption } from "./options.ts";
 import type { PathSizes } from "./path-sizes.ts";
 import { ACKNOWLEDGED, ANSWERED, PENDING, RESET, SILENT, type ReplyCache } from "./reply-cache.ts";
-import type { Sender } from "./sender.ts";
+import { count, type Sender } from "./sender.ts";
 import { ExchangeQueue, ServerExchange } from "./server-exchange.ts";
 import type { CoapTuning } from "./tuning.ts";
 
@@ -51,6 +53,9 @@ export class ServerRole {
   readonly #sizes: PathSizes;
   readonly #fragments: boolean;
   readonly #sessionOf: (id: SessionId) => EndpointSession | undefined;
+  readonly #protection: RequestProtection | undefined;
+  /** The protected session, at the carrier that leads to it. */
+  readonly #follow: (id: SessionId, now: Instant) => EndpointSession;
   readonly #blocks: BlockServer;
   readonly #mint: EchoMint;
   readonly #observers: Observers;
@@ -72,7 +77,11 @@ export class ServerRole {
     sizes: PathSizes,
     sessionOf: (id: SessionId) => EndpointSession | undefined,
     fragments: boolean,
+    protection: RequestProtection | undefined,
+    follow: (id: SessionId, now: Instant) => EndpointSession,
   ) {
+    this.#protection = protection;
+    this.#follow = follow;
     this.#tuning = tuning;
     this.#options = options;
     this.#outbox = outbox;
@@ -101,15 +110,36 @@ export class ServerRole {
   }
 
   /** A request that is no duplicate. */
-  request(session: EndpointSession, message: Message, hash: number, now: Instant): void {
-    const { code, token, mid, payload } = message;
-    const { accepted, refused } = checkOptions(message.options, this.#options);
+  request(
+    session: EndpointSession,
+    message: Message,
+    length: number,
+    hash: number,
+    now: Instant,
+  ): void {
+    const { code, token, mid, options, payload } = message;
     const confirmable = message.type === CON;
-    const request: Request = { code, options: accepted, payload };
+    const asked: Request = { code, options, payload };
     const id = ++this.#lastExchange;
-    const exchange = new ServerExchange(id, session, mid, hash, token, confirmable, request);
+    const exchange = new ServerExchange(id, session, mid, hash, token, confirmable, asked);
+    if (this.#protection !== undefined && findOption(options, OptionNumber.Oscore) !== undefined) {
+      this.#unprotect(exchange, this.#protection, length, now);
+      return;
+    }
     const unsafe = code !== Code.GET && code !== Code.FETCH;
     this.#cache.add(session.replies, mid, hash, confirmable, unsafe, id, now);
+    count(session, "in", length, payload.length, "payload");
+    this.#accept(exchange, asked, now);
+  }
+
+  /** A request as the peer meant it. */
+  #accept(exchange: ServerExchange, asked: Request, now: Instant): void {
+    const { session, link, token } = exchange;
+    const { code, payload } = asked;
+    const { accepted, refused } = checkOptions(asked.options, this.#options);
+    const request: Request = { code, options: accepted, payload };
+    exchange.original = request;
+    exchange.request = request;
     if (refused !== undefined) {
       this.#refuse(exchange, refused.number, now);
       return;
@@ -118,13 +148,15 @@ export class ServerRole {
       this.#reply(exchange, response(Code.MethodNotAllowed), now);
       return;
     }
-    if (!session.path.proven) this.#prove(session, accepted, now);
+    if (!link.path.proven) this.#prove(link, accepted, now);
     if (hasBlock(accepted)) {
       const result = this.#blocks.request(session.id, request, now);
       if (result.kind === "whole") exchange.request = result.request;
       else {
         const { fragment } = result;
-        if (fragment === undefined || !this.#fragments || this.#isBusy(session)) {
+        // A protected session is known wherever its peer is: there is no other where the body could have begun.
+        const rest = this.#fragments && !session.isProtected;
+        if (fragment === undefined || !rest || this.#isBusy(session)) {
           this.#transmit(exchange, result.response, result.response, now, undefined);
           return;
         }
@@ -142,6 +174,82 @@ export class ServerRole {
       return;
     }
     this.#pend(exchange, now);
+  }
+
+  #unprotect(
+    exchange: ServerExchange,
+    protection: RequestProtection,
+    length: number,
+    now: Instant,
+  ): void {
+    const { id, link, mid, hash, confirmable, original, token } = exchange;
+    const result = protection.unprotectRequest(link.id, original, id, now, link.path.proven);
+    if (result.kind === "request") {
+      const { options, payload } = result.request;
+      const around = length - HEADER_LENGTH - token.length - bodyLength(options, payload);
+      const account = this.#follow(result.session, now);
+      count(account, "in", length, payload.length, "payload", Math.max(0, around));
+    } else count(link, "in", length, original.payload.length, "payload");
+    // Nothing is remembered of what is passed over: when it comes again it may be heard.
+    if (result.kind === "silence") return;
+    this.#cache.add(link.replies, mid, hash, confirmable, false, id, now);
+    if (result.kind === "held") this.#wait(exchange, now);
+    else this.#unprotected(exchange, result, now);
+  }
+
+  /** What was held back has its outcome. */
+  released(id: ExchangeId, result: UnprotectedRequest, now: Instant): void {
+    const exchange = this.#exchanges.get(id);
+    if (exchange === undefined || exchange.protection !== undefined) return;
+    this.#settle(exchange);
+    this.#unprotected(exchange, result, now);
+  }
+
+  #unprotected(exchange: ServerExchange, result: UnprotectedRequest, now: Instant): void {
+    const { link, mid, hash } = exchange;
+    switch (result.kind) {
+      case "request": {
+        if (result.validated) link.path.proven = true;
+        exchange.session = this.#follow(result.session, now);
+        exchange.protection = result.exchange;
+        this.#accept(exchange, result.request, now);
+        return;
+      }
+      case "reply": {
+        if (result.session !== undefined) exchange.session = this.#follow(result.session, now);
+        this.#transmit(exchange, result.response, result.response, now, false);
+        return;
+      }
+      case "duplicate": {
+        exchange.session = this.#follow(result.session, now);
+        const before = result.carrier === undefined ? undefined : this.#sessionOf(result.carrier);
+        const place =
+          before === undefined || before === link
+            ? -1
+            : this.#cache.find(before.replies, mid, hash, now);
+        if (place >= 0) this.#sayAgain(exchange, place, now);
+        else if (result.refusal === undefined) this.#remember(exchange, SILENT, undefined, now);
+        else this.#transmit(exchange, result.refusal, result.refusal, now, false);
+        return;
+      }
+      case "held":
+      case "silence":
+        this.#remember(exchange, SILENT, undefined, now);
+    }
+  }
+
+  /** The peer repeats by another path what was answered on an earlier one. */
+  #sayAgain(exchange: ServerExchange, place: number, now: Instant): void {
+    const { link, mid, session } = exchange;
+    const state = this.#cache.state(place);
+    if (state === ANSWERED) {
+      const bytes = this.#cache.reply(place);
+      this.#remember(exchange, ANSWERED, bytes, now);
+      this.#sender.send(link, bytes, 0, "retransmission", session);
+    } else if (state === ACKNOWLEDGED) {
+      this.#remember(exchange, ACKNOWLEDGED, undefined, now);
+      this.#sender.acknowledge(link, mid, true);
+    }
   }
 
   #isBusy(session: EndpointSession): boolean {
@@ -181,7 +289,7 @@ export class ServerRole {
     const observer = this.#observers.observation(id)?.session;
     const session = observer === undefined ? undefined : this.#sessionOf(observer);
     // The ACK of a first notification shows that somebody is there who wants more (RFC 9175 2.4 item 3).
-    const proof = session !== undefined && !session.path.proven;
+    const proof = session !== undefined && !session.link.path.proven;
     this.#observers.notify(id, state, proof || confirmable, now);
     this.#drain(now);
   }
@@ -193,7 +301,7 @@ export class ServerRole {
 
   /** The ACK of a notification or a separate answer. */
   acknowledged(outgoing: Outgoing, acked: number, now: Instant): void {
-    const { session, mid } = outgoing;
+    const { account: session, mid } = outgoing;
     if (outgoing.shrunk && acked === mid && outgoing.payloadLength >= SMALLEST_SHRUNK)
       this.#sizes.learn(session.id, szxFor(outgoing.payloadLength), now);
     else if (!outgoing.shrunk) this.#sizes.passed(session.id, outgoing.payloadLength);
@@ -204,7 +312,11 @@ export class ServerRole {
 
   /** RST to a notification, confirmable or not (RFC 7641 3.6). False: to none of ours. */
   reset(session: EndpointSession, mid: number, now: Instant): boolean {
-    const known = this.#observers.reset(session.id, mid, now);
+    let known = this.#observers.reset(session.id, mid, now);
+    for (const rider of session.riders) {
+      if (known) break;
+      known = this.#observers.reset(rider.id, mid, now);
+    }
     this.#drain(now);
     return known;
   }
@@ -212,14 +324,13 @@ export class ServerRole {
   /** A notification was never acknowledged. */
   gaveUp(outgoing: Outgoing, now: Instant): void {
     if (outgoing.owner.kind !== "notification") return;
-    this.#observers.timedOut(outgoing.session.id, outgoing.mid);
+    this.#observers.timedOut(outgoing.account.id, outgoing.mid);
     this.#drain(now);
   }
 
   /** RFC 7641 4.5.2: what is sent again is the newest state, under a message id of its own. */
   renew(outgoing: Outgoing, now: Instant): void {
-    const { session } = outgoing;
-    const { owner } = outgoing;
+    const { account: session, session: link, owner } = outgoing;
     if (owner.kind !== "notification" && owner.kind !== "answer") return;
     const observed = owner.kind === "notification" ? owner.exchange : undefined;
     const newer =
@@ -233,15 +344,18 @@ export class ServerRole {
       limit === undefined
         ? this.#block(session, owner.request, owner.full, now)
         : this.#blocks.respond(session.id, owner.request, owner.full, now, limit);
-    const mid = session.nextMid(this.#tuning, now, true)!; // reuse gives one always
     if (newer === undefined && first.payload.length >= outgoing.payloadLength) return;
+    const mid = link.nextMid(this.#tuning, now, true)!; // reuse gives one always
+    const message = this.#encode(CON, mid, owner.token, first, session, owner.protection, now);
+    if (message === undefined) return;
     if (newer === undefined) {
       (outgoing.earlier ??= []).push(outgoing.mid);
       if (observed !== undefined) this.#observers.repeated(session.id, outgoing.mid);
     } else outgoing.earlier = undefined; // an ACK of older news does not end it
     outgoing.shrunk = newer === undefined;
     outgoing.mid = mid;
-    outgoing.bytes = encodeAnswer(CON, mid, owner.token, first);
+    outgoing.bytes = message;
+    outgoing.overhead = overhead(message, session, owner.token, first);
     outgoing.payloadLength = first.payload.length;
     if (observed !== undefined) this.#observers.sent(session.id, observed, mid, now);
     this.#drain(now);
@@ -260,7 +374,7 @@ export class ServerRole {
     const exchange = this.#exchanges.get(id);
     if (exchange === undefined) return;
     this.#settle(exchange);
-    this.#reply(exchange, this.#echo(exchange.session, now), now, false);
+    this.#reply(exchange, this.#echo(exchange.link, now), now, false);
   }
 
   /** See EndpointInput. Says whether the exchange was there to be adopted. */
@@ -268,6 +382,7 @@ export class ServerRole {
     const exchange = this.#exchanges.get(id);
     if (exchange === undefined || exchange.session === into) return undefined;
     const from = exchange.session;
+    if (exchange.protection !== undefined) return undefined; // the session of a protection is who it says
     const before = this.#cache.find(into.replies, exchange.mid, exchange.hash, now);
     into.path.takeOver(from.path);
     this.#cache.absorb(into.replies, from.replies, now);
@@ -298,6 +413,11 @@ export class ServerRole {
       if (exchange.session === session) this.#settle(exchange);
   }
 
+  /** The session's answers by their protection: what was answered in `from` was answered in `to`. */
+  relinked(from: EndpointSession, to: EndpointSession, now: Instant): void {
+    this.#cache.absorb(to.replies, from.replies, now);
+  }
+
   wake(now: Instant): void {
     for (;;) {
       const exchange = this.#unacknowledged.expired(now);
@@ -322,14 +442,20 @@ export class ServerRole {
   #observed(exchange: ServerExchange, answer: Response, now: Instant): Response {
     if (findOption(answer.options, OptionNumber.Observe) === undefined) return answer;
     const options = withoutOption(answer.options, OptionNumber.Observe);
-    const { id, session, token, request } = exchange;
+    const { id, session, token, request, protection } = exchange;
     const asked = observable(request.code) && findObserve(request.options) === OBSERVE_REGISTER;
     if (!asked || !isSuccess(answer.code)) return { ...answer, options };
     // RFC 7959 2.6: the block size asked for holds for all notifications.
     const size = findOption(exchange.original.options, OptionNumber.Block2);
     const observed =
       size === undefined ? request : { ...request, options: withOption(request.options, size) };
-    const registration = { exchange: id, session: session.id, token, request: observed };
+    const registration = {
+      exchange: id,
+      session: session.id,
+      token,
+      request: observed,
+      protection,
+    };
     const value = this.#observers.register(registration, now);
     if (value !== undefined)
       return { ...answer, options: withOption(options, observeOption(value)) };
@@ -352,22 +478,29 @@ export class ServerRole {
   }
 
   #sendNotification(session: EndpointSession, output: ObserverNotification, now: Instant): void {
-    const { exchange, token, request, confirmable } = output;
-    const mid = session.nextMid(this.#tuning, now, true)!; // reuse gives one always
+    const { exchange, token, request, confirmable, protection } = output;
+    const { link } = session;
+    const mid = link.nextMid(this.#tuning, now, true)!; // reuse gives one always
     const first = this.#block(session, request, output.response, now);
-    const bytes = encodeAnswer(confirmable ? CON : NON, mid, token, first);
+    const type = confirmable ? CON : NON;
+    const bytes = this.#encode(type, mid, token, first, session, protection, now);
+    if (bytes === undefined) return;
+    const around = overhead(bytes, session, token, first);
     const { length } = first.payload;
     this.#observers.sent(session.id, exchange, mid, now);
     if (confirmable) {
       const owner = {
         kind: "notification",
         exchange,
+        session,
+        protection,
         request,
         token,
         full: output.response,
       } as const;
-      this.#layer.submit(new Outgoing(session, owner, mid, bytes, length, true, false), now);
-    } else this.#sender.send(session, bytes, length, "payload");
+      const outgoing = new Outgoing(link, owner, mid, bytes, length, true, false, session, around);
+      this.#layer.submit(outgoing, now);
+    } else this.#sender.send(link, bytes, length, "payload", session, around);
   }
 
   #block(session: EndpointSession, request: Request, full: Response, now: Instant): Response {
@@ -378,10 +511,15 @@ export class ServerRole {
   }
 
   #pend(exchange: ServerExchange, now: Instant): void {
+    this.#wait(exchange, now);
+    this.#announce(exchange);
+  }
+
+  #wait(exchange: ServerExchange, now: Instant): void {
     this.#exchanges.set(exchange.id, exchange);
     exchange.session.pending += 1;
-    (exchange.confirmable ? this.#unacknowledged : this.#unanswered).push(exchange, now);
-    this.#announce(exchange);
+    const silent = exchange.confirmable && !exchange.acknowledged;
+    (silent ? this.#unacknowledged : this.#unanswered).push(exchange, now);
   }
 
   /** A block has found its session: what it goes on with is there, or nowhere. */
@@ -408,7 +546,7 @@ export class ServerRole {
       exchange: exchange.id,
       session: exchange.session.id,
       request: exchange.request,
-      validated: exchange.session.path.proven,
+      validated: exchange.link.path.proven,
     });
   }
 
@@ -421,6 +559,7 @@ export class ServerRole {
   #move(exchange: ServerExchange, into: EndpointSession): void {
     exchange.session.pending -= 1;
     exchange.session = into;
+    exchange.link = into;
     into.pending += 1;
   }
 
@@ -429,7 +568,7 @@ export class ServerRole {
     const proxy = option === OptionNumber.ProxyUri || option === OptionNumber.ProxyScheme;
     if (!exchange.confirmable && !proxy) {
       this.#sender.drop(exchange.session, "criticalOption");
-      this.#sender.reset(exchange.session, exchange.mid);
+      this.#sender.reset(exchange.link, exchange.mid);
       return;
     }
     const answer = proxy
@@ -454,7 +593,7 @@ export class ServerRole {
   #acknowledge(exchange: ServerExchange, now: Instant): void {
     exchange.acknowledged = true;
     this.#remember(exchange, ACKNOWLEDGED, undefined, now);
-    this.#sender.acknowledge(exchange.session, exchange.mid);
+    this.#sender.acknowledge(exchange.link, exchange.mid);
   }
 
   #remember(
@@ -463,8 +602,8 @@ export class ServerRole {
     reply: Uint8Array | undefined,
     now: Instant,
   ): void {
-    const { session, mid, hash } = exchange;
-    this.#cache.settle(session.replies, mid, hash, state, reply, now);
+    const { link, mid, hash } = exchange;
+    this.#cache.settle(link.replies, mid, hash, state, reply, now);
   }
 
   #reply(exchange: ServerExchange, full: Response, now: Instant, confirmable?: boolean): void {
@@ -485,31 +624,56 @@ export class ServerRole {
     now: Instant,
     confirmable: boolean | undefined,
   ): void {
-    const { session } = exchange;
+    const { session, token, protection } = exchange;
     const piggybacked = exchange.confirmable && !exchange.acknowledged;
+    const link = piggybacked || session.isAdrift ? exchange.link : session.link;
     // A peer that acknowledges none of its answers must not fill our queue: from some point on they go once.
-    const crowded = session.queue.length >= this.#tuning.maxPendingPerSession;
+    const crowded = link.queue.length >= this.#tuning.maxPendingPerSession;
     const reliable = (confirmable ?? exchange.confirmable) && !crowded;
     const type = piggybacked ? ACK : reliable ? CON : NON;
-    const mid = piggybacked ? exchange.mid : session.nextMid(this.#tuning, now, true)!; // reuse gives one always
+    const mid = piggybacked ? exchange.mid : link.nextMid(this.#tuning, now, true)!; // reuse gives one always
     let answer = first;
-    let bytes = encodeAnswer(type, mid, exchange.token, answer);
-    if (!session.path.proven && bytes.length > this.#sender.allowance(session)) {
+    let bytes = this.#encode(type, mid, token, answer, session, protection, now);
+    if (bytes === undefined) return;
+    if (!link.path.proven && bytes.length > this.#sender.allowance(link)) {
       answer = this.#smaller(exchange, full, bytes.length - first.payload.length, now);
-      bytes = encodeAnswer(type, mid, exchange.token, answer);
+      bytes = this.#encode(type, mid, token, answer, session, protection, now);
+      if (bytes === undefined) return;
     }
+    const around = protection === undefined ? 0 : overhead(bytes, session, token, answer);
+    const { length } = answer.payload;
     if (piggybacked) this.#remember(exchange, ANSWERED, bytes, now);
     else if (!exchange.confirmable) this.#remember(exchange, SILENT, undefined, now);
     if (type === CON) {
-      const { original, token } = exchange;
-      const owner = { kind: "answer", request: original, token, full } as const;
-      this.#layer.submit(
-        new Outgoing(session, owner, mid, bytes, answer.payload.length, true, false),
-        now,
-      );
-    } else {
-      this.#sender.send(session, bytes, answer.payload.length, "payload");
-    }
+      const { original } = exchange;
+      const owner = {
+        kind: "answer",
+        session,
+        protection,
+        request: original,
+        token,
+        full,
+      } as const;
+      const outgoing = new Outgoing(link, owner, mid, bytes, length, true, false, session, around);
+      this.#layer.submit(outgoing, now);
+    } else this.#sender.send(link, bytes, length, "payload", session, around);
+  }
+
+  /** The answer as a message, protected as its request was. Undefined: it cannot be any more. */
+  #encode(
+    type: typeof ACK | typeof CON | typeof NON,
+    mid: number,
+    token: Uint8Array,
+    answer: Response,
+    session: EndpointSession,
+    protection: unknown,
+    now: Instant,
+  ): Uint8Array | undefined {
+    if (protection === undefined) return encodeAnswer(type, mid, token, answer);
+    const made = this.#protection?.protectResponse(protection, answer, now);
+    if (made?.kind === "send") return encodeAnswer(type, mid, token, made.response);
+    this.#sender.drop(session, `unprotected:${made?.reason}`);
+    return undefined;
   }
 
   /**
@@ -517,12 +681,12 @@ export class ServerRole {
    * (RFC 7252 11.3). What is too long even so stays in the reply cache: a duplicate of the request makes room for it.
    */
   #smaller(exchange: ServerExchange, full: Response, overhead: number, now: Instant): Response {
-    const { session, original } = exchange;
+    const { session, link, original } = exchange;
     const harmless = original.code === Code.GET || original.code === Code.FETCH;
-    if (harmless && !session.path.challenged) return this.#echo(session, now);
-    const allowance = this.#sender.allowance(session);
+    if (harmless && !link.path.challenged) return this.#echo(link, now);
+    const allowance = this.#sender.allowance(link);
     const room = allowance - overhead - BLOCK_OVERHEAD;
-    if (room < SMALLEST_BLOCK) return harmless ? this.#echo(session, now) : full;
+    if (room < SMALLEST_BLOCK) return harmless ? this.#echo(link, now) : full;
     const limit = blockSize(szxFor(room));
     return this.#blocks.respond(session.id, original, full, now, limit);
   }
@@ -535,6 +699,17 @@ function encodeAnswer(
   { code, options, payload }: Response,
 ): Uint8Array {
   return encodeMessage({ type, code, mid, token, options, payload });
+}
+
+/** What the protection of a message costs. */
+function overhead(
+  bytes: Uint8Array,
+  session: EndpointSession,
+  token: Uint8Array,
+  { options, payload }: Response,
+): number {
+  if (!session.isProtected) return 0;
+  return bytes.length - HEADER_LENGTH - token.length - bodyLength(options, payload);
 }
 
 function hasBlock(options: readonly Option[]): boolean {
@@ -551,6 +726,7 @@ function observable(code: number): boolean {
   return code === Code.GET || code === Code.FETCH;
 }
 
+const HEADER_LENGTH = 4;
 const BUSY_SECONDS = 5;
 /** Bytes the block-wise answer adds at most: Block2 and an ETag. */
 const BLOCK_OVERHEAD = 5 + 10;

@@ -65,6 +65,11 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
     return earlier(this.#core.retries.next, this.#core.runs.next);
   }
 
+  /** Whether the session is one of ours. */
+  knows(session: SessionId): boolean {
+    return this.#core.directory.find(session) !== undefined;
+  }
+
   /** The carrier that leads to the session's peer, as far as known. */
   carrierOf(session: SessionId): SessionId | undefined {
     return this.#core.directory.find(session)?.carrier;

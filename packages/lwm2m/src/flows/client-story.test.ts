@@ -174,6 +174,8 @@ export class ClientStory {
       case "challenge":
       case "moved":
       case "validated":
+      case "released":
+      case "ready":
       case "adopt":
       case "closed":
         throw new Error(`the client said ${input.type}`);

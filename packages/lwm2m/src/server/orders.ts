@@ -159,6 +159,7 @@ export class Orders {
         return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
       case "closed":
       case "full":
+      case "unprotected": // the device's next word brings keys
         operation.state = { name: "waiting" };
         return;
       case "reset":
