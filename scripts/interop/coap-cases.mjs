@@ -1,6 +1,6 @@
 // CoAP, both roles: the same list of things to do, for every pair of Godwit and a stranger.
-import { equal, match, ok } from "node:assert/strict";
-import { COAP_CLIENTS, COAP_SERVERS, LARGE } from "./coap-peers.mjs";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { COAP_CLIENTS, COAP_SERVERS, LARGE, USUAL } from "./coap-peers.mjs";
 import * as godwit from "./godwit-coap.mjs";
 
 /** What a client does with a server. `short`: part of the short run. `needs`: a resource the server must have. */
@@ -98,10 +98,29 @@ function pair(group, peer, client, server) {
   }));
 }
 
+/** A stranger whose answer is longer than three times its request, and who does not know Echo (RFC 9175 2.4). */
+function withoutEcho(peer, client) {
+  return {
+    group: "CoAP server of Godwit",
+    peer,
+    name: "GET without Echo: 4.01, and when asked again the whole in small blocks",
+    short: true,
+    async run(bench) {
+      const base = await godwit.server.start(bench);
+      const { codes, body } = await client.again(bench, base + USUAL.large);
+      deepEqual(codes, ["4.01", "2.05"]);
+      ok(body.equals(LARGE), `${body.length} bytes: ${body}`);
+    },
+  };
+}
+
 export const coapCases = [
   ...Object.entries(COAP_CLIENTS).flatMap(([peer, client]) =>
     pair("CoAP server of Godwit", peer, client, godwit.server),
   ),
+  ...Object.entries(COAP_CLIENTS)
+    .filter(([, { echoes }]) => !echoes)
+    .map(([peer, client]) => withoutEcho(peer, client)),
   ...Object.entries(COAP_SERVERS).flatMap(([peer, server]) =>
     pair("CoAP client of Godwit", peer, godwit.client, server),
   ),

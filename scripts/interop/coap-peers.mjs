@@ -1,5 +1,6 @@
 // CoAP clients and servers of strangers, each behind the same few verbs.
-//   client: get and put give { code, body }, observe gives bodies as text; `echoes`: it meets an Echo challenge (RFC 9175 2)
+//   client: get and put give { code, body }, observe gives bodies as text; `echoes`: it meets an Echo challenge (RFC 9175 2);
+//   those that do not have `again`: get twice from one port, which gives both codes and the last body
 //   server: start gives its address; `paths` tells where each kind of resource is, as far as it has one
 import { freePort } from "./bench.mjs";
 import { PYTHON, script } from "./peers.mjs";
@@ -50,6 +51,11 @@ function scriptedClient(command, file) {
     get: (bench, uri, { block } = {}) => run(bench, "get", uri, ...exponent(block)),
     put: async (bench, uri, body, { block } = {}) =>
       run(bench, "put", uri, await bench.file(body), ...exponent(block)),
+    async again(bench, uri) {
+      const { code, body } = await run(bench, "again", uri);
+      const end = body.indexOf("\n");
+      return { codes: [code, String(body.subarray(0, end))], body: body.subarray(end + 1) };
+    },
     async observe(bench, uri, count) {
       const args = [script(file), "observe", uri, String(count)];
       return (await bench.run(command, args)).text.split("\n");

@@ -31,7 +31,7 @@ export const client = {
 };
 
 async function ask(bench, uri, block, code, parts) {
-  const node = await Node.open(bench, block);
+  const node = await Node.open(bench, block ? { preferredSzx: Math.log2(block) - 4 } : {});
   const answer = await node.answer(node.send(uri, code, parts));
   return { code: formatCode(answer.code), body: Buffer.from(answer.payload) };
 }
@@ -39,14 +39,17 @@ async function ask(bench, uri, block, code, parts) {
 export const server = {
   paths: USUAL,
   /** `trusting`: takes peers to be where they seem to be, and so asks nobody for an Echo before it sends much. */
-  async start(bench, { trusting }) {
-    const node = await Node.open(bench);
+  async start(bench, { trusting = false, tuning = {}, onUnobserved = () => {} } = {}) {
+    const node = await Node.open(bench, tuning);
     const resources = new Resources(node);
     node.onRequest = (asked) => {
       if (trusting) node.feed({ type: "validated", session: asked.session });
       resources.answer(asked);
     };
-    node.onUnobserved = (exchange) => resources.forget(exchange);
+    node.onUnobserved = (exchange) => {
+      resources.forget(exchange);
+      onUnobserved();
+    };
     const timer = setInterval(() => resources.tick(), 200);
     bench.after(() => clearInterval(timer));
     return `coap://127.0.0.1:${node.port}`;
@@ -63,12 +66,11 @@ class Node {
   #node;
   #local;
 
-  static async open(bench, block) {
+  static async open(bench, tuning = {}) {
     const node = new Node();
     const udp = await openUdp({ host: "127.0.0.1", port: 0 });
-    const tuning = coapTuning(block ? { preferredSzx: Math.log2(block) - 4 } : {});
     node.#local = udp.local[0];
-    node.#node = new CoapNode({ rng: systemRng(), tuning });
+    node.#node = new CoapNode({ rng: systemRng(), tuning: coapTuning(tuning) });
     node.#driver = new Driver({
       machine: node.#node,
       port: udp,

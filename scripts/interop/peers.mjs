@@ -28,6 +28,7 @@ const FINDERS = {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "pipe"],
     }).trim(),
+  godwit: () => require("../../apps/cli/package.json").version,
   "npm coap": () => require("coap/package.json").version,
   leshan() {
     if (!existsSync(`${JAVA}/classes/LeshanServer.class`)) throw new Error("not compiled");

@@ -3,10 +3,12 @@
 // A case whose peer is not installed is SKIPPED; with CI=true that is a failure. `--table` prints docs/interop.md's table.
 import { parseArgs } from "node:util";
 import { Bench } from "./bench.mjs";
+import { byHandCases } from "./by-hand-cases.mjs";
 import { coapCases } from "./coap-cases.mjs";
 import { lwm2mCases } from "./lwm2m-cases.mjs";
 import { lwm2mDeviceCases } from "./lwm2m-device-cases.mjs";
 import { findPeer } from "./peers.mjs";
+import { rebindCases } from "./rebind-cases.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -20,7 +22,13 @@ const found = new Map();
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const rows = [];
 
-for (const one of [...coapCases, ...lwm2mCases, ...lwm2mDeviceCases]) {
+for (const one of [
+  ...coapCases,
+  ...lwm2mCases,
+  ...lwm2mDeviceCases,
+  ...byHandCases,
+  ...rebindCases,
+]) {
   const title = `${one.group} with ${one.peer}: ${one.name}`;
   if ((options.short && !one.short) || !title.includes(options.only)) continue;
   const began = performance.now();

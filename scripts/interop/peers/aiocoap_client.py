@@ -1,6 +1,7 @@
 """A CoAP client built on aiocoap.
 
 aiocoap_client.py get URI [SZX]         prints the code, then the body
+aiocoap_client.py again URI             the same twice: prints both codes, then the last body
 aiocoap_client.py put URI FILE [SZX]    prints the code
 aiocoap_client.py post URI FILE [SZX]   prints the code, then the body
 aiocoap_client.py observe URI COUNT     prints COUNT bodies, one a line, then cancels
@@ -26,6 +27,10 @@ def message(method, uri, payload, szx):
 async def main():
     method, uri, *rest = sys.argv[1:]
     client = await aiocoap.Context.create_client_context()
+    if method == "again":
+        first = await client.request(message("get", uri, b"", None)).response
+        print(first.code.dotted, flush=True)
+        method = "get"
     if method == "observe":
         running = client.request(aiocoap.Message(code=aiocoap.GET, uri=uri, observe=0))
         print((await running.response).payload.decode(), flush=True)

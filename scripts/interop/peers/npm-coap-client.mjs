@@ -1,6 +1,8 @@
 // A CoAP client built on the npm package coap.
 //   get URI [SZX] | put URI FILE [SZX]   prints the code, then the body
+//   again URI                            the same twice from one port: prints both codes, then the last body
 //   observe URI COUNT                    prints COUNT bodies, one a line, then cancels
+import { createSocket } from "node:dgram";
 import { readFileSync } from "node:fs";
 import coap from "coap";
 
@@ -21,8 +23,20 @@ if (method === "observe") {
     });
   });
   request.end();
+} else if (method === "again") {
+  const agent = new coap.Agent({ type: "udp4", socket: createSocket("udp4") });
+  const first = coap.request({ ...target, agent });
+  first.on("response", ({ code }) => {
+    process.stdout.write(`${code}\n`);
+    ask({ ...target, agent });
+  });
+  first.end();
 } else {
-  const request = coap.request({ ...target, method: method.toUpperCase() });
+  ask({ ...target, method: method.toUpperCase() });
+}
+
+function ask(options) {
+  const request = coap.request(options);
   if (rest[0]) request.setOption(body ? "Block1" : "Block2", Buffer.of(Number(rest[0])));
   request.on("response", ({ code, payload }) => {
     process.stdout.write(`${code}\n`);
