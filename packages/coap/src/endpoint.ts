@@ -15,12 +15,12 @@ import type { EndpointInput, EndpointOutput, ExchangeId } from "./endpoint-event
 import { EndpointSession } from "./endpoint-session.ts";
 import { MessageFormatError, decodeMessage } from "./message-codec.ts";
 import { MessageLayer, type Outgoing } from "./message-layer.ts";
-import { ACK, CON, RST, type Message } from "./message.ts";
+import { ACK, CON, NON, RST, type Message } from "./message.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import { OPTION_TABLE, optionSubset, type OptionTable } from "./option-table.ts";
 import type { RequestProtection } from "./protection.ts";
 import { PathSizes } from "./path-sizes.ts";
-import { ACKNOWLEDGED, RESET, ReplyCache, messageHash } from "./reply-cache.ts";
+import { ACKNOWLEDGED, RESET, SILENT, ReplyCache, messageHash } from "./reply-cache.ts";
 import { Sender, count } from "./sender.ts";
 import { ServerRole } from "./server-role.ts";
 import { coapTuning, type CoapTuning } from "./tuning.ts";
@@ -320,7 +320,12 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     const confirmable = type === CON;
     this.#cache.add(session.replies, mid, hash, confirmable, false, 0, now);
     const outcome = this.#client.response(session, message, bytes.length, now);
-    if (outcome === "unknown" || outcome === "refused") {
+    if (outcome === "unknown" && type === NON && !session.path.proven) {
+      // RFC 7252 4.3 leaves a Reset to us. It would end the observation of a device whose NAT has rebound, and that notifies
+      // before its session has moved here (RFC 7641 3.6).
+      this.#sender.drop(session, "strayAnswer");
+      this.#cache.settle(session.replies, mid, hash, SILENT, undefined, now);
+    } else if (outcome === "unknown" || outcome === "refused") {
       this.#sender.drop(session, outcome === "unknown" ? "strayAnswer" : "criticalOption");
       this.#cache.settle(session.replies, mid, hash, RESET, undefined, now);
       this.#sender.reset(session, mid); // RFC 7252 4.2, 4.3
