@@ -12,7 +12,7 @@ const STEPS = {
       "/rd?ep=by-hand&lt=60&lwm2m=1.1&b=U",
       ...["-t", "40", "-e", "</1/0>,</3/0>"],
     );
-    const [, place] = /c:2\.01 .*Location-Path:rd, Location-Path:(\w+)/.exec(registered);
+    const [, place] = /c:2\.01 .*Location-Path:rd, Location-Path:([\w-]+)/.exec(registered);
     const { body: device } = await api("GET", "/devices/by-hand");
     equal(device.lifetime, 60);
     equal(device.version, "1.1");

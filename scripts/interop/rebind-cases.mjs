@@ -1,5 +1,6 @@
 // A NAT that gives its flows new ports in the middle of everything, on real sockets; see rebind-relay.mjs.
 import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
+import { Device } from "@godwit/client";
 import { LARGE, COAP_CLIENTS, USUAL } from "./coap-peers.mjs";
 import * as godwitCoap from "./godwit-coap.mjs";
 import { startDevice } from "./godwit-device.mjs";
@@ -44,6 +45,40 @@ const ours = {
 };
 
 const executions = ({ lines }) => lines.filter((line) => line.endsWith("extremes reset")).length;
+
+const notifying = {
+  group: "LwM2M server of Godwit",
+  peer: "godwit",
+  name: "NAT rebinds and the device notifies before its next Update: that value is lost, the observation goes on",
+  short: true,
+  async run(bench) {
+    const { server, heard, port } = await startServer(bench);
+    const relay = await relayed(bench, port);
+    const uri = `coap://127.0.0.1:${relay.port}`;
+    const device = new Device({ endpoint: ENDPOINT, server: uri, lifetime: 60 });
+    bench.after(() => device.stop({ deregister: false }));
+    let celsius = 20;
+    device.add(3303, { 5700: () => celsius });
+    const measure = (value) => {
+      celsius = value;
+      device.changed("/3303/0/5700");
+    };
+    await device.start();
+    await heard.next("registered");
+    const readings = server.device(ENDPOINT).observe("/3303/0/5700")[Symbol.asyncIterator]();
+    equal((await readings.next()).value.value, 20);
+
+    relay.rebind();
+    const { up } = relay.counts;
+    measure(21);
+    await until(() => relay.counts.up > up, "a notification from the new port");
+    device.update();
+    equal((await heard.next("updated")).moved, true);
+    measure(22);
+    equal((await readings.next()).value.value, 22);
+    await readings.return();
+  },
+};
 
 const strangers = Object.entries(LWM2M_DEVICES).map(([peer, start]) => ({
   group: "LwM2M server of Godwit",
@@ -119,7 +154,7 @@ const libcoap = [
   },
 ].map((one) => ({ group: "CoAP server of Godwit", peer: "libcoap", ...one }));
 
-export const rebindCases = [ours, ...strangers, ...libcoap];
+export const rebindCases = [ours, notifying, ...strangers, ...libcoap];
 
 async function relayed(bench, port) {
   const relay = await startRelay({ server: { host: "127.0.0.1", port } });
