@@ -1,13 +1,16 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { utf8 } from "@godwit/base";
-import { writeFileAtomic } from "@godwit/io";
+import { writeFileAtomic, type Store } from "@godwit/io";
 import type { ClientSnapshot } from "@godwit/lwm2m";
+import { RecordFile } from "./record-file.ts";
 
 /** Where a device keeps what outlives its restart: its registration, its settings, what it learned of the NAT. */
 export interface DeviceStore {
   load(): ClientSnapshot | undefined;
   save(snapshot: ClientSnapshot): Promise<void>;
+  /** Records that must be durable before anything relies on them: sequence numbers of OSCORE. Opened at each start. */
+  records(): Store;
 }
 
 /** In a directory of its own, mode 0600, replaced as a whole: a device that loses power keeps the old or the new state. */
@@ -29,6 +32,7 @@ export function fileStore(directory: string): DeviceStore {
         return undefined; // torn by something other than us: a device then registers anew
       }
     },
+    records: () => new RecordFile(join(directory, "records.json")),
     async save(snapshot) {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       const saved: Saved = { layout: LAYOUT, snapshot };

@@ -1,7 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import type { LedgerSnapshot } from "@godwit/base";
-import { Driver, openUdp, systemClock, systemRng, type UdpPort } from "@godwit/io";
+import { UsageError, type LedgerSnapshot } from "@godwit/base";
+import { Driver, openUdp, systemClock, systemRng, type Store, type UdpPort } from "@godwit/io";
 import {
   ClientStack,
   builtInRegistry,
@@ -17,6 +17,7 @@ import {
 } from "@godwit/lwm2m";
 import { Code } from "@godwit/coap";
 import type { DeviceStore } from "./device-store.ts";
+import { OSCORE_RECORD, oscoreProtection, type Security } from "./oscore.ts";
 import { ObjectTree, type Resources } from "./object-tree.ts";
 import { parseServerUri, type ServerUri } from "./server-uri.ts";
 
@@ -25,6 +26,8 @@ export type DeviceOptions = {
   readonly endpoint: string;
   /** "coap://host[:port]" */
   readonly server: string;
+  /** How it proves who it is, see `oscore`; without it the server must take devices that do not. */
+  readonly security?: Security;
   /** s; 86 400 unless given. */
   readonly lifetime?: number;
   /** Sleeps between its messages: the server waits for them. */
@@ -57,7 +60,7 @@ export type DeviceEvents = {
 };
 
 export type SessionView = {
-  readonly kind: "udp";
+  readonly kind: "udp" | "oscore";
   readonly bytes: { readonly in: number; readonly out: number; readonly total: number };
   readonly handshakes: { readonly full: number; readonly resumed: number };
   readonly ledger: LedgerSnapshot;
@@ -85,6 +88,13 @@ export class Device {
   /** @throws UsageError for options that cannot work */
   constructor(options: DeviceOptions) {
     this.#options = options;
+    const { security, store } = options;
+    if (store === undefined && security !== undefined) {
+      const { derivation } = security.credential;
+      // A number used twice under one key gives the key away.
+      if (derivation !== "negotiated")
+        throw new UsageError(`OSCORE with a ${derivation} context needs a store`);
+    }
     this.#server = parseServerUri(options.server);
     this.#tree = new ObjectTree(this.#registry, (path) => {
       this.changed(`/${path.join("/")}`);
@@ -135,15 +145,20 @@ export class Device {
       lwm2m,
       lifetime = 86_400,
       store,
+      security,
       tuning,
     } = this.#options;
     const remote = { host: await resolve(this.#server.host), port: this.#server.port };
     const any = isIP(remote.host) === 6 ? "::" : "0.0.0.0";
     const port = await openUdp({ host: any, port: 0, perAddress: false });
     const snapshot = store?.load();
+    const records = security && store?.records();
+    const rng = systemRng();
+    const clock = systemClock();
+    const protection = security && oscoreProtection(security, rng, recordOf(records), clock.now());
     const stack = new ClientStack({
       endpoint,
-      rng: systemRng(),
+      rng,
       registry: this.#registry,
       objects: this.#tree.entries(),
       server: { 1: lifetime },
@@ -152,12 +167,15 @@ export class Device {
       ...(lwm2m === undefined ? {} : { lwm2m }),
       ...(snapshot === undefined ? {} : { snapshot }),
       ...(tuning === undefined ? {} : { tuning }),
+      // An empty token is enough for one request at a time (RFC 9175 5.3): answers are bound to their requests.
+      ...(protection === undefined ? {} : { protection, coap: { emptyToken: true } }),
     });
     this.#running = { stack, port, driver: undefined };
     const driver = new Driver<ClientStackInput, ClientStackOutput>({
       machine: stack,
       port,
-      clock: systemClock(),
+      clock,
+      ...(records === undefined ? {} : { store: records }),
       onOutput: (output) => this.#heard(output),
       onFault: ({ error }) => this.#fault(error),
     });
@@ -181,7 +199,8 @@ export class Device {
       out: ledger.out.total,
       total: ledger.in.total + ledger.out.total,
     };
-    return { kind: "udp", bytes, handshakes: ledger.handshakes, ledger };
+    const kind = this.#options.security === undefined ? "udp" : "oscore";
+    return { kind, bytes, handshakes: ledger.handshakes, ledger };
   }
 
   /**
@@ -203,6 +222,7 @@ export class Device {
     }
     this.#save();
     await this.#saving;
+    running.driver.feed({ type: "park" });
     this.#running = undefined;
     await running.driver.close();
   }
@@ -267,7 +287,13 @@ type Running = {
   readonly driver: Driver<ClientStackInput, ClientStackOutput> | undefined;
 };
 
-type Heard = Exclude<ClientStackOutput, { type: "datagram" }>;
+type Heard = Exclude<ClientStackOutput, { type: "datagram" | "store" }>;
+
+function recordOf(records: Store | undefined): Uint8Array | undefined {
+  for (const { key, value } of records?.load(OSCORE_RECORD.table) ?? [])
+    if (key === OSCORE_RECORD.key) return value;
+  return undefined;
+}
 
 async function resolve(host: string): Promise<string> {
   if (isIP(host) !== 0) return host;

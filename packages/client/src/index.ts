@@ -1,3 +1,10 @@
 export { Device, type DeviceEvents, type DeviceOptions, type SessionView } from "./device.ts";
+export {
+  OSCORE_RECORD,
+  oscore,
+  oscoreProtection,
+  type OscoreOptions,
+  type Security,
+} from "./oscore.ts";
 export { fileStore, type DeviceStore } from "./device-store.ts";
 export type { Resource, Resources, Source } from "./object-tree.ts";

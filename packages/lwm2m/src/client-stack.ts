@@ -11,6 +11,8 @@ import {
   type Machine,
   type Path,
   type SessionId,
+  type StoredInput,
+  type StoreOutput,
 } from "@godwit/base";
 import {
   Endpoint,
@@ -25,9 +27,13 @@ import type { ClientOptions } from "./client/options.ts";
 import type { ClientInput, ClientOutput } from "./client/events.ts";
 import type { ClientSnapshot } from "./client/snapshot.ts";
 import { clientTuning } from "./client/tuning.ts";
+import type { ProtectionLayer, ProtectionOutput } from "./protection-layer.ts";
 
 export type ClientStackInput =
   | DatagramEvent
+  | StoredInput
+  /** A clean stop follows: the protected session goes on after it without being asked for proof. */
+  | { readonly type: "park" }
   /** Begins, or goes on over another path: our address has changed, or the server's. */
   | { readonly type: "connect"; readonly path: Path }
   | Extract<
@@ -37,19 +43,30 @@ export type ClientStackInput =
 
 export type ClientStackOutput =
   | DatagramEvent
+  | StoreOutput
   | Exclude<ClientOutput, { type: "coap" }>
   /** Bytes were thrown away; the ledger has counted them. */
   | { readonly type: "dropped"; readonly reason: string };
 
-export type ClientStackOptions = ClientOptions & { readonly coap?: Partial<CoapTuning> };
+export type ClientStackOptions = ClientOptions & {
+  readonly coap?: Partial<CoapTuning>;
+  /** Protects all that is said to the server. It has the session already, without a carrier. */
+  readonly protection?: {
+    readonly layer: ProtectionLayer<never>;
+    readonly session: SessionId;
+  };
+};
 
-/** A device on plain CoAP over UDP. */
+/** A device on CoAP over UDP, protected or plain. */
 export class ClientStack implements Machine<ClientStackInput, ClientStackOutput> {
   readonly client: Lwm2mClient;
   readonly #udp: UdpSessions;
   readonly #endpoint: Endpoint;
   readonly #outbox = new Outbox<ClientStackOutput>();
-  #session: SessionId | undefined;
+  readonly #protection: ClientStackOptions["protection"];
+  readonly #ledger = new Ledger();
+  /** The path to the server. */
+  #path: SessionId | undefined;
 
   constructor(options: ClientStackOptions) {
     // The answer to a probe of the NAT is a separate one, and as late as the probe asks for.
@@ -63,18 +80,28 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
       ...options.coap,
     });
     this.#udp = new UdpSessions(tuning);
-    const ledgerOf = this.#udp.ledgerOf.bind(this.#udp);
-    this.#endpoint = new Endpoint({ rng: options.rng, tuning, ledgerOf });
+    const { protection, rng } = options;
+    this.#protection = protection;
+    const ledgerOf = (session: SessionId): Ledger =>
+      session === protection?.session ? this.#ledger : this.#udp.ledgerOf(session);
+    this.#endpoint = new Endpoint({
+      rng,
+      tuning,
+      ledgerOf,
+      ...(protection === undefined ? {} : { protection: protection.layer }),
+    });
     this.client = new Lwm2mClient(options);
   }
 
   get wakeAt(): Instant | undefined {
-    return earlier(this.#udp.wakeAt, earlier(this.#endpoint.wakeAt, this.client.wakeAt));
+    const above = earlier(this.client.wakeAt, this.#protection?.layer.wakeAt);
+    return earlier(this.#udp.wakeAt, earlier(this.#endpoint.wakeAt, above));
   }
 
   /** Every byte to and from the server, by purpose. */
   get ledger(): Ledger {
-    return this.#session === undefined ? NOTHING : this.#udp.ledgerOf(this.#session);
+    if (this.#protection !== undefined) return this.#ledger;
+    return this.#path === undefined ? NOTHING : this.#udp.ledgerOf(this.#path);
   }
 
   snapshot(): ClientSnapshot {
@@ -84,6 +111,8 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   handle(input: ClientStackInput, now: Instant): void {
     if (input.type === "datagram") this.#udp.handle(input, now);
     else if (input.type === "connect") this.#connect(input.path, now);
+    else if (input.type === "stored" || input.type === "park")
+      this.#protection?.layer.handle(input, now);
     else this.client.handle(input, now);
     this.#settle(now);
   }
@@ -91,6 +120,7 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   wake(now: Instant): void {
     this.#udp.wake(now);
     this.#endpoint.wake(now);
+    this.#protection?.layer.wake(now);
     this.client.wake(now);
     this.#settle(now);
   }
@@ -100,13 +130,17 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   }
 
   #connect(path: Path, now: Instant): void {
-    const session = this.#udp.connect(path, now);
-    const before = this.#session;
-    if (before !== undefined && before !== session) {
+    const there = this.#udp.connect(path, now);
+    const before = this.#path;
+    this.#path = there;
+    const session = this.#protection?.session ?? there;
+    if (this.#protection !== undefined) {
+      this.#protection.layer.handle({ type: "carrier", session, carrier: there }, now);
+      this.#endpoint.handle({ type: "moved", session, validated: true }, now);
+    } else if (before !== undefined && before !== there)
       this.client.handle({ type: "closed", session: before }, now);
+    if (before !== undefined && before !== there)
       this.#udp.handle({ type: "close", session: before }, now);
-    }
-    this.#session = session;
     this.client.handle({ type: "connected", session }, now);
   }
 
@@ -121,6 +155,11 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
       const fromEndpoint = this.#endpoint.poll();
       if (fromEndpoint !== undefined) {
         this.#fromEndpoint(fromEndpoint, now);
+        continue;
+      }
+      const fromProtection = this.#protection?.layer.poll();
+      if (fromProtection !== undefined) {
+        this.#fromProtection(fromProtection, now);
         continue;
       }
       const output = this.client.poll();
@@ -144,6 +183,34 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
       case "received":
       case "moved":
         this.#endpoint.handle(output, now);
+        break;
+      default:
+        unreachable(output);
+    }
+  }
+
+  #fromProtection(output: ProtectionOutput, now: Instant): void {
+    switch (output.type) {
+      case "store":
+        this.#outbox.push(output);
+        break;
+      case "released":
+        this.#endpoint.handle(
+          { type: "released", exchange: output.ref, result: output.result },
+          now,
+        );
+        break;
+      case "ready":
+        this.#endpoint.handle(output, now);
+        break;
+      case "dropped":
+        this.#ledger.drop(output.reason);
+        this.#outbox.push({ type: "dropped", reason: output.reason });
+        break;
+      case "moved": // the server's address has not changed: what says so came by another path of ours
+      case "established":
+      case "rekey":
+      case "dead":
         break;
       default:
         unreachable(output);

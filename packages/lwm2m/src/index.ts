@@ -1,3 +1,10 @@
+export {
+  FIRST_PROTECTED_SESSION,
+  type ProtectionInput,
+  type ProtectionLayer,
+  type ProtectionOutput,
+} from "./protection-layer.ts";
+export { type OscoreCredential, type ServerProtection } from "./server/protected-sessions.ts";
 export { decodeNodes, encodeNodes, valueFormat, type ValueFormat } from "./value-format.ts";
 export {
   Registry,

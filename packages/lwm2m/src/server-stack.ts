@@ -40,10 +40,17 @@ import {
 import {
   credentialId,
   credentialIdOf,
+  identityOf,
   type Credential,
   type CredentialView,
 } from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
+import type { ProtectionOutput } from "./protection-layer.ts";
+import {
+  PROTECTED_TABLE,
+  ProtectedSessions,
+  type ServerProtection,
+} from "./server/protected-sessions.ts";
 import { TABLES } from "./server/records.ts";
 import { Lwm2mServer } from "./server/server.ts";
 import type { ServerTuning } from "./server/tuning.ts";
@@ -55,7 +62,9 @@ export type ServerStackInput =
   /** Adds or replaces a credential; throws UsageError for one that cannot be. Answered by `credential` once it is durable. */
   | { readonly type: "addCredential"; readonly ref: number; readonly credential: Credential }
   /** Revokes one: whoever uses it is cut off at once. */
-  | { readonly type: "removeCredential"; readonly ref: number; readonly id: string };
+  | { readonly type: "removeCredential"; readonly ref: number; readonly id: string }
+  /** A clean stop follows: protected sessions go on after it without being asked for proof. */
+  | { readonly type: "park" };
 
 export type ServerStackOutput =
   | DatagramEvent
@@ -75,6 +84,8 @@ export type ServerStackOptions = {
   readonly now: Instant;
   /** Encrypts stored credentials; without it none can be added. */
   readonly sealer?: CredentialSealer;
+  /** What OSCORE credentials are used with; without it they are kept, but open no session. */
+  readonly protection?: ServerProtection;
 };
 
 export class ServerStack implements Machine<ServerStackInput, ServerStackOutput> {
@@ -89,17 +100,28 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   readonly #pinned = new Set<SessionId>();
   readonly #credentials: CredentialBook;
   /** Credential orders by the ticket of their write. */
-  readonly #ordered = new Map<number, { readonly ref: number; readonly undo: () => void }>();
+  readonly #ordered = new Map<number, Order>();
   #ownTicket = 0;
+  readonly #protected: ProtectedSessions<unknown> | undefined;
+  /** Writes of the protection, by the ticket that ours have. */
+  readonly #protectionTickets = new Map<number, number>();
 
   constructor(options: ServerStackOptions) {
     const { rng, coap = {}, server = {}, load = () => [], now, sealer = NO_SEALER } = options;
+    const { protection } = options;
+    this.#protected = protection && new ProtectedSessions(protection);
     this.#credentials = new CredentialBook(sealer);
     // A binding probe keeps its request open for as long as it asks to.
     const tuning = coapTuning({ answerLifetime: PROBE_ROOM, ...coap });
     this.#udp = new UdpSessions(tuning);
     const ledgerOf = (session: SessionId): Ledger => this.ledgerOf(session);
-    this.#endpoint = new Endpoint({ tuning, rng, ledgerOf, fragments: true });
+    this.#endpoint = new Endpoint({
+      tuning,
+      rng,
+      ledgerOf,
+      fragments: true,
+      ...(protection === undefined ? {} : { protection: protection.layer }),
+    });
     this.server = new Lwm2mServer(
       {
         rng,
@@ -110,9 +132,17 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       },
       server,
     );
-    const torn =
+    let torn =
       this.#credentials.restore(load(CREDENTIAL_TABLE)) +
       this.#restoreSessions(load(SESSION_TABLE), now);
+    if (protection !== undefined && this.#protected !== undefined)
+      torn += this.#protected.restore(
+        load(PROTECTED_TABLE),
+        load(protection.table),
+        (id) => this.#credentials.get(id),
+        (session, identity) => this.server.handle({ type: "opened", session, identity }, now),
+        now,
+      );
     const restored = this.server.restore(
       {
         registrations: load(TABLES.registration),
@@ -128,16 +158,20 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   get wakeAt(): Instant | undefined {
-    return earlier(this.#udp.wakeAt, earlier(this.#endpoint.wakeAt, this.server.wakeAt));
+    const above = earlier(this.server.wakeAt, this.#protected?.layer.wakeAt);
+    return earlier(this.#udp.wakeAt, earlier(this.#endpoint.wakeAt, above));
   }
 
   ledgerOf(session: SessionId): Ledger {
-    return this.#udp.ledgerOf(session);
+    return this.#protected?.ledgerOf(session) ?? this.#udp.ledgerOf(session);
   }
 
   /** Where the session's peer is now, for people to see. */
   pathOf(session: SessionId): Path | undefined {
-    return this.#udp.pathOf(session);
+    const carrier = this.#protected?.has(session)
+      ? this.#protected.layer.carrierOf(session)
+      : session;
+    return carrier === undefined ? undefined : this.#udp.pathOf(carrier);
   }
 
   handle(input: ServerStackInput, now: Instant): void {
@@ -154,6 +188,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "stored":
         this.#stored(input, now);
         break;
+      case "park":
+        this.#protected?.layer.handle(input, now);
+        break;
       case "operate":
       case "cancelOperation":
       case "remove":
@@ -168,6 +205,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   wake(now: Instant): void {
     this.#udp.wake(now);
     this.#endpoint.wake(now);
+    this.#protected?.layer.wake(now);
     this.server.wake(now);
     this.#settle(now);
   }
@@ -189,7 +227,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       if (before === undefined) this.#credentials.remove(id);
       else this.#credentials.add(before);
     };
-    this.#ordered.set(this.#write([change]), { ref, undo });
+    this.#ordered.set(this.#write([change]), { ref, undo, added: credential });
   }
 
   #revoke(id: string, ref: number, now: Instant): void {
@@ -200,11 +238,30 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       return;
     }
     const undo = (): void => void this.#credentials.add(credential);
-    this.#ordered.set(this.#write([change]), { ref, undo });
+    const changes = [change, ...this.#close(id, now)];
+    this.#ordered.set(this.#write(changes), { ref, undo, added: undefined });
     const { endpoint } = credential;
     const registration = this.server.registration(endpoint, now);
     const used = registration && credentialIdOf(registration.identity);
     if (used === id) this.server.handle({ type: "remove", endpoint }, now);
+  }
+
+  /** The session of a credential ends at once. Returns what must be stored. */
+  #close(credential: string, now: Instant): readonly StoreChange[] {
+    const session = this.#protected?.remove(credential, now);
+    if (session === undefined || this.#protected === undefined) return [];
+    this.#endpoint.handle({ type: "closed", session }, now);
+    this.server.handle({ type: "closed", session }, now);
+    return [this.#protected.change(session)];
+  }
+
+  /** A credential is durable: what it stands for has a session from now on, in place of what it replaces. */
+  #open(credential: Credential, now: Instant): void {
+    if (credential.kind !== "oscore" || this.#protected === undefined) return;
+    const changes = this.#close(credentialId(credential), now);
+    const session = this.#protected.add(credential, now);
+    this.server.handle({ type: "opened", session, identity: identityOf(credential) }, now);
+    this.#write([...changes, this.#protected.change(session)]);
   }
 
   /** A write of the stack's own; its tickets count down, the server's up. */
@@ -217,10 +274,17 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #stored(input: StoredInput, now: Instant): void {
     const { ticket, ok } = input;
     if (ticket > 0) return this.server.handle(input, now);
+    const layerTicket = this.#protectionTickets.get(ticket);
+    if (layerTicket !== undefined) {
+      this.#protectionTickets.delete(ticket);
+      this.#protected?.layer.handle({ type: "stored", ticket: layerTicket, ok }, now);
+      return;
+    }
     const order = this.#ordered.get(ticket);
     if (order === undefined) return;
     this.#ordered.delete(ticket);
     if (!ok) order.undo();
+    else if (order.added !== undefined) this.#open(order.added, now);
     this.#out.push({ type: "credential", ref: order.ref, ok });
   }
 
@@ -235,6 +299,11 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       const middle = this.#endpoint.poll();
       if (middle !== undefined) {
         this.#fromEndpoint(middle, now);
+        continue;
+      }
+      const beside = this.#protected?.layer.poll();
+      if (beside !== undefined) {
+        this.#fromProtection(beside, now);
         continue;
       }
       const down = this.server.poll();
@@ -259,6 +328,53 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "opened":
         return;
     }
+  }
+
+  #fromProtection(output: ProtectionOutput, now: Instant): void {
+    switch (output.type) {
+      case "store":
+        this.#protectionTickets.set(this.#write(output.changes), output.ticket);
+        return;
+      case "released":
+        this.#endpoint.handle(
+          { type: "released", exchange: output.ref, result: output.result },
+          now,
+        );
+        return;
+      case "ready":
+        this.#endpoint.handle(output, now);
+        return;
+      case "moved":
+        this.#follow(output.session, output.carrier, now);
+        this.#endpoint.handle(output, now);
+        return;
+      case "dropped":
+        this.ledgerOf(output.session ?? NOBODY).drop(output.reason);
+        this.#out.push({ ...output, session: output.session ?? NOBODY });
+        return;
+      case "established":
+      case "rekey":
+      case "dead":
+        return;
+      default:
+        unreachable(output);
+    }
+  }
+
+  /** The device of a protected session is at another path: that one is kept, and over a restart, too. */
+  #follow(session: SessionId, carrier: SessionId, now: Instant): void {
+    if (this.#protected === undefined) return;
+    const left = this.#protected.moved(session, carrier);
+    this.#udp.handle({ type: "pin", session: carrier }, now);
+    this.#keepSession(carrier);
+    if (left !== undefined && !this.#pinned.has(left)) this.#unpin(left, now);
+    this.#sessionChanges.push(this.#protected.change(session));
+    this.#write(this.#sessionChanges.splice(0));
+  }
+
+  #unpin(session: SessionId, now: Instant): void {
+    this.#udp.handle({ type: "unpin", session }, now);
+    this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value: undefined });
   }
 
   #fromEndpoint(output: EndpointOutput, now: Instant): void {
@@ -286,18 +402,14 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         return this.#adopt(output.exchange, into, now);
       }
       case "pin":
+        if (this.#protected?.has(output.session)) return;
         this.#pinned.add(output.session);
         this.#udp.handle(output, now);
         this.#keepSession(output.session);
         return;
       case "unpin":
-        this.#pinned.delete(output.session);
-        this.#udp.handle(output, now);
-        this.#sessionChanges.push({
-          table: SESSION_TABLE,
-          key: String(output.session),
-          value: undefined,
-        });
+        if (!this.#pinned.delete(output.session)) return;
+        if (this.#protected?.isCarrier(output.session) !== true) this.#unpin(output.session, now);
         return;
       case "store":
         this.#out.push(this.#withSessions(output));
@@ -350,7 +462,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   #sameHost(a: SessionId, b: SessionId): boolean {
-    const [one, other] = [this.#udp.pathOf(a), this.#udp.pathOf(b)];
+    const [one, other] = [this.pathOf(a), this.pathOf(b)];
     return one !== undefined && one.remote.host === other?.remote.host;
   }
 }
@@ -370,6 +482,14 @@ function decodePath(bytes: Uint8Array): Path {
   return { local: local!, remote: remote! }; // two were read
 }
 
+type Order = {
+  readonly ref: number;
+  readonly undo: () => void;
+  readonly added: Credential | undefined;
+};
+
+/** No session has this number. */
+const NOBODY: SessionId = 0;
 const NO_SEALER: CredentialSealer = {
   seal: () => {
     throw new UsageError("there is no master key to keep credentials under");

@@ -1,5 +1,6 @@
 export { RemoteDevice, type ObserveOptions, type ReadValue, type Reading } from "./device.ts";
 export type { Events } from "./events.ts";
 export { DeviceError } from "./faults.ts";
+export { oscoreProtection } from "./oscore.ts";
 export { Server, parseAddress, type OrderOptions, type ServerOptions } from "./server.ts";
 export type { Answer, DeviceView, PathValue, Task } from "./task.ts";

@@ -29,6 +29,7 @@ import {
   type ServerTuning,
 } from "@godwit/lwm2m";
 import { RemoteDevice } from "./device.ts";
+import { oscoreProtection } from "./oscore.ts";
 import { Listeners, type Events } from "./events.ts";
 import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
 
@@ -93,8 +94,10 @@ export class Server {
   #run(port: UdpPort): void {
     const { nosec = false, tuning = {}, coapTuning = {}, sealer } = this.#options;
     const clock = this.#options.clock ?? systemClock();
+    const rng = systemRng();
     const stack = new ServerStack({
-      rng: systemRng(),
+      rng,
+      protection: oscoreProtection(rng),
       now: clock.now(),
       server: { ...tuning, nosec },
       coap: coapTuning,
@@ -119,6 +122,7 @@ export class Server {
 
   /** Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. */
   async close(): Promise<void> {
+    this.#running?.driver?.feed({ type: "park" });
     await this.#running?.driver?.close();
     this.#running = undefined;
   }

@@ -1,4 +1,5 @@
 import { UsageError } from "@godwit/base";
+import { oscore } from "./oscore.ts";
 import type { Row, Strategy } from "./row.ts";
 import { udp } from "./udp.ts";
 
@@ -22,4 +23,7 @@ export function strategyNames(): readonly string[] {
   return [...STRATEGIES.keys()];
 }
 
-const STRATEGIES: ReadonlyMap<string, Strategy> = new Map([["udp", udp]]);
+const STRATEGIES: ReadonlyMap<string, Strategy> = new Map([
+  ["udp", udp],
+  ["oscore", oscore],
+]);

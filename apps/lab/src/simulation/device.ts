@@ -1,4 +1,5 @@
 import type { SocketAddress } from "@godwit/base";
+import { OSCORE_RECORD, oscoreProtection, type Security } from "@godwit/client";
 import {
   ClientStack,
   builtInRegistry,
@@ -25,6 +26,9 @@ export type SimulatedDeviceOptions = {
   /** How it behaves towards the server. */
   readonly client?: Partial<Omit<ClientOptions, "endpoint" | "rng" | "registry" | "objects">>;
   readonly coap?: ClientStackOptions["coap"];
+  /** OSCORE, and what differs from its defaults. */
+  readonly security?: Security;
+  readonly oscore?: Parameters<typeof oscoreProtection>[4];
   readonly onEvent?: (event: ClientEvent) => void;
 };
 
@@ -39,6 +43,8 @@ export class SimulatedDevice {
   readonly #node: Node<ClientStackInput, ClientStackOutput>;
   #stack: ClientStack;
   #life = 0;
+  /** The record of its OSCORE context, durable at once. */
+  #record: Uint8Array | undefined;
   #asleep = false;
 
   constructor(world: World, server: SocketAddress, options: SimulatedDeviceOptions) {
@@ -86,25 +92,30 @@ export class SimulatedDevice {
     this.#node.feed({ type: "update" });
   }
 
-  /** Power off and on. With its state kept, it goes on where it was. */
-  reboot({ kept }: { readonly kept: boolean }): void {
+  /** Power off and on. With its state kept, it goes on where it was; with its credentials, it registers anew with them. */
+  reboot({ kept }: { readonly kept: boolean | "credentials" }): void {
     // As through a file: nothing of the old life is shared with the new one.
-    this.#stack = this.#boot(kept ? structuredClone(this.#stack.snapshot()) : undefined);
+    if (kept === false) this.#record = undefined;
+    this.#stack = this.#boot(kept === true ? structuredClone(this.#stack.snapshot()) : undefined);
     this.#asleep = false;
     this.#node.replace(this.#stack);
     this.start();
   }
 
   #boot(snapshot: ClientSnapshot | undefined): ClientStack {
-    const { endpoint, values, versions, client = {}, coap = {} } = this.#options;
+    const { endpoint, values, versions, client = {}, coap = {}, security, oscore } = this.#options;
+    const rng = this.#world.rng(`${endpoint} ${++this.#life}`);
+    const { now } = this.#world;
+    const protection = security && oscoreProtection(security, rng, this.#record, now, oscore);
     return new ClientStack({
       ...client,
       endpoint,
-      rng: this.#world.rng(`${endpoint} ${++this.#life}`),
+      rng,
       registry: REGISTRY,
       objects: values.objects(versions),
       snapshot,
       coap,
+      ...(protection === undefined ? {} : { protection }),
     });
   }
 
@@ -115,6 +126,13 @@ export class SimulatedDevice {
       return;
     }
     if (output.type === "dropped") return;
+    if (output.type === "store") {
+      for (const { table, key, value } of output.changes)
+        if (table === OSCORE_RECORD.table && key === OSCORE_RECORD.key)
+          this.#record = value?.slice();
+      this.#node.feed({ type: "stored", ticket: output.ticket, ok: true });
+      return;
+    }
     if (output.type === "asleep") this.#asleep = true;
     else if (output.type === "awake") this.#asleep = false;
     this.#options.onEvent?.(output);

@@ -1,26 +1,94 @@
-import type { SocketAddress } from "@godwit/base";
+import type { SocketAddress, StoreChange } from "@godwit/base";
 import {
   ServerStack,
+  type Credential,
+  type CredentialSealer,
   type ServerStackInput,
   type ServerStackOutput,
+  type ServerEvent,
   type ServerTuning,
 } from "@godwit/lwm2m";
-import type { Node, World } from "@godwit/netsim";
+import type { CoapTuning } from "@godwit/coap";
+import type { Host, LinkOptions, Node, World } from "@godwit/netsim";
+import { oscoreProtection } from "@godwit/server";
+
+export type SimulatedServerOptions = {
+  readonly link?: LinkOptions;
+  readonly coap?: Partial<CoapTuning>;
+  readonly onEvent?: (event: ServerEvent) => void;
+};
 
 /** A server in a simulated world. What it stores is durable at once. */
 export class SimulatedServer {
+  readonly host: Host;
+  readonly #world: World;
+  readonly #tuning: Partial<ServerTuning>;
+  readonly #options: SimulatedServerOptions;
   readonly #node: Node<ServerStackInput, ServerStackOutput>;
+  readonly #store = new Map<string, Map<string, Uint8Array>>();
+  #stack: ServerStack;
+  #life = 0;
+  #lastRef = 0;
 
-  constructor(world: World, tuning: Partial<ServerTuning>) {
-    const stack = new ServerStack({ rng: world.rng("server"), server: tuning, now: world.now });
-    this.#node = world
-      .host("server", { link: { delay: 0 } })
-      .attach<ServerStackInput, ServerStackOutput>(COAP_PORT, stack, {
-        onOutput: (output) => {
-          if (output.type === "store")
-            this.#node.feed({ type: "stored", ticket: output.ticket, ok: true });
-        },
-      });
+  constructor(world: World, tuning: Partial<ServerTuning>, options: SimulatedServerOptions = {}) {
+    this.#world = world;
+    this.#tuning = tuning;
+    this.#options = options;
+    this.#stack = this.#boot();
+    this.host = world.host("server", { link: options.link ?? { delay: 0 } });
+    this.#node = this.host.attach<ServerStackInput, ServerStackOutput>(COAP_PORT, this.#stack, {
+      onOutput: (output) => this.#heard(output),
+    });
+  }
+
+  get stack(): ServerStack {
+    return this.#stack;
+  }
+
+  feed(input: ServerStackInput): void {
+    this.#node.feed(input);
+  }
+
+  addCredential(credential: Credential): void {
+    this.feed({ type: "addCredential", ref: ++this.#lastRef, credential });
+  }
+
+  removeCredential(id: string): void {
+    this.feed({ type: "removeCredential", ref: ++this.#lastRef, id });
+  }
+
+  /** Ends as by kill -9, and comes back with what was durable. */
+  restart(): void {
+    this.#stack = this.#boot();
+    this.#node.replace(this.#stack);
+  }
+
+  #boot(): ServerStack {
+    const rng = this.#world.rng(`server ${++this.#life}`);
+    return new ServerStack({
+      rng,
+      server: this.#tuning,
+      coap: this.#options.coap ?? {},
+      now: this.#world.now,
+      sealer: IN_CLEAR,
+      protection: oscoreProtection(rng),
+      load: (table) => [...(this.#store.get(table) ?? [])].map(([key, value]) => ({ key, value })),
+    });
+  }
+
+  #heard(output: Exclude<ServerStackOutput, { readonly type: "datagram" }>): void {
+    if (output.type === "store") {
+      for (const change of output.changes) this.#keep(change);
+      this.feed({ type: "stored", ticket: output.ticket, ok: true });
+    } else if (output.type !== "dropped" && output.type !== "credential")
+      this.#options.onEvent?.(output);
+  }
+
+  #keep({ table, key, value }: StoreChange): void {
+    const records = this.#store.get(table) ?? new Map<string, Uint8Array>();
+    this.#store.set(table, records);
+    if (value === undefined) records.delete(key);
+    else records.set(key, value.slice());
   }
 
   get address(): SocketAddress {
@@ -28,4 +96,6 @@ export class SimulatedServer {
   }
 }
 
+/** Nobody reads this store. */
+const IN_CLEAR: CredentialSealer = { seal: (secret) => secret, open: (sealed) => sealed };
 const COAP_PORT = 5_683;

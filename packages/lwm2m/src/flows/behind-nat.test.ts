@@ -107,7 +107,7 @@ class Wire {
   }
 
   #fromDevice(output: Exclude<ClientStackOutput, { type: "datagram" }>): void {
-    if (output.type === "dropped") return;
+    if (output.type === "dropped" || output.type === "store") return;
     if (output.type !== "perform") {
       if (output.type === "stateChanged") this.snapshot = this.stack.snapshot();
       else this.events.push(output);

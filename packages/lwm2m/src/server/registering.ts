@@ -381,10 +381,11 @@ export class Registering {
   }
 
   #locationId(bound: boolean): string {
-    const length = bound
-      ? this.#core.tuning.boundLocationLength
-      : this.#core.tuning.openLocationLength;
-    for (;;) {
+    const { boundLocationLength, openLocationLength } = this.#core.tuning;
+    for (let attempt = 0; ; attempt++) {
+      const length = bound
+        ? boundLocationLength + Math.floor(attempt / TRIES_PER_LENGTH)
+        : openLocationLength;
       const bytes = this.#core.around.rng.bytes(length);
       let id = "";
       for (const byte of bytes) id += ALPHABET[byte & 63];
@@ -474,5 +475,7 @@ const INCUMBENT_ANSWERS = refused(
   "the endpoint is registered elsewhere and answers there",
 );
 const RESOURCES = '</rd>;rt="core.rd",</nat>';
+/** How many ids are tried before a longer one is. */
+const TRIES_PER_LENGTH = 4;
 /** 64 characters that need no escaping in a path. */
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

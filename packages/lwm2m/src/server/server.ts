@@ -21,7 +21,7 @@ import { isFinal, viewOperation, type Operation, type OperationView } from "./op
 import { Orders } from "./orders.ts";
 import { decodeObservation, decodeOperation, decodeRegistration, decodeTouch } from "./records.ts";
 import { Registering } from "./registering.ts";
-import type { RegistrationView } from "./registration.ts";
+import type { Registration, RegistrationView } from "./registration.ts";
 import { serverTuning, type ServerTuning } from "./tuning.ts";
 
 export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
@@ -127,12 +127,17 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
         registry.byEndpoint(operation.endpoint)?.queue.push(operation);
       }
     }
+    const lapsed = new Set<Registration>();
     each(tables.observations, decodeObservation, (observation) => {
       const registration = registry.byEndpoint(observation.endpoint);
       observations.add({ ...observation, active: registration !== undefined });
       this.#core.lastId = Math.max(this.#core.lastId, observation.id);
-      if (registration !== undefined) this.#orders.resume(observation, registration.session);
+      if (registration === undefined) return;
+      if (registration.identity.kind === "oscore") lapsed.add(registration);
+      else this.#orders.resume(observation, registration.session);
     });
+    // RFC 8613 B.1.3: what notifications are bound to is lost; they are asked for again.
+    for (const registration of lapsed) this.#orders.observeAgain(registration, now);
     for (const registration of registry.all()) {
       out.push({ type: "pin", session: registration.session });
     }

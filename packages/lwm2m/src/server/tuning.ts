@@ -2,8 +2,9 @@
 export type ServerTuning = {
   /** Whether a peer that proved nothing may register. */
   readonly nosec: boolean;
-  /** Characters of a Location id where only its secrecy protects it, and where the session is authenticated. */
+  /** Characters of a Location id where only its secrecy protects it. */
   readonly openLocationLength: number;
+  /** Where the session is authenticated; more when those are taken. */
   readonly boundLocationLength: number;
   /** Lifetime assumed for LwM2M 1.0 without `lt`, in s. */
   readonly defaultLifetime: number;
@@ -40,7 +41,7 @@ export type ServerTuning = {
 export const serverTuning: ServerTuning = {
   nosec: false,
   openLocationLength: 8,
-  boundLocationLength: 4,
+  boundLocationLength: 1,
   defaultLifetime: 86_400,
   lifetimeGrace: 0,
   restartGrace: 300_000,

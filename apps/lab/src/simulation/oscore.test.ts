@@ -1,0 +1,284 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { hex, toHex } from "@godwit/base";
+import { Code, OptionNumber, request, uintOption, withOption } from "@godwit/coap";
+import { oscore } from "@godwit/client";
+import type { ClientEvent, OperationKind, ServerEvent } from "@godwit/lwm2m";
+import { World, type Access, type LinkOptions, type Nat } from "@godwit/netsim";
+import { SimulatedDevice, type SimulatedDeviceOptions } from "./device.ts";
+import { SimulatedServer } from "./server.ts";
+import { Values } from "./values.ts";
+
+// A device under OSCORE and its server: what a NAT, a network, restarts and others do to the session between them.
+
+const ENDPOINT = "sensor";
+const SECRET = "0102030405060708090a0b0c0d0e0f10";
+
+class Pair {
+  readonly world: World;
+  readonly nat: Nat;
+  readonly server: SimulatedServer;
+  readonly device: SimulatedDevice;
+  readonly heard: ServerEvent[] = [];
+  readonly said: ClientEvent[] = [];
+
+  constructor(how: PairOptions = {}) {
+    const { seed = 1, preset = "linux-random", derivation = "negotiated", link = {} } = how;
+    this.world = new World({ seed });
+    this.nat = this.world.nat(preset);
+    this.server = new SimulatedServer(
+      this.world,
+      {},
+      { onEvent: (event) => void this.heard.push(event) },
+    );
+    this.server.addCredential({
+      kind: "oscore",
+      endpoint: ENDPOINT,
+      senderId: hex("53"),
+      recipientId: hex("43"),
+      masterSecret: hex(SECRET),
+      masterSalt: undefined,
+      idContext: undefined,
+      aead: undefined,
+      hkdf: undefined,
+      derivation,
+    });
+    this.device = new SimulatedDevice(this.world, this.server.address, {
+      endpoint: ENDPOINT,
+      values: new Values({
+        "/3/0/9": 87,
+        "/3303/0/5700": 21.5,
+        "/3303/0/5701": "C".repeat(how.text ?? 3),
+      }),
+      behind: how.behind ?? this.nat,
+      link: { delay: 20, ...link },
+      security: oscore({ senderId: "43", recipientId: "53", masterSecret: SECRET, derivation }),
+      coap: { emptyToken: true, ...how.coap },
+      client: { server: { 1: how.lifetime ?? 300 }, ...how.client },
+      onEvent: (event) => void this.said.push(event),
+    });
+    this.device.start();
+    this.world.run("5 s");
+    assert.equal(this.count("registered"), 1);
+  }
+
+  count(type: ClientEvent["type"]): number {
+    return this.said.filter((event) => event.type === type).length;
+  }
+
+  get session(): number | undefined {
+    return this.server.stack.server.registration(ENDPOINT, this.world.now)?.session;
+  }
+
+  /** What an order comes to. */
+  order(kind: OperationKind, path: string, observe = false): () => string {
+    const id = this.server.stack.server.operationId(this.world.now);
+    const code = kind === "execute" ? Code.POST : Code.GET;
+    const plain = request(code, { path });
+    const asked = observe
+      ? { ...plain, options: withOption(plain.options, uintOption(OptionNumber.Observe, 0)) }
+      : plain;
+    const expiresAt = this.world.now + 24 * 3_600_000;
+    this.server.feed({
+      type: "operate",
+      id,
+      endpoint: ENDPOINT,
+      kind,
+      path,
+      request: asked,
+      expiresAt,
+    });
+    return () => {
+      const state = this.server.stack.server.operation(id)?.state;
+      return state?.name === "done" ? toHex(state.response.payload) : (state?.name ?? "gone");
+    };
+  }
+
+  /** Datagrams that crossed the device's link while `play` ran. */
+  during(play: () => void): number {
+    const before = this.device.host.sent.datagrams + this.device.host.received.datagrams;
+    play();
+    return this.device.host.sent.datagrams + this.device.host.received.datagrams - before;
+  }
+}
+
+type PairOptions = {
+  readonly seed?: number;
+  readonly preset?: Parameters<World["nat"]>[0];
+  readonly behind?: Access;
+  readonly link?: LinkOptions;
+  readonly derivation?: "fixed" | "negotiated" | "both";
+  readonly lifetime?: number;
+  readonly text?: number;
+  readonly coap?: SimulatedDeviceOptions["coap"];
+  readonly client?: SimulatedDeviceOptions["client"];
+};
+
+test("F1, F4: after the mapping expired, or under another address, an Update and its answer are all it takes", () => {
+  for (const happens of ["nothing", "renumber"] as const) {
+    const pair = new Pair();
+    const { session } = pair;
+    pair.world.run("3 minutes");
+    assert.equal(pair.nat.mappings.length, 0);
+    if (happens === "renumber") pair.nat.renumber();
+    const datagrams = pair.during(() => {
+      pair.device.update();
+      pair.world.run("5 s");
+    });
+    assert.equal(datagrams, 2);
+    assert.equal(pair.session, session);
+    assert.equal(pair.count("registered"), 1);
+    assert.ok(pair.server.stack.ledgerOf(session ?? 0).addressChanges === 1);
+  }
+});
+
+test("F2: an order that meets a forgotten mapping waits for the device's next word", () => {
+  const pair = new Pair();
+  pair.world.run("2 minutes");
+  const read = pair.order("read", "/3/0/9");
+  pair.world.run("5 s");
+  assert.notEqual(read(), "3837");
+  pair.world.run("10 minutes");
+  assert.equal(read(), "3837");
+});
+
+test("F5: an expiry with the same port changes nothing", () => {
+  const pair = new Pair({ preset: "linux-home" });
+  pair.world.run("3 minutes");
+  pair.device.update();
+  pair.world.run("5 s");
+  assert.equal(pair.server.stack.ledgerOf(pair.session ?? 0).addressChanges, 0);
+  const read = pair.order("read", "/3/0/9");
+  pair.world.run("1 s");
+  assert.equal(read(), "3837");
+});
+
+test("F17: a server killed and back asks once for an Echo, and goes on with the session", () => {
+  const pair = new Pair();
+  const { session } = pair;
+  pair.server.restart();
+  assert.equal(pair.session, session);
+  const datagrams = pair.during(() => {
+    pair.device.update();
+    pair.world.run("5 s");
+  });
+  assert.equal(datagrams, 4); // Update, 4.01 with Echo, Update with Echo, 2.04
+  const after = pair.during(() => {
+    pair.device.update();
+    pair.world.run("5 s");
+  });
+  assert.equal(after, 2);
+  assert.equal(pair.count("registered"), 1);
+  const read = pair.order("read", "/3/0/9");
+  pair.world.run("5 s");
+  assert.equal(read(), "3837");
+});
+
+test("F17: an order given while the server was down is delivered after it, without a word of the device", () => {
+  const pair = new Pair();
+  pair.server.restart();
+  const read = pair.order("read", "/3/0/9");
+  pair.world.run("10 s");
+  assert.equal(read(), "3837");
+});
+
+test("F21: a device that restarts with its state goes on in two datagrams, without it by B.2 in four", () => {
+  for (const [kept, datagrams] of [
+    [true, 2],
+    ["credentials", 2],
+    [false, 4],
+  ] as const) {
+    const pair = new Pair();
+    const { session } = pair;
+    const needed = pair.during(() => {
+      pair.device.reboot({ kept });
+      pair.world.run("5 s");
+    });
+    assert.equal(needed, datagrams, String(kept));
+    assert.equal(pair.session, session);
+    const read = pair.order("read", "/3/0/9");
+    pair.world.run("5 s");
+    assert.equal(read(), "3837", String(kept));
+  }
+});
+
+test("F30: what was recorded is refused from another address, after a restart of the server, too", () => {
+  const pair = new Pair();
+  const recorded: Uint8Array[] = [];
+  pair.device.host.link.watch(({ direction, bytes }) => {
+    if (direction === "up") recorded.push(bytes.slice());
+  });
+  for (let i = 0; i < 3; i++) {
+    pair.device.update();
+    pair.world.run("5 s");
+  }
+  assert.equal(recorded.length, 3);
+  const attacker = pair.world.host("attacker");
+  const replay = (): void => {
+    for (const bytes of recorded)
+      attacker.inject({
+        from: { host: attacker.address, port: 7_000 },
+        to: pair.server.address,
+        bytes,
+      });
+    pair.world.run("5 s");
+  };
+  const { session } = pair;
+  const path = pair.server.stack.pathOf(session ?? 0)?.remote;
+  const updates = pair.heard.filter(({ type }) => type === "updated").length;
+  replay();
+  assert.deepEqual(pair.server.stack.pathOf(session ?? 0)?.remote, path);
+  pair.server.restart();
+  replay();
+  assert.equal(pair.heard.filter(({ type }) => type === "updated").length, updates);
+  assert.deepEqual(pair.server.stack.pathOf(session ?? 0)?.remote, path);
+  pair.device.update();
+  pair.world.run("5 s");
+  assert.equal(pair.session, session);
+});
+
+test("queue mode: an order for a sleeping device waits, and is delivered at its next word", () => {
+  const pair = new Pair({
+    client: { queueMode: true, tuning: { awakeWindow: 5_000 } },
+    lifetime: 600,
+  });
+  pair.world.run("3 minutes");
+  assert.ok(pair.device.asleep);
+  const read = pair.order("read", "/3/0/9");
+  pair.world.run("10 s");
+  assert.equal(read(), "waiting");
+  pair.world.run("15 minutes");
+  assert.equal(read(), "3837");
+});
+
+test("a large resource is read in blocks, each protected for itself", () => {
+  const pair = new Pair({ text: 3_000 });
+  const read = pair.order("read", "/3303/0/5701");
+  pair.world.run("10 s");
+  assert.equal(read(), "43".repeat(3_000));
+});
+
+test("notifications come over OSCORE, from another address, too, and go on after a restart of either end", () => {
+  const pair = new Pair({ lifetime: 120 });
+  const observed = pair.order("observe", "/3303/0/5700", true);
+  pair.world.run("5 s");
+  assert.equal(observed(), toHex(new TextEncoder().encode("21.5")));
+  const values = (): number => pair.heard.filter(({ type }) => type === "notification").length;
+  const change = (value: number): void => {
+    const before = values();
+    pair.device.set("/3303/0/5700", value);
+    pair.world.run("10 s");
+    assert.equal(values(), before + 1, String(value));
+  };
+  change(22);
+  pair.nat.clear();
+  change(23);
+  change(24);
+  pair.server.restart();
+  pair.device.update();
+  pair.world.run("10 s");
+  change(25);
+  pair.device.reboot({ kept: true });
+  pair.world.run("10 s");
+  change(26);
+});

@@ -1,0 +1,83 @@
+import { UsageError, hex, type Instant, type Rng } from "@godwit/base";
+import { FIRST_PROTECTED_SESSION, type ClientStackOptions } from "@godwit/lwm2m";
+import {
+  KeySource,
+  OSCORE_TABLE,
+  OscoreLayer,
+  oscoreTuning,
+  type Credential,
+  type InputParameters,
+  type OscoreTuning,
+} from "@godwit/oscore";
+
+/** An OSCORE credential as the device has it; ids and secrets in hex. */
+export type OscoreOptions = {
+  /** The device's id, which is the server's Recipient ID; 0 to 7 bytes. */
+  readonly senderId: string;
+  /** The server's id. */
+  readonly recipientId: string;
+  readonly masterSecret: string;
+  readonly masterSalt?: string;
+  readonly idContext?: string;
+  /** COSE value; 10 (AES-CCM-16-64-128) unless given. */
+  readonly aead?: number;
+  /** SHA-256 unless given. */
+  readonly hkdf?: "sha256" | "sha384" | "sha512";
+  /**
+   * `negotiated` (the default): new keys by RFC 8613 Appendix B.2 at first use. `fixed`: the credential's own context, for
+   * servers without B.2; `both`: begins with that one. The last two need a store.
+   */
+  readonly derivation?: "fixed" | "negotiated" | "both";
+};
+
+/** How a device proves who it is. */
+export type Security = { readonly kind: "oscore"; readonly credential: Credential };
+
+/**
+ * OSCORE (RFC 8613): protected without a handshake, on "coap://" as it is.
+ *
+ * @throws UsageError for a credential that cannot be
+ */
+export function oscore(options: OscoreOptions): Security {
+  const { masterSalt, idContext, aead, hkdf, derivation = "negotiated" } = options;
+  const input: InputParameters = {
+    senderId: bytes("senderId", options.senderId),
+    recipientId: bytes("recipientId", options.recipientId),
+    masterSecret: bytes("masterSecret", options.masterSecret),
+    ...(masterSalt === undefined ? {} : { masterSalt: bytes("masterSalt", masterSalt) }),
+    ...(idContext === undefined ? {} : { idContext: bytes("idContext", idContext) }),
+    ...(aead === undefined ? {} : { aead }),
+    ...(hkdf === undefined ? {} : { hkdf }),
+  };
+  void new KeySource(input); // names what cannot be
+  return { kind: "oscore", credential: { input, derivation, initiates: true } };
+}
+
+/** What a device's stack takes as `protection`. `record`: what the store has from an earlier run. */
+export function oscoreProtection(
+  { credential }: Security,
+  rng: Rng,
+  record: Uint8Array | undefined,
+  now: Instant,
+  tuning: Partial<OscoreTuning> = {},
+): NonNullable<ClientStackOptions["protection"]> {
+  const layer = new OscoreLayer(oscoreTuning(tuning), rng);
+  const session = FIRST_PROTECTED_SESSION;
+  if (record === undefined) layer.handle({ type: "add", session, credential }, now);
+  else layer.handle({ type: "restore", session, credential, record, trusted: true }, now);
+  return { layer, session };
+}
+
+/** Where the device's store has the record of its OSCORE context. */
+export const OSCORE_RECORD: { readonly table: string; readonly key: string } = {
+  table: OSCORE_TABLE,
+  key: String(FIRST_PROTECTED_SESSION),
+};
+
+function bytes(name: string, text: string): Uint8Array {
+  try {
+    return hex(text);
+  } catch {
+    throw new UsageError(`${name} is no hex`);
+  }
+}
