@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 // The devices' time runs 30 times as fast: a mapping is forgotten after a second.
 const SPEED = 30;
 
-test("the demo shows three devices, of which the one that keeps its mapping open stays where it is", async () => {
+test("the demo shows four devices, of which the one that keeps its mapping open stays where it is", async () => {
   const taken = createServer().listen(0, "127.0.0.1");
   await once(taken, "listening");
   const { port } = taken.address() as { port: number };
@@ -34,9 +34,10 @@ test("the demo shows three devices, of which the one that keeps its mapping open
       }
       if (name === "task" && data.state === "done" && data.endpoint) read.add(data.endpoint);
       return (
-        read.size === 3 &&
+        read.size === 4 &&
         (moves.get("demo-no-keep-alive") ?? 0) >= 2 &&
-        (moves.get("demo-queue-mode") ?? 0) >= 2
+        (moves.get("demo-queue-mode") ?? 0) >= 2 &&
+        (moves.get("demo-oscore") ?? 0) >= 1
       );
     });
     assert.equal(moves.get("demo-keep-alive"), undefined);
@@ -46,7 +47,12 @@ test("the demo shows three devices, of which the one that keeps its mapping open
     };
     assert.deepEqual(
       items.map(({ endpoint, queueMode }) => `${endpoint} ${queueMode}`),
-      ["demo-keep-alive false", "demo-no-keep-alive false", "demo-queue-mode true"],
+      [
+        "demo-keep-alive false",
+        "demo-no-keep-alive false",
+        "demo-oscore false",
+        "demo-queue-mode true",
+      ],
     );
     const simulation = (await (await fetch(`${url}/api/v1/simulation`)).json()) as Record<
       string,

@@ -12,7 +12,7 @@ type Options = { readonly coap: string; readonly http: string; readonly speed: n
 export function demoCommand(): Command {
   return new Command("demo")
     .description(
-      "a server with three simulated devices behind a simulated NAT, on this machine only",
+      "a server with four simulated devices behind a simulated NAT, on this machine only",
     )
     .addOption(
       new Option("--http <host:port>", "the page; the next free port if it is taken").default(
@@ -42,14 +42,16 @@ async function demo({ coap, http, speed }: Options): Promise<void> {
   const page = await openPage(parseAddress(http), () =>
     createPlatform({ server, log, auth: { kind: "open" }, simulation: () => fleet.simulation() }),
   );
+  for (const credential of fleet.credentials) await server.addCredential(credential);
   fleet.start();
   const stopReading = watchTemperatures(server, fleet.endpoints, READ_EVERY / speed);
   process.stdout.write(
     `${[
-      `CoAP   ${address}  (NoSec, this machine only)`,
+      `CoAP   ${address}  (NoSec and OSCORE, this machine only)`,
       `Page   ${page.url}`,
       "",
-      "Three thermometers stand behind a simulated NAT that forgets a silent device after 30 s.",
+      "Four thermometers stand behind a simulated NAT that forgets a silent device after 30 s.",
+      "One of them, demo-oscore, protects what it says; the others prove nothing.",
       "Watch the NAT column: a read that meets a forgotten mapping waits, and is answered after the device's next word.",
     ].join("\n")}\nReady\n`,
   );
@@ -70,6 +72,7 @@ async function startServer(
     const server = new Server({
       coap: `${host.includes(":") ? `[${host}]` : host}:${free}`,
       nosec: true,
+      sealer: IN_CLEAR,
       tuning: {
         awakeWindow: AWAKE / speed,
         trustedBinding: TRUSTED / speed,
@@ -105,6 +108,8 @@ function factor(text: string): number {
   return value;
 }
 
+/** Nothing is stored. */
+const IN_CLEAR = { seal: (secret: Uint8Array) => secret, open: (sealed: Uint8Array) => sealed };
 /** ms; as long as the sleeping device listens, less the way to it. */
 const AWAKE = 9_000;
 const TRUSTED = 25_000;

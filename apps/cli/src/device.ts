@@ -1,4 +1,5 @@
-import { Device, fileStore, type DeviceEvents } from "@godwit/client";
+import { readFileSync } from "node:fs";
+import { Device, fileStore, parseOscore, type DeviceEvents, type Security } from "@godwit/client";
 import { formatCode } from "@godwit/coap";
 import { Command, Option } from "commander";
 import { keepAlive, seconds } from "./arguments.ts";
@@ -11,6 +12,7 @@ type Options = {
   readonly binding: "U" | "UQ";
   readonly keepAlive: "off" | "auto" | number;
   readonly lwm2m: "1.0" | "1.1" | "1.2";
+  readonly oscore?: string;
   readonly state?: string;
 };
 
@@ -31,6 +33,10 @@ export function deviceCommand(): Command {
         .choices(["1.0", "1.1", "1.2"])
         .default("1.1"),
     )
+    .option(
+      "--oscore <file>",
+      'protects all by OSCORE: JSON such as {"senderId":"01","recipientId":"02","masterSecret":"0001…"}, ids as the device has them, bytes in hex; also masterSalt, idContext, aead, hkdf, derivation (negotiated, fixed, both)',
+    )
     .option("--state <directory>", "keeps the registration over a restart")
     .action(run);
 }
@@ -44,6 +50,7 @@ async function run(options: Options): Promise<void> {
     queueMode: options.binding === "UQ",
     keepAlive: options.keepAlive,
     lwm2m: options.lwm2m,
+    ...(options.oscore === undefined ? {} : { security: readOscore(options.oscore) }),
     ...(options.state === undefined ? {} : { store: fileStore(options.state) }),
   });
   let celsius = 21;
@@ -59,6 +66,16 @@ async function run(options: Options): Promise<void> {
   clearInterval(weather);
   say("stopping");
   await device.stop({ deregister: options.state === undefined });
+}
+
+function readOscore(file: string): Security {
+  try {
+    return parseOscore(JSON.parse(readFileSync(file, "utf8")));
+  } catch (cause) {
+    throw new Error(`--oscore ${file}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
+  }
 }
 
 function listen(device: Device): void {

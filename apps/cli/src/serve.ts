@@ -1,5 +1,6 @@
 import { formatAddress } from "@godwit/base";
-import { createPlatform, adminPassword, type Platform } from "@godwit/platform";
+import { createPlatform, adminPassword, parseCredential, type Platform } from "@godwit/platform";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadMasterKey, openData, type Data } from "@godwit/io";
 import { Server, parseAddress } from "@godwit/server";
@@ -14,6 +15,7 @@ type Options = {
   readonly coap: string;
   readonly http: string;
   readonly nosec: boolean;
+  readonly credentials?: string;
   readonly awake?: number;
   readonly logLevel: string;
 };
@@ -37,6 +39,10 @@ export function serveCommand(): Command {
         .env("GODWIT_HTTP"),
     )
     .option("--nosec", "accept devices that prove nothing: for labs, not for the Internet", false)
+    .option(
+      "--credentials <file>",
+      "adds these at the start: a JSON array of what `godwit credentials add` takes",
+    )
     .option(
       "--awake <seconds>",
       "how long devices in queue mode listen after their last message; 93 unless given",
@@ -63,6 +69,7 @@ async function serve(options: Options): Promise<void> {
     const server = openServer(options, data, log);
     await server.start();
     opened.push(server);
+    if (options.credentials !== undefined) await addCredentials(server, options.credentials);
     const platform = await createPlatform({
       server,
       log,
@@ -79,8 +86,10 @@ async function serve(options: Options): Promise<void> {
         ? `The administrator's password was made and is in ${file}`
         : `The administrator's password is in ${file}`,
     ];
-    if (!options.nosec)
-      lines.push("No device can register yet: NoSec is off (--nosec switches it on)");
+    if (!options.nosec && server.credentials().length === 0)
+      lines.push(
+        "No device can register yet: there are no credentials (godwit credentials), and NoSec is off (--nosec switches it on)",
+      );
     process.stdout.write(`${lines.join("\n")}\nReady\n`);
 
     await stopped;
@@ -100,6 +109,7 @@ function openServer(options: Options, data: Data, log: Logger): Server {
     store: data.store,
     clock: data.clock,
     sealer: master.key,
+    ...(data.rolledBack ? { rolledBack: { settled: data.rollbackSettled } } : {}),
     ...(options.awake === undefined ? {} : { tuning: { awakeWindow: options.awake * 1_000 } }),
   });
   server.on("note", ({ text }) => log.info(text));
@@ -116,6 +126,19 @@ function openServer(options: Options, data: Data, log: Logger): Server {
   }
   if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
   return server;
+}
+
+async function addCredentials(server: Server, file: string): Promise<void> {
+  try {
+    const all: unknown = JSON.parse(readFileSync(file, "utf8"));
+    if (!Array.isArray(all)) throw new Error("it is no array");
+    for (const one of all) await server.addCredential(parseCredential(one));
+  } catch (cause) {
+    throw new Error(
+      `--credentials ${file}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
 }
 
 type Address = ReturnType<typeof parseAddress>;

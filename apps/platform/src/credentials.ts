@@ -43,6 +43,13 @@ export function credentialRoutes(root: FastifyInstance, server: Server): void {
   );
 }
 
+/** A credential out of JSON as the REST API takes it. Throws UsageError that says what is wrong. */
+export function parseCredential(json: unknown): Credential {
+  const parsed = credentialBody.safeParse(json);
+  if (!parsed.success) throw new UsageError(z.prettifyError(parsed.error));
+  return credentialOf(parsed.data);
+}
+
 /** A credential as it is written in JSON: bytes are hex. */
 const hexBytes = z.string().regex(/^(?:[0-9a-fA-F]{2})*$/, "write bytes as hex, two digits each");
 const endpoint = z.string().min(1).max(255);

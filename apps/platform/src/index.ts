@@ -1,2 +1,3 @@
 export { createPlatform, type Platform, type PlatformOptions } from "./platform.ts";
+export { parseCredential } from "./credentials.ts";
 export { adminPassword } from "./admin-password.ts";

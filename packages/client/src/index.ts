@@ -2,6 +2,7 @@ export { Device, type DeviceEvents, type DeviceOptions, type SessionView } from 
 export {
   OSCORE_RECORD,
   oscore,
+  parseOscore,
   oscoreProtection,
   type OscoreOptions,
   type Security,

@@ -53,6 +53,29 @@ export function oscore(options: OscoreOptions): Security {
   return { kind: "oscore", credential: { input, derivation, initiates: true } };
 }
 
+/**
+ * {@link oscore} from JSON that somebody wrote.
+ *
+ * @throws UsageError that names what is missing, unknown or of the wrong type
+ */
+export function parseOscore(json: unknown): Security {
+  if (typeof json !== "object" || json === null) throw new UsageError("it is no JSON object");
+  const fields = new Map<string, unknown>(Object.entries(json));
+  for (const [name, value] of fields) {
+    const type = FIELDS.get(name);
+    if (type === undefined) throw new UsageError(`${name} is unknown`);
+    if (typeof value !== type) throw new UsageError(`${name} must be a ${type}`);
+  }
+  for (const name of ["senderId", "recipientId", "masterSecret"])
+    if (!fields.has(name)) throw new UsageError(`${name} is missing`);
+  for (const [name, words] of WORDS) {
+    const value = fields.get(name);
+    if (typeof value === "string" && !words.includes(value))
+      throw new UsageError(`${name} must be ${words.join(" or ")}`);
+  }
+  return oscore(json as OscoreOptions); // every field was looked at
+}
+
 /** What a device's stack takes as `protection`. `record`: what the store has from an earlier run. */
 export function oscoreProtection(
   { credential }: Security,
@@ -73,6 +96,21 @@ export const OSCORE_RECORD: { readonly table: string; readonly key: string } = {
   table: OSCORE_TABLE,
   key: String(FIRST_PROTECTED_SESSION),
 };
+
+const FIELDS: ReadonlyMap<string, "string" | "number"> = new Map([
+  ["senderId", "string"],
+  ["recipientId", "string"],
+  ["masterSecret", "string"],
+  ["masterSalt", "string"],
+  ["idContext", "string"],
+  ["aead", "number"],
+  ["hkdf", "string"],
+  ["derivation", "string"],
+]);
+const WORDS: readonly (readonly [string, readonly string[]])[] = [
+  ["hkdf", ["sha256", "sha384", "sha512"]],
+  ["derivation", ["fixed", "negotiated", "both"]],
+];
 
 function bytes(name: string, text: string): Uint8Array {
   try {

@@ -86,6 +86,11 @@ export type ServerStackOptions = {
   readonly sealer?: CredentialSealer;
   /** What OSCORE credentials are used with; without it they are kept, but open no session. */
   readonly protection?: ServerProtection;
+  /**
+   * The store is older than it was: sequence numbers in it have been used. The change goes into the write that drops
+   * whatever relies on them.
+   */
+  readonly rolledBack?: { readonly settled: StoreChange };
 };
 
 export class ServerStack implements Machine<ServerStackInput, ServerStackOutput> {
@@ -108,7 +113,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   constructor(options: ServerStackOptions) {
     const { rng, coap = {}, server = {}, load = () => [], now, sealer = NO_SEALER } = options;
-    const { protection } = options;
+    const { protection, rolledBack } = options;
     this.#protected = protection && new ProtectedSessions(protection);
     this.#credentials = new CredentialBook(sealer);
     // A binding probe keeps its request open for as long as it asks to.
@@ -141,6 +146,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         load(protection.table),
         (id) => this.#credentials.get(id),
         (session, identity) => this.server.handle({ type: "opened", session, identity }, now),
+        rolledBack === undefined,
         now,
       );
     const restored = this.server.restore(
@@ -155,6 +161,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.unreadable = torn + restored.unreadable;
     this.#settle(now);
     this.#sessionChanges = []; // what was just read needs no writing
+    if (rolledBack !== undefined)
+      this.#write([...(this.#protected?.forgetting() ?? []), rolledBack.settled]);
   }
 
   get wakeAt(): Instant | undefined {
@@ -296,14 +304,14 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#fromUdp(up, now);
         continue;
       }
+      const beside = this.#protected?.layer.poll(); // who moved is known before what it says
+      if (beside !== undefined) {
+        this.#fromProtection(beside, now);
+        continue;
+      }
       const middle = this.#endpoint.poll();
       if (middle !== undefined) {
         this.#fromEndpoint(middle, now);
-        continue;
-      }
-      const beside = this.#protected?.layer.poll();
-      if (beside !== undefined) {
-        this.#fromProtection(beside, now);
         continue;
       }
       const down = this.server.poll();
@@ -347,6 +355,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "moved":
         this.#follow(output.session, output.carrier, now);
         this.#endpoint.handle(output, now);
+        this.server.handle({ type: "moved", session: output.session }, now);
         return;
       case "dropped":
         this.ledgerOf(output.session ?? NOBODY).drop(output.reason);

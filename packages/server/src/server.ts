@@ -1,4 +1,4 @@
-import type { LedgerSnapshot, Path } from "@godwit/base";
+import type { LedgerSnapshot, Path, StoreChange } from "@godwit/base";
 import { formatAddress } from "@godwit/base";
 import type { CoapTuning, Request } from "@godwit/coap";
 import {
@@ -44,6 +44,8 @@ export type ServerOptions = {
   readonly clock?: Clock;
   /** Encrypts credentials in the store; without it none can be added. A `MasterKey` is one. */
   readonly sealer?: CredentialSealer;
+  /** The store was found to be older than it was; see `Data` of the data directory. */
+  readonly rolledBack?: { readonly settled: StoreChange };
   readonly tuning?: Partial<ServerTuning>;
   readonly coapTuning?: Partial<CoapTuning>;
 };
@@ -92,7 +94,7 @@ export class Server {
   }
 
   #run(port: UdpPort): void {
-    const { nosec = false, tuning = {}, coapTuning = {}, sealer } = this.#options;
+    const { nosec = false, tuning = {}, coapTuning = {}, sealer, rolledBack } = this.#options;
     const clock = this.#options.clock ?? systemClock();
     const rng = systemRng();
     const stack = new ServerStack({
@@ -103,6 +105,7 @@ export class Server {
       coap: coapTuning,
       load: (table) => this.#store.load(table),
       ...(sealer === undefined ? {} : { sealer }),
+      ...(rolledBack === undefined ? {} : { rolledBack }),
     });
     // Outputs of the first moment find the server running.
     this.#running = { stack, port, driver: undefined, now: () => clock.now() };

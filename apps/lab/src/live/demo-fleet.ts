@@ -1,13 +1,14 @@
-import type { SocketAddress } from "@godwit/base";
-import type { ClientOptions } from "@godwit/lwm2m";
+import { hex, type SocketAddress } from "@godwit/base";
+import { oscore } from "@godwit/client";
+import type { ClientOptions, Credential } from "@godwit/lwm2m";
 import { SimulatedDevice } from "../simulation/device.ts";
 import { Values } from "../simulation/values.ts";
 import { LiveNetwork, type MappingState } from "./live-network.ts";
 import type { PaceOptions } from "./pace.ts";
 
 /**
- * Three thermometers behind a NAT that forgets after 30 s: one keeps its mapping open, one sleeps between Updates, one
- * does neither. `speed` makes their time run faster than ours.
+ * Four thermometers behind a NAT that forgets after 30 s: one keeps its mapping open, one sleeps between Updates, one
+ * does neither, and neither does one that speaks OSCORE. `speed` makes their time run faster than ours.
  */
 export class DemoFleet {
   readonly #network: LiveNetwork;
@@ -37,10 +38,29 @@ export class DemoFleet {
         values,
         behind: network.nat,
         client,
+        ...(endpoint === PROTECTED && { security: SECURITY, coap: { emptyToken: true } }),
       });
       this.#live(device);
       return device;
     });
+  }
+
+  /** What the server must know of them. */
+  get credentials(): readonly Credential[] {
+    return [
+      {
+        kind: "oscore",
+        endpoint: PROTECTED,
+        senderId: hex(SERVER_ID),
+        recipientId: hex(DEVICE_ID),
+        masterSecret: hex(SECRET),
+        masterSalt: undefined,
+        idContext: undefined,
+        aead: undefined,
+        hkdf: undefined,
+        derivation: "negotiated",
+      },
+    ];
   }
 
   get endpoints(): readonly string[] {
@@ -76,6 +96,12 @@ export class DemoFleet {
   }
 }
 
+const PROTECTED = "demo-oscore";
+/** Of a demonstration on one machine: these are no secrets. */
+const SECRET = "476f6477697420666c79696e67206172";
+const DEVICE_ID = "01";
+const SERVER_ID = "02";
+const SECURITY = oscore({ senderId: DEVICE_ID, recipientId: SERVER_ID, masterSecret: SECRET });
 /** What each of them does about the NAT. */
 const FLEET: readonly {
   readonly endpoint: string;
@@ -89,6 +115,7 @@ const FLEET: readonly {
     client: { queueMode: true, server: { 1: 120 }, tuning: { awakeWindow: 10_000 } },
   },
   { endpoint: "demo-no-keep-alive", client: { server: { 1: 180 } } },
+  { endpoint: PROTECTED, client: { server: { 1: 180 } } },
 ];
 const MAPPING = 30_000;
 const WEATHER = 5_000;

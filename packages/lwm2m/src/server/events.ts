@@ -12,6 +12,8 @@ export type ServerInput =
   /** The transport knows who is at the other end. Raw UDP sessions need no such word: they prove nothing. */
   | { readonly type: "opened"; readonly session: SessionId; readonly identity: Identity }
   | { readonly type: "closed"; readonly session: SessionId }
+  /** The peer of a session that is known by its keys is at another address. */
+  | { readonly type: "moved"; readonly session: SessionId }
   | StoredInput
   /** A user wants something of a device. Answered by `operation` outputs until its state is final. */
   | {

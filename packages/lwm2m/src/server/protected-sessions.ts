@@ -108,14 +108,15 @@ export class ProtectedSessions<C> {
   }
 
   /**
-   * The sessions of an earlier run. `records`: the layer's own. Returns how many records could not be read; calls `opened`
-   * for each session.
+   * The sessions of an earlier run. `own`: the layer's records. `trusted` false: they may be older than what was sent.
+   * Returns how many records could not be read; calls `opened` for each session.
    */
   restore(
     records: Iterable<StoredRecord>,
     own: Iterable<StoredRecord>,
     find: (credential: string) => Credential | undefined,
     opened: (session: SessionId, identity: Identity) => void,
+    trusted: boolean,
     now: Instant,
   ): number {
     let unreadable = 0;
@@ -137,7 +138,7 @@ export class ProtectedSessions<C> {
             session,
             credential: this.#protection.credentialOf(credential),
             record: contexts.get(key),
-            trusted: true,
+            trusted,
             ...(carrier === undefined ? {} : { carrier }),
           },
           now,
@@ -149,6 +150,14 @@ export class ProtectedSessions<C> {
       }
     }
     return unreadable;
+  }
+
+  /** What must be stored before records of an older state can be believed again: that there are none. */
+  forgetting(): readonly StoreChange[] {
+    const { table } = this.#protection;
+    return [...this.#sessions.keys()].map((session) => {
+      return { table, key: String(session), value: undefined };
+    });
   }
 
   #put(session: ProtectedSession): void {

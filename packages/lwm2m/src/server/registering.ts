@@ -282,6 +282,11 @@ export class Registering {
     return true;
   }
 
+  /** The next Update says so. */
+  moved(session: SessionId): void {
+    if (this.#core.registry.bySession(session) !== undefined) this.#rebound.add(session);
+  }
+
   /** Where the session is authenticated, the id is only looked up inside it. */
   #locate(session: SessionId, id: string): Registration | undefined {
     const found = this.#core.registry.byId(id);

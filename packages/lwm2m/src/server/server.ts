@@ -173,6 +173,8 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       case "closed":
         this.#core.identities.delete(input.session);
         return;
+      case "moved":
+        return this.#registering.moved(input.session);
       case "stored":
         return this.#stored(input.ticket, input.ok, now);
       case "operate":
