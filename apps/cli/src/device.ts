@@ -1,5 +1,13 @@
 import { readFileSync } from "node:fs";
-import { Device, fileStore, parseOscore, type DeviceEvents, type Security } from "@godwit/client";
+import { UsageError } from "@godwit/base";
+import {
+  Device,
+  fileStore,
+  parseOscore,
+  psk,
+  type DeviceEvents,
+  type Security,
+} from "@godwit/client";
 import { formatCode } from "@godwit/coap";
 import { Command, Option } from "commander";
 import { keepAlive, seconds } from "./arguments.ts";
@@ -14,12 +22,15 @@ type Options = {
   readonly lwm2m: "1.0" | "1.1" | "1.2";
   readonly oscore?: string;
   readonly state?: string;
+  readonly pskIdentity?: string;
+  readonly pskKey?: string;
+  readonly cid: boolean;
 };
 
 export function deviceCommand(): Command {
   return new Command("device")
     .description("run a device with a thermometer, to try a server or a network")
-    .requiredOption("--server <uri>", "coap://HOST:PORT")
+    .requiredOption("--server <uri>", "coap://HOST:PORT, or coaps://HOST:PORT with a key")
     .requiredOption("--endpoint <name>", "the endpoint name")
     .option("--lifetime <seconds>", "lifetime of the registration", seconds, 300)
     .addOption(
@@ -37,12 +48,16 @@ export function deviceCommand(): Command {
       "--oscore <file>",
       'protects all by OSCORE: JSON such as {"senderId":"01","recipientId":"02","masterSecret":"0001…"}, ids as the device has them, bytes in hex; also masterSalt, idContext, aead, hkdf, derivation (negotiated, fixed, both)',
     )
-    .option("--state <directory>", "keeps the registration over a restart")
+    .option("--psk-identity <text>", "pre-shared key: the identity; for coaps://")
+    .addOption(new Option("--psk-key <hex>", "pre-shared key: the key").env("GODWIT_PSK_KEY"))
+    .option("--cid", "asks for a Connection ID: the session outlives the NAT's memory", false)
+    .option("--state <directory>", "keeps the registration and the session over a restart")
     .action(run);
 }
 
 async function run(options: Options): Promise<void> {
   const stopped = untilStopped();
+  const security = securityOf(options);
   const device = new Device({
     endpoint: options.endpoint,
     server: options.server,
@@ -50,7 +65,7 @@ async function run(options: Options): Promise<void> {
     queueMode: options.binding === "UQ",
     keepAlive: options.keepAlive,
     lwm2m: options.lwm2m,
-    ...(options.oscore === undefined ? {} : { security: readOscore(options.oscore) }),
+    ...(security === undefined ? {} : { security, strategy: options.cid ? "cid" : "resume" }),
     ...(options.state === undefined ? {} : { store: fileStore(options.state) }),
   });
   let celsius = 21;
@@ -108,8 +123,30 @@ function listen(device: Device): void {
   );
   on("written", ({ path }) => `written: ${path}`);
   on("fault", ({ fault }) => `fault: ${fault.message}`);
+  on("secured", ({ how }) => HOW[how]);
+  on("handshakeFailed", ({ why, retryAt }) =>
+    retryAt === undefined
+      ? `handshake failed: ${why}`
+      : `handshake failed: ${why}, next attempt in ${left(retryAt)}`,
+  );
   on("session", ({ bytes }) => `session so far: ${bytes.out} bytes out, ${bytes.in} in`);
 }
+
+function securityOf({ server, pskIdentity, pskKey, oscore }: Options): Security | undefined {
+  if (oscore !== undefined) return readOscore(oscore);
+  if (pskIdentity !== undefined && pskKey !== undefined) return psk(pskIdentity, pskKey);
+  if (pskIdentity !== undefined || pskKey !== undefined)
+    throw new UsageError("a pre-shared key needs both --psk-identity and --psk-key");
+  if (server.startsWith("coaps:"))
+    throw new UsageError("coaps:// needs a key: give --psk-identity and --psk-key");
+  return undefined;
+}
+
+const HOW = {
+  full: "secured by a full handshake",
+  resumed: "secured by resuming the session",
+  kept: "secured by the session that was kept",
+} as const;
 
 function say(text: string): void {
   process.stdout.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);

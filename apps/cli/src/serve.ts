@@ -1,3 +1,4 @@
+import { appendFileSync } from "node:fs";
 import { formatAddress } from "@godwit/base";
 import { createPlatform, adminPassword, parseCredential, type Platform } from "@godwit/platform";
 import { readFileSync } from "node:fs";
@@ -13,6 +14,8 @@ import { openLog } from "./log.ts";
 type Options = {
   readonly data: string;
   readonly coap: string;
+  readonly coaps?: string;
+  readonly keylog?: string;
   readonly http: string;
   readonly nosec: boolean;
   readonly credentials?: string;
@@ -34,6 +37,14 @@ export function serveCommand(): Command {
         .env("GODWIT_COAP"),
     )
     .addOption(
+      new Option(
+        "--coaps [host:port]",
+        "CoAP over DTLS, for devices with credentials; off unless given",
+      )
+        .preset("127.0.0.1:5684")
+        .env("GODWIT_COAPS"),
+    )
+    .addOption(
       new Option("--http <host:port>", "REST API and page")
         .default("127.0.0.1:8080")
         .env("GODWIT_HTTP"),
@@ -47,6 +58,10 @@ export function serveCommand(): Command {
       "--awake <seconds>",
       "how long devices in queue mode listen after their last message; 93 unless given",
       span,
+    )
+    .option(
+      "--keylog <file>",
+      "for debugging: writes the keys of DTLS to this file, by which anybody can read all",
     )
     .addOption(
       new Option("--log-level <level>", "what to log, as JSON lines on standard error")
@@ -62,6 +77,7 @@ async function serve(options: Options): Promise<void> {
   const log = openLog(options.logLevel);
   const http = addressOf("--http", options.http);
   addressOf("--coap", options.coap);
+  if (options.coaps !== undefined) addressOf("--coaps", options.coaps);
   const data = await openData(options.data);
   const opened: { close(): Promise<void> }[] = [data];
   try {
@@ -80,6 +96,7 @@ async function serve(options: Options): Promise<void> {
 
     const lines = [
       `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
+      ...(options.coaps === undefined ? [] : [`CoAPs  ${server.secureAddresses.join(" ")}`]),
       `Page   ${url}`,
       `Data   ${options.data}`,
       created
@@ -105,6 +122,8 @@ function openServer(options: Options, data: Data, log: Logger): Server {
   if (master.exposed) log.warn(`${master.file} can be read by others than its owner`);
   const server = new Server({
     coap: options.coap,
+    ...(options.coaps === undefined ? {} : { coaps: options.coaps }),
+    ...(options.keylog === undefined ? {} : { dtls: { keyLog: true } }),
     nosec: options.nosec,
     store: data.store,
     clock: data.clock,
@@ -119,6 +138,12 @@ function openServer(options: Options, data: Data, log: Logger): Server {
   });
   server.on("deregistered", (event) => log.info(event, "deregistered"));
   server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
+  server.on("handshakeFailed", (event) => log.warn(event, "handshake failed"));
+  const { keylog } = options;
+  if (keylog !== undefined) {
+    log.warn(`the keys of all DTLS sessions are written to ${keylog}`);
+    server.on("keyLog", ({ line }) => appendFileSync(keylog, `${line}\n`, { mode: 0o600 }));
+  }
   if (log.isLevelEnabled("debug")) {
     server.on("updated", ({ device, moved }) => {
       log.debug({ endpoint: device.endpoint, moved }, "updated");

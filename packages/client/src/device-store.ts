@@ -1,19 +1,24 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { utf8 } from "@godwit/base";
-import { writeFileAtomic, type Store } from "@godwit/io";
-import type { ClientSnapshot } from "@godwit/lwm2m";
+import { FormatError, utf8 } from "@godwit/base";
+import { loadMasterKey, writeFileAtomic, type MasterKey, type Store } from "@godwit/io";
+import type { ClientDtlsOptions, ClientSnapshot } from "@godwit/lwm2m";
 import { RecordFile } from "./record-file.ts";
 
 /** Where a device keeps what outlives its restart: its registration, its settings, what it learned of the NAT. */
 export interface DeviceStore {
   load(): ClientSnapshot | undefined;
   save(snapshot: ClientSnapshot): Promise<void>;
-  /** Records that must be durable before anything relies on them: sequence numbers of OSCORE. Opened at each start. */
+  /** Records that must be durable before anything relies on them: sequence numbers of OSCORE and DTLS. Opened at each start. */
   records(): Store;
+  /** Seals sessions of DTLS. Without it each start begins with a handshake. */
+  readonly sealer?: Sealer;
 }
 
-/** In a directory of its own, mode 0600, replaced as a whole: a device that loses power keeps the old or the new state. */
+/**
+ * In a directory of its own, mode 0600, replaced as a whole: a device that loses power keeps the old or the new state.
+ * Sessions are sealed under a key in the same directory, or in the file that `GODWIT_MASTER_KEY_FILE` names.
+ */
 export function fileStore(directory: string): DeviceStore {
   const file = join(directory, "device.json");
   return {
@@ -32,6 +37,7 @@ export function fileStore(directory: string): DeviceStore {
         return undefined; // torn by something other than us: a device then registers anew
       }
     },
+    sealer: fileSealer(join(directory, "session-key")),
     records: () => new RecordFile(join(directory, "records.json")),
     async save(snapshot) {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -40,6 +46,24 @@ export function fileStore(directory: string): DeviceStore {
     },
   };
 }
+
+function fileSealer(file: string): Sealer {
+  let key: MasterKey | undefined;
+  const master = (): MasterKey => (key ??= loadMasterKey(file).key);
+  return {
+    seal: (plain) => master().seal(plain, SESSION),
+    open(sealed) {
+      try {
+        return master().open(sealed, SESSION);
+      } catch (fault) {
+        if (!(fault instanceof FormatError)) throw fault;
+        return undefined;
+      }
+    },
+  };
+}
+
+type Sealer = NonNullable<ClientDtlsOptions["sealer"]>;
 
 type Saved = { readonly layout: number; readonly snapshot: ClientSnapshot };
 
@@ -57,3 +81,4 @@ function revive(_key: string, value: unknown): unknown {
 }
 
 const LAYOUT = 1;
+const SESSION = "device session";

@@ -1,11 +1,13 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { UsageError, type LedgerSnapshot } from "@godwit/base";
-import { Driver, openUdp, systemClock, systemRng, type Store, type UdpPort } from "@godwit/io";
+import { UsageError, type LedgerSnapshot, type SocketAddress } from "@godwit/base";
+import { Driver, systemClock, systemRng, type Store } from "@godwit/io";
 import {
   ClientStack,
+  DTLS_TABLES as TABLES,
   builtInRegistry,
   parseNodePath,
+  type ClientDtlsOptions,
   type ClientEvent,
   type ClientStackInput,
   type ClientStackOutput,
@@ -17,17 +19,24 @@ import {
 } from "@godwit/lwm2m";
 import { Code } from "@godwit/coap";
 import type { DeviceStore } from "./device-store.ts";
-import { OSCORE_RECORD, oscoreProtection, type Security } from "./oscore.ts";
+import { MovingPort } from "./moving-port.ts";
+import { OSCORE_RECORD, oscoreProtection } from "./oscore.ts";
+import type { PskSecurity, Security } from "./security.ts";
 import { ObjectTree, type Resources } from "./object-tree.ts";
 import { parseServerUri, type ServerUri } from "./server-uri.ts";
 
 export type DeviceOptions = {
   /** The endpoint name. */
   readonly endpoint: string;
-  /** "coap://host[:port]" */
+  /** "coap://host[:port]"; "coaps://host[:port]" with a pre-shared key. */
   readonly server: string;
-  /** How it proves who it is, see `oscore`; without it the server must take devices that do not. */
+  /** How it proves who it is, see `oscore` and `psk`; without it the server must take devices that do not. */
   readonly security?: Security;
+  /**
+   * How a session of DTLS outlives the NAT's memory. "cid" (the default): by Connection ID (RFC 9146), at no cost; servers
+   * without it do as with "resume": after some silence the session is resumed by an abbreviated handshake.
+   */
+  readonly strategy?: "cid" | "resume";
   /** s; 86 400 unless given. */
   readonly lifetime?: number;
   /** Sleeps between its messages: the server waits for them. */
@@ -55,12 +64,16 @@ export type DeviceEvents = {
   };
   /** A sensor or the device's own code failed; the server was told 5.00. */
   readonly fault: { readonly fault: Error };
-  /** What the session has cost so far; after each registration, Update and de-registration. */
+  /** What the session has cost so far; after each handshake, registration, Update and de-registration. */
   readonly session: SessionView;
+  /** A handshake of DTLS came to nothing; the next try is at `retryAt`, or when there is something to send. */
+  readonly handshakeFailed: { readonly why: string; readonly retryAt: number | undefined };
+  /** A session of DTLS is open: after a handshake, or with the one that was kept. */
+  readonly secured: { readonly how: "full" | "resumed" | "kept" };
 };
 
 export type SessionView = {
-  readonly kind: "udp" | "oscore";
+  readonly kind: "udp" | "oscore" | "dtls";
   readonly bytes: { readonly in: number; readonly out: number; readonly total: number };
   readonly handshakes: { readonly full: number; readonly resumed: number };
   readonly ledger: LedgerSnapshot;
@@ -89,13 +102,17 @@ export class Device {
   constructor(options: DeviceOptions) {
     this.#options = options;
     const { security, store } = options;
-    if (store === undefined && security !== undefined) {
+    if (store === undefined && security?.kind === "oscore") {
       const { derivation } = security.credential;
       // A number used twice under one key gives the key away.
       if (derivation !== "negotiated")
         throw new UsageError(`OSCORE with a ${derivation} context needs a store`);
     }
     this.#server = parseServerUri(options.server);
+    if (this.#server.scheme === "coaps" && security?.kind !== "psk")
+      throw new UsageError("coaps:// needs a key: give the device its security, such as psk(…)");
+    if (this.#server.scheme === "coap" && security?.kind === "psk")
+      throw new UsageError("coap:// protects nothing by a pre-shared key: write coaps://");
     this.#tree = new ObjectTree(this.#registry, (path) => {
       this.changed(`/${path.join("/")}`);
       this.#emit("written", { path: `/${path.join("/")}` });
@@ -150,12 +167,16 @@ export class Device {
     } = this.#options;
     const remote = { host: await resolve(this.#server.host), port: this.#server.port };
     const any = isIP(remote.host) === 6 ? "::" : "0.0.0.0";
-    const port = await openUdp({ host: any, port: 0, perAddress: false });
+    const port = await MovingPort.open(any);
     const snapshot = store?.load();
     const records = security && store?.records();
     const rng = systemRng();
     const clock = systemClock();
-    const protection = security && oscoreProtection(security, rng, recordOf(records), clock.now());
+    const protection =
+      security?.kind === "oscore"
+        ? oscoreProtection(security, rng, recordOf(records), clock.now())
+        : undefined;
+    const dtls = security?.kind === "psk" ? this.#dtls(security, records) : undefined;
     const stack = new ClientStack({
       endpoint,
       rng,
@@ -169,8 +190,10 @@ export class Device {
       ...(tuning === undefined ? {} : { tuning }),
       // An empty token is enough for one request at a time (RFC 9175 5.3): answers are bound to their requests.
       ...(protection === undefined ? {} : { protection, coap: { emptyToken: true } }),
+      ...(dtls === undefined ? {} : { dtls }),
+      now: clock.now(),
     });
-    this.#running = { stack, port, driver: undefined };
+    this.#running = { stack, port, remote, driver: undefined };
     const driver = new Driver<ClientStackInput, ClientStackOutput>({
       machine: stack,
       port,
@@ -179,10 +202,37 @@ export class Device {
       onOutput: (output) => this.#heard(output),
       onFault: ({ error }) => this.#fault(error),
     });
-    this.#running = { stack, port, driver };
-    const [local] = port.local;
-    if (local === undefined) throw new Error("no UDP socket");
-    driver.feed({ type: "connect", path: { local, remote } });
+    this.#running = { stack, port, remote, driver };
+    driver.feed({ type: "connect", path: { local: port.local, remote } });
+  }
+
+  #dtls(credentials: PskSecurity, records: Store | undefined): ClientDtlsOptions {
+    const { strategy = "cid", store } = this.#options;
+    const stored = Object.values(TABLES).flatMap((table) =>
+      [...(records?.load(table) ?? [])].map((row) => ({ table, ...row })),
+    );
+    return {
+      credentials,
+      // We need no connection id ourselves: servers stay where they are.
+      ...(strategy === "cid" ? { connectionId: new Uint8Array(0) } : {}),
+      ...(store?.sealer === undefined ? {} : { sealer: store.sealer }),
+      stored,
+      freshSocket: true,
+    };
+  }
+
+  /** The way through the NAT is stale: from another port the next one is surely a new one. */
+  async #renew(): Promise<void> {
+    const running = this.#running;
+    if (running?.driver === undefined) return;
+    const { port, remote, driver } = running;
+    try {
+      await port.renew();
+    } catch (fault) {
+      this.#fault(fault); // the old socket goes on
+    }
+    if (this.#running !== running) return;
+    driver.feed({ type: "connect", path: { local: port.local, remote } });
   }
 
   /** Sends an Update now. */
@@ -199,7 +249,7 @@ export class Device {
       out: ledger.out.total,
       total: ledger.in.total + ledger.out.total,
     };
-    const kind = this.#options.security === undefined ? "udp" : "oscore";
+    const kind = KINDS[this.#options.security?.kind ?? "none"];
     return { kind, bytes, handshakes: ledger.handshakes, ledger };
   }
 
@@ -232,7 +282,11 @@ export class Device {
       void this.#perform(output);
       return;
     }
-    if (output.type === "dropped") return; // the ledger has it
+    if (output.type === "stale") {
+      void this.#renew();
+      return;
+    }
+    if (output.type === "dropped" || output.type === "keyLog") return; // the ledger has it; nobody asked for it
     if (output.type === "stateChanged") this.#save();
     this.#emit(output.type, output as never); // each under its own name
     if (!COSTS.has(output.type)) return;
@@ -283,7 +337,8 @@ export class Device {
 
 type Running = {
   readonly stack: ClientStack;
-  readonly port: UdpPort;
+  readonly port: MovingPort;
+  readonly remote: SocketAddress;
   readonly driver: Driver<ClientStackInput, ClientStackOutput> | undefined;
 };
 
@@ -327,5 +382,11 @@ function utcOffset(now: Date): string {
   return `${minutes < 0 ? "-" : "+"}${two(hours)}:${two(rest)}`;
 }
 
-const COSTS: ReadonlySet<Heard["type"]> = new Set(["registered", "updated", "deregistered"]);
+const KINDS = { none: "udp", psk: "dtls", oscore: "oscore" } as const;
+const COSTS: ReadonlySet<Heard["type"]> = new Set([
+  "secured",
+  "registered",
+  "updated",
+  "deregistered",
+]);
 const DEVICE = 3;

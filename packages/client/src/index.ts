@@ -5,7 +5,8 @@ export {
   parseOscore,
   oscoreProtection,
   type OscoreOptions,
-  type Security,
+  type OscoreSecurity,
 } from "./oscore.ts";
 export { fileStore, type DeviceStore } from "./device-store.ts";
 export type { Resource, Resources, Source } from "./object-tree.ts";
+export { psk, type PskSecurity, type Security } from "./security.ts";

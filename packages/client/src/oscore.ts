@@ -30,15 +30,15 @@ export type OscoreOptions = {
   readonly derivation?: "fixed" | "negotiated" | "both";
 };
 
-/** How a device proves who it is. */
-export type Security = { readonly kind: "oscore"; readonly credential: Credential };
+/** Keys for OSCORE; see `oscore`. */
+export type OscoreSecurity = { readonly kind: "oscore"; readonly credential: Credential };
 
 /**
  * OSCORE (RFC 8613): protected without a handshake, on "coap://" as it is.
  *
  * @throws UsageError for a credential that cannot be
  */
-export function oscore(options: OscoreOptions): Security {
+export function oscore(options: OscoreOptions): OscoreSecurity {
   const { masterSalt, idContext, aead, hkdf, derivation = "negotiated" } = options;
   const input: InputParameters = {
     senderId: bytes("senderId", options.senderId),
@@ -58,7 +58,7 @@ export function oscore(options: OscoreOptions): Security {
  *
  * @throws UsageError that names what is missing, unknown or of the wrong type
  */
-export function parseOscore(json: unknown): Security {
+export function parseOscore(json: unknown): OscoreSecurity {
   if (typeof json !== "object" || json === null) throw new UsageError("it is no JSON object");
   const fields = new Map<string, unknown>(Object.entries(json));
   for (const [name, value] of fields) {
@@ -78,7 +78,7 @@ export function parseOscore(json: unknown): Security {
 
 /** What a device's stack takes as `protection`. `record`: what the store has from an earlier run. */
 export function oscoreProtection(
-  { credential }: Security,
+  { credential }: OscoreSecurity,
   rng: Rng,
   record: Uint8Array | undefined,
   now: Instant,

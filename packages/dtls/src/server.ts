@@ -480,13 +480,17 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     const before = this.#byPath.get(key);
     if (before !== undefined) {
       const same = identityKey(before.identity) === identityKey(association.identity);
+      if (same) association.ledger.absorb(before.ledger);
       if (same || before.ownCid === "") this.#end(before, "replaced");
       else this.#rebind(before, undefined); // another device has this address now; by its id the old one is still found
     }
     const identity = identityKey(association.identity);
     if (this.#options.onePerIdentity !== false && association.identity.kind !== "none") {
       const other = this.#byIdentity.get(identity);
-      if (other !== undefined) this.#end(other, "replaced");
+      if (other !== undefined) {
+        association.ledger.absorb(other.ledger); // the peer's account goes on
+        this.#end(other, "replaced");
+      }
       this.#byIdentity.set(identity, association);
     }
     handshake.confirm(this.#now);

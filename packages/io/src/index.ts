@@ -11,6 +11,7 @@ export {
   type Timers,
 } from "./driver.ts";
 export { systemRng } from "./entropy.ts";
+export { joinPorts } from "./join-ports.ts";
 export { measureLoad, type Load } from "./load.ts";
 export { loadMasterKey, MasterKey, type LoadedMasterKey } from "./master-key.ts";
 export { MemoryStore, memoryStore, type MemoryStoreOptions } from "./memory-store.ts";

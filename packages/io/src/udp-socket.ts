@@ -60,6 +60,11 @@ export class UdpPort implements DatagramPort {
     return this.#sockets.map(({ local }) => local);
   }
 
+  /** The number that all its sockets have. */
+  get port(): number {
+    return this.#port;
+  }
+
   /** What an operator should know about the sockets: sizes the kernel did not grant, addresses left out. */
   get notes(): readonly UdpNote[] {
     return this.#notes;

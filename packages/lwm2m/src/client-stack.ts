@@ -1,9 +1,10 @@
-// The whole device below the sockets: raw UDP, the CoAP endpoint, the LwM2M client. One machine with datagrams, orders and
+// The whole device below the sockets: raw UDP or DTLS, the CoAP endpoint, the LwM2M client. One machine with datagrams, orders and
 // answers of the application going in, datagrams and events coming out. It runs alike under the real driver and in the simulator.
 
 import {
   Ledger,
   Outbox,
+  UsageError,
   earlier,
   unreachable,
   type DatagramEvent,
@@ -27,6 +28,11 @@ import type { ClientOptions } from "./client/options.ts";
 import type { ClientInput, ClientOutput } from "./client/events.ts";
 import type { ClientSnapshot } from "./client/snapshot.ts";
 import { clientTuning } from "./client/tuning.ts";
+import {
+  SecureTransport,
+  type ClientDtlsOptions,
+  type SecureTransportOutput,
+} from "./client-transport.ts";
 import type { ProtectionLayer, ProtectionOutput } from "./protection-layer.ts";
 
 export type ClientStackInput =
@@ -45,6 +51,9 @@ export type ClientStackOutput =
   | DatagramEvent
   | StoreOutput
   | Exclude<ClientOutput, { type: "coap" }>
+  | Extract<SecureTransportOutput, { type: "handshakeFailed" | "keyLog" | "stale" }>
+  /** A DTLS session is open: after a handshake, or with one that was kept. */
+  | { readonly type: "secured"; readonly how: "full" | "resumed" | "kept" }
   /** Bytes were thrown away; the ledger has counted them. */
   | { readonly type: "dropped"; readonly reason: string };
 
@@ -55,12 +64,17 @@ export type ClientStackOptions = ClientOptions & {
     readonly layer: ProtectionLayer<never>;
     readonly session: SessionId;
   };
+  /** Speaks DTLS; not together with `protection`. */
+  readonly dtls?: ClientDtlsOptions;
+  /** Needed with rows of DTLS from an earlier run. */
+  readonly now?: Instant;
 };
 
-/** A device on CoAP over UDP, protected or plain. */
+/** A device on CoAP over UDP, protected or plain, or over DTLS. */
 export class ClientStack implements Machine<ClientStackInput, ClientStackOutput> {
   readonly client: Lwm2mClient;
   readonly #udp: UdpSessions;
+  readonly #dtls: SecureTransport | undefined;
   readonly #endpoint: Endpoint;
   readonly #outbox = new Outbox<ClientStackOutput>();
   readonly #protection: ClientStackOptions["protection"];
@@ -80,10 +94,15 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
       ...options.coap,
     });
     this.#udp = new UdpSessions(tuning);
-    const { protection, rng } = options;
+    const { protection, dtls, rng, now = 0 } = options;
+    if (protection !== undefined && dtls !== undefined)
+      throw new UsageError("a device speaks DTLS or is protected otherwise, not both");
     this.#protection = protection;
-    const ledgerOf = (session: SessionId): Ledger =>
-      session === protection?.session ? this.#ledger : this.#udp.ledgerOf(session);
+    this.#dtls = dtls && new SecureTransport(rng, dtls, now);
+    const ledgerOf = (session: SessionId): Ledger => {
+      if (session === protection?.session) return this.#ledger;
+      return (this.#dtls ?? this.#udp).ledgerOf(session);
+    };
     this.#endpoint = new Endpoint({
       rng,
       tuning,
@@ -95,12 +114,14 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
 
   get wakeAt(): Instant | undefined {
     const above = earlier(this.client.wakeAt, this.#protection?.layer.wakeAt);
-    return earlier(this.#udp.wakeAt, earlier(this.#endpoint.wakeAt, above));
+    const transport = (this.#dtls ?? this.#udp).wakeAt;
+    return earlier(transport, earlier(this.#endpoint.wakeAt, above));
   }
 
   /** Every byte to and from the server, by purpose. */
   get ledger(): Ledger {
     if (this.#protection !== undefined) return this.#ledger;
+    if (this.#dtls !== undefined) return this.#dtls.ledger;
     return this.#path === undefined ? NOTHING : this.#udp.ledgerOf(this.#path);
   }
 
@@ -109,16 +130,17 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   }
 
   handle(input: ClientStackInput, now: Instant): void {
-    if (input.type === "datagram") this.#udp.handle(input, now);
+    if (input.type === "datagram") (this.#dtls ?? this.#udp).handle(input, now);
     else if (input.type === "connect") this.#connect(input.path, now);
-    else if (input.type === "stored" || input.type === "park")
+    else if (input.type === "stored" || input.type === "park") {
       this.#protection?.layer.handle(input, now);
-    else this.client.handle(input, now);
+      if (input.type === "stored") this.#dtls?.handle(input, now);
+    } else this.client.handle(input, now);
     this.#settle(now);
   }
 
   wake(now: Instant): void {
-    this.#udp.wake(now);
+    (this.#dtls ?? this.#udp).wake(now);
     this.#endpoint.wake(now);
     this.#protection?.layer.wake(now);
     this.client.wake(now);
@@ -130,6 +152,7 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   }
 
   #connect(path: Path, now: Instant): void {
+    if (this.#dtls !== undefined) return this.#dtls.handle({ type: "connect", path }, now);
     const there = this.#udp.connect(path, now);
     const before = this.#path;
     this.#path = there;
@@ -147,6 +170,11 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   /** Hands the outputs of each layer to the next until all are quiet. */
   #settle(now: Instant): void {
     for (;;) {
+      const fromDtls = this.#dtls?.poll();
+      if (fromDtls !== undefined) {
+        this.#fromDtls(fromDtls, now);
+        continue;
+      }
       const fromUdp = this.#udp.poll();
       if (fromUdp !== undefined) {
         this.#fromUdp(fromUdp, now);
@@ -217,8 +245,42 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
     }
   }
 
+  #fromDtls(output: SecureTransportOutput, now: Instant): void {
+    switch (output.type) {
+      case "opened":
+        this.#outbox.push({ type: "secured", how: output.how });
+        return this.#opened(output.session, output.how !== "kept", now);
+      case "moved":
+        this.#endpoint.handle({ ...output, validated: true }, now);
+        return this.client.handle(output, now);
+      case "received":
+        return this.#endpoint.handle(output, now);
+      case "datagram":
+      case "store":
+      case "stale":
+      case "handshakeFailed":
+      case "keyLog":
+        this.#outbox.push(output);
+        return;
+      default:
+        unreachable(output);
+    }
+  }
+
+  /** Our session goes on in a new association: what waits for an answer goes out again, and the server hears of us. */
+  #opened(session: SessionId, anew: boolean, now: Instant): void {
+    const again = this.#path === session;
+    this.#path = session;
+    if (anew) this.#endpoint.handle({ type: "moved", session, validated: true }, now);
+    if (!again || !this.client.asking) this.client.handle({ type: "connected", session }, now);
+  }
+
   #fromEndpoint(output: EndpointOutput, now: Instant): void {
-    if (output.type === "send") this.#udp.handle(output, now);
+    // The server answers what we ask: it speaks now.
+    if (output.type === "response") {
+      this.#dtls?.handle({ type: "fresh", session: output.session }, now);
+    }
+    if (output.type === "send") (this.#dtls ?? this.#udp).handle(output, now);
     else if (output.type === "dropped")
       this.#outbox.push({ type: "dropped", reason: output.reason });
     else if (output.type !== "fragment") this.client.handle(output, now); // nobody asked for them

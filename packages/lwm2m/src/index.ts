@@ -155,3 +155,11 @@ export {
   type Credential,
   type CredentialView,
 } from "./server/credential.ts";
+export type { ServerDtlsOptions } from "./server/peers.ts";
+export type {
+  CertificateLookup,
+  ClientDtlsOptions,
+  DtlsRow,
+  LadderTuning,
+} from "./client-transport.ts";
+export { TABLES as DTLS_TABLES } from "@godwit/dtls";

@@ -1,4 +1,4 @@
-// The whole server below the sockets: raw UDP sessions, the CoAP endpoint, the LwM2M server. One machine with
+// The whole server below the sockets: raw UDP and DTLS sessions, the CoAP endpoint, the LwM2M server. One machine with
 // datagrams and orders going in, datagrams, changes for the store and events coming out. It runs alike under the
 // real driver and in the simulator.
 
@@ -9,6 +9,7 @@ import {
   UsageError,
   Writer,
   earlier,
+  equal,
   fromUtf8,
   unreachable,
   utf8,
@@ -25,13 +26,12 @@ import {
 } from "@godwit/base";
 import {
   Endpoint,
-  UdpSessions,
   coapTuning,
   type CoapTuning,
   type EndpointOutput,
   type ExchangeId,
-  type TransportOutput,
 } from "@godwit/coap";
+import type { Sealer } from "@godwit/dtls";
 import {
   CREDENTIAL_TABLE,
   CredentialBook,
@@ -40,6 +40,7 @@ import {
 import {
   credentialId,
   credentialIdOf,
+  encodeCredential,
   identityOf,
   type Credential,
   type CredentialView,
@@ -51,9 +52,17 @@ import {
   ProtectedSessions,
   type ServerProtection,
 } from "./server/protected-sessions.ts";
+import { Doubt } from "./server/doubt.ts";
+import type { ServerDtlsOptions } from "./server/peers.ts";
 import { TABLES } from "./server/records.ts";
 import { Lwm2mServer } from "./server/server.ts";
 import type { ServerTuning } from "./server/tuning.ts";
+import {
+  ServerTransports,
+  isRaw,
+  isSecured,
+  type ServerTransportsOutput,
+} from "./server-transports.ts";
 
 export type ServerStackInput =
   | DatagramEvent
@@ -72,6 +81,10 @@ export type ServerStackOutput =
   | ServerEvent
   /** The order `ref` is durable; or it is not, and nothing has changed for good. */
   | { readonly type: "credential"; readonly ref: number; readonly ok: boolean }
+  /** A DTLS handshake that came to nothing. `why` is our own text. */
+  | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
+  /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
+  | { readonly type: "keyLog"; readonly line: string }
   /** Bytes of a peer were thrown away; the session's ledger has counted it. */
   | { readonly type: "dropped"; readonly session: SessionId; readonly reason: string };
 
@@ -82,8 +95,10 @@ export type ServerStackOptions = {
   /** Reads a table of the store, for `TABLES_READ` and at the start only. */
   readonly load?: (table: string) => Iterable<StoredRecord>;
   readonly now: Instant;
-  /** Encrypts stored credentials; without it none can be added. */
+  /** Encrypts stored credentials and associations; without it none can be added or outlive a restart. */
   readonly sealer?: CredentialSealer;
+  /** Speaks DTLS on one of our ports. */
+  readonly dtls?: ServerDtlsOptions;
   /** What OSCORE credentials are used with; without it they are kept, but open no session. */
   readonly protection?: ServerProtection;
   /**
@@ -97,28 +112,37 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   readonly server: Lwm2mServer;
   /** Records of the store that could not be read at the start. */
   readonly unreadable: number;
-  readonly #udp: UdpSessions;
+  readonly #transports: ServerTransports;
   readonly #endpoint: Endpoint;
   readonly #out = new Outbox<ServerStackOutput>();
   /** Changes of pinned sessions, to be written with the registration that pinned them. */
   #sessionChanges: StoreChange[] = [];
   readonly #pinned = new Set<SessionId>();
   readonly #credentials: CredentialBook;
-  /** Credential orders by the ticket of their write. */
-  readonly #ordered = new Map<number, Order>();
+  readonly #doubt = new Doubt();
+  /** What waits for a write of the stack's own, by its ticket. */
+  readonly #writing = new Map<number, Written>();
   #ownTicket = 0;
   readonly #protected: ProtectedSessions<unknown> | undefined;
-  /** Writes of the protection, by the ticket that ours have. */
-  readonly #protectionTickets = new Map<number, number>();
 
   constructor(options: ServerStackOptions) {
-    const { rng, coap = {}, server = {}, load = () => [], now, sealer = NO_SEALER } = options;
-    const { protection, rolledBack } = options;
+    const { rng, coap = {}, server = {}, load = () => [], now, sealer } = options;
+    const { protection, dtls, rolledBack } = options;
     this.#protected = protection && new ProtectedSessions(protection);
-    this.#credentials = new CredentialBook(sealer);
+    this.#credentials = new CredentialBook(sealer ?? NO_SEALER);
     // A binding probe keeps its request open for as long as it asks to.
     const tuning = coapTuning({ answerLifetime: PROBE_ROOM, ...coap });
-    this.#udp = new UdpSessions(tuning);
+    let torn = this.#credentials.restore(load(CREDENTIAL_TABLE));
+    this.#transports = new ServerTransports({
+      rng,
+      coap: tuning,
+      now,
+      credentials: this.#credentials,
+      dtls,
+      sealer: sealer && dtlsSealer(sealer),
+      trusted: rolledBack === undefined,
+      load,
+    });
     const ledgerOf = (session: SessionId): Ledger => this.ledgerOf(session);
     this.#endpoint = new Endpoint({
       tuning,
@@ -137,9 +161,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       },
       server,
     );
-    let torn =
-      this.#credentials.restore(load(CREDENTIAL_TABLE)) +
-      this.#restoreSessions(load(SESSION_TABLE), now);
+    torn += this.#restoreSessions(load(SESSION_TABLE), now);
     if (protection !== undefined && this.#protected !== undefined)
       torn += this.#protected.restore(
         load(PROTECTED_TABLE),
@@ -162,16 +184,20 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.#settle(now);
     this.#sessionChanges = []; // what was just read needs no writing
     if (rolledBack !== undefined)
-      this.#write([...(this.#protected?.forgetting() ?? []), rolledBack.settled]);
+      this.#write([
+        ...(this.#protected?.forgetting() ?? []),
+        ...this.#transports.forgetting(load),
+        rolledBack.settled,
+      ]);
   }
 
   get wakeAt(): Instant | undefined {
     const above = earlier(this.server.wakeAt, this.#protected?.layer.wakeAt);
-    return earlier(this.#udp.wakeAt, earlier(this.#endpoint.wakeAt, above));
+    return earlier(this.#transports.wakeAt, earlier(this.#endpoint.wakeAt, above));
   }
 
   ledgerOf(session: SessionId): Ledger {
-    return this.#protected?.ledgerOf(session) ?? this.#udp.ledgerOf(session);
+    return this.#protected?.ledgerOf(session) ?? this.#transports.ledgerOf(session);
   }
 
   /** Where the session's peer is now, for people to see. */
@@ -179,16 +205,16 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     const carrier = this.#protected?.has(session)
       ? this.#protected.layer.carrierOf(session)
       : session;
-    return carrier === undefined ? undefined : this.#udp.pathOf(carrier);
+    return carrier === undefined ? undefined : this.#transports.pathOf(carrier);
   }
 
   handle(input: ServerStackInput, now: Instant): void {
     switch (input.type) {
       case "datagram":
-        this.#udp.handle(input, now);
+        this.#transports.handle(input, now);
         break;
       case "addCredential":
-        this.#addCredential(input.credential, input.ref);
+        this.#addCredential(input.credential, input.ref, now);
         break;
       case "removeCredential":
         this.#revoke(input.id, input.ref, now);
@@ -211,7 +237,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   wake(now: Instant): void {
-    this.#udp.wake(now);
+    this.#transports.wake(now);
     this.#endpoint.wake(now);
     this.#protected?.layer.wake(now);
     this.server.wake(now);
@@ -227,7 +253,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     return this.#credentials.views(endpoint);
   }
 
-  #addCredential(credential: Credential, ref: number): void {
+  #addCredential(credential: Credential, ref: number, now: Instant): void {
     const id = credentialId(credential);
     const before = this.#credentials.get(id);
     const change = this.#credentials.add(credential);
@@ -235,7 +261,10 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       if (before === undefined) this.#credentials.remove(id);
       else this.#credentials.add(before);
     };
-    this.#ordered.set(this.#write([change]), { ref, undo, added: credential });
+    this.#order([change], ref, undo, credential);
+    if (before !== undefined && !equal(encodeCredential(before), encodeCredential(credential))) {
+      this.#cutOff(before, now);
+    }
   }
 
   #revoke(id: string, ref: number, now: Instant): void {
@@ -247,7 +276,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     }
     const undo = (): void => void this.#credentials.add(credential);
     const changes = [change, ...this.#close(id, now)];
-    this.#ordered.set(this.#write(changes), { ref, undo, added: undefined });
+    this.#order(changes, ref, undo, undefined);
+    this.#cutOff(credential, now);
     const { endpoint } = credential;
     const registration = this.server.registration(endpoint, now);
     const used = registration && credentialIdOf(registration.identity);
@@ -272,36 +302,45 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.#write([...changes, this.#protected.change(session)]);
   }
 
+  /** Whoever came in over DTLS by this credential must come in anew. */
+  #cutOff(credential: Credential, now: Instant): void {
+    this.#transports.handle({ type: "revoke", identity: identityOf(credential) }, now);
+  }
+
+  #order(
+    changes: readonly StoreChange[],
+    ref: number,
+    undo: () => void,
+    added: Credential | undefined,
+  ): void {
+    this.#write(changes, (ok, now) => {
+      if (!ok) undo();
+      else if (added !== undefined) this.#open(added, now);
+      this.#out.push({ type: "credential", ref, ok });
+    });
+  }
+
   /** A write of the stack's own; its tickets count down, the server's up. */
-  #write(changes: readonly StoreChange[]): number {
+  #write(changes: readonly StoreChange[], then?: Written): void {
     this.#ownTicket -= 1;
+    if (then !== undefined) this.#writing.set(this.#ownTicket, then);
     this.#out.push({ type: "store", ticket: this.#ownTicket, changes });
-    return this.#ownTicket;
   }
 
   #stored(input: StoredInput, now: Instant): void {
     const { ticket, ok } = input;
     if (ticket > 0) return this.server.handle(input, now);
-    const layerTicket = this.#protectionTickets.get(ticket);
-    if (layerTicket !== undefined) {
-      this.#protectionTickets.delete(ticket);
-      this.#protected?.layer.handle({ type: "stored", ticket: layerTicket, ok }, now);
-      return;
-    }
-    const order = this.#ordered.get(ticket);
-    if (order === undefined) return;
-    this.#ordered.delete(ticket);
-    if (!ok) order.undo();
-    else if (order.added !== undefined) this.#open(order.added, now);
-    this.#out.push({ type: "credential", ref: order.ref, ok });
+    const then = this.#writing.get(ticket);
+    this.#writing.delete(ticket);
+    then?.(ok, now);
   }
 
   /** Carries outputs of one layer into the next until all are still. */
   #settle(now: Instant): void {
     for (;;) {
-      const up = this.#udp.poll();
+      const up = this.#transports.poll();
       if (up !== undefined) {
-        this.#fromUdp(up, now);
+        this.#fromTransports(up, now);
         continue;
       }
       const beside = this.#protected?.layer.poll(); // who moved is known before what it says
@@ -320,28 +359,55 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     }
   }
 
-  #fromUdp(output: TransportOutput, now: Instant): void {
+  #fromTransports(output: ServerTransportsOutput, now: Instant): void {
     switch (output.type) {
       case "datagram":
+      case "handshakeFailed":
+      case "keyLog":
         this.#out.push(output);
         return;
       case "received":
-      case "moved":
+        this.#doubt.note(output.session, output.fresh);
         this.#endpoint.handle(output, now);
         return;
+      case "moved":
+        this.#endpoint.handle(output, now);
+        if (isSecured(output.session)) this.server.handle(output, now);
+        return;
+      case "validated":
+        this.#endpoint.handle(output, now);
+        return;
+      case "opened":
+        return this.#opened(output, now);
       case "closed":
+        this.#doubt.forget(output.session);
         this.#endpoint.handle({ type: "closed", session: output.session }, now);
         this.server.handle({ type: "closed", session: output.session }, now);
         return;
-      case "opened":
+      case "store":
+        this.#write(output.changes, (ok, at) => {
+          this.#transports.handle({ type: "stored", ticket: output.ticket, ok }, at);
+        });
         return;
+      default:
+        unreachable(output);
     }
+  }
+
+  #opened(output: Extract<ServerTransportsOutput, { type: "opened" }>, now: Instant): void {
+    const { session, identity, how } = output;
+    if (how === "raw") return;
+    // A handshake proves the path; after a restart the peer has yet to show that it speaks now.
+    if (how !== "restored") this.#endpoint.handle({ type: "validated", session }, now);
+    this.server.handle({ type: "opened", session, identity }, now);
   }
 
   #fromProtection(output: ProtectionOutput, now: Instant): void {
     switch (output.type) {
       case "store":
-        this.#protectionTickets.set(this.#write(output.changes), output.ticket);
+        this.#write(output.changes, (ok, at) => {
+          this.#protected?.layer.handle({ type: "stored", ticket: output.ticket, ok }, at);
+        });
         return;
       case "released":
         this.#endpoint.handle(
@@ -374,7 +440,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #follow(session: SessionId, carrier: SessionId, now: Instant): void {
     if (this.#protected === undefined) return;
     const left = this.#protected.moved(session, carrier);
-    this.#udp.handle({ type: "pin", session: carrier }, now);
+    this.#transports.handle({ type: "pin", session: carrier }, now);
     this.#keepSession(carrier);
     if (left !== undefined && !this.#pinned.has(left)) this.#unpin(left, now);
     this.#sessionChanges.push(this.#protected.change(session));
@@ -382,14 +448,41 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   #unpin(session: SessionId, now: Instant): void {
-    this.#udp.handle({ type: "unpin", session }, now);
+    this.#transports.handle({ type: "unpin", session }, now);
+    if (!isRaw(session)) return;
     this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value: undefined });
   }
 
   #fromEndpoint(output: EndpointOutput, now: Instant): void {
-    if (output.type === "send") this.#udp.handle(output, now);
+    if (output.type === "send") this.#transports.handle(output, now);
     else if (output.type === "dropped") this.#out.push(output);
-    else this.server.handle(output, now);
+    else if (output.type !== "request" || this.#mayObey(output, now)) {
+      this.server.handle(output, now);
+    }
+  }
+
+  /** What may be a replay of what was received before a restart is not obeyed. */
+  #mayObey(asked: Extract<EndpointOutput, { type: "request" }>, now: Instant): boolean {
+    const { session, exchange, request, validated } = asked;
+    if (validated && isSecured(session)) {
+      this.#transports.handle({ type: "validated", session }, now);
+    }
+    const judgement = this.#doubt.judge(session, request, validated);
+    switch (judgement) {
+      case "obey":
+        return true;
+      case "fresh":
+        this.#transports.handle({ type: "fresh", session }, now);
+        return true;
+      case "ask":
+        this.#endpoint.handle({ type: "challenge", exchange }, now);
+        return false;
+      case "close":
+        this.#transports.handle({ type: "close", session }, now);
+        return false;
+      default:
+        return unreachable(judgement);
+    }
   }
 
   #fromServer(output: ServerOutput, now: Instant): void {
@@ -399,21 +492,21 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         return;
       case "rebind": {
         const { exchange, from, into } = output;
-        this.#udp.handle({ type: "rebind", from, into }, now);
+        this.#transports.handle({ type: "rebind", from, into }, now);
         this.#keepSession(into);
         return this.#adopt(exchange, into, now);
       }
       case "displace": {
-        const path = this.#udp.pathOf(output.session);
-        this.#udp.handle(output, now);
-        const into = path && this.#udp.sessionAt(path);
+        const path = this.#transports.pathOf(output.session);
+        this.#transports.handle(output, now);
+        const into = path && this.#transports.sessionAt(path);
         if (into === undefined) throw new UsageError(`session ${output.session} has no path`);
         return this.#adopt(output.exchange, into, now);
       }
       case "pin":
         if (this.#protected?.has(output.session)) return;
         this.#pinned.add(output.session);
-        this.#udp.handle(output, now);
+        this.#transports.handle(output, now);
         this.#keepSession(output.session);
         return;
       case "unpin":
@@ -439,12 +532,15 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   /** The endpoint must know of the new path before it answers on it. */
   #adopt(exchange: ExchangeId, into: SessionId, now: Instant): void {
-    for (let up = this.#udp.poll(); up !== undefined; up = this.#udp.poll()) this.#fromUdp(up, now);
+    for (let up = this.#transports.poll(); up !== undefined; up = this.#transports.poll()) {
+      this.#fromTransports(up, now);
+    }
     this.#endpoint.handle({ type: "adopt", exchange, into }, now);
   }
 
   #keepSession(session: SessionId): void {
-    const path = this.#udp.pathOf(session);
+    if (!isRaw(session)) return; // DTLS keeps its own
+    const path = this.#transports.pathOf(session);
     if (path === undefined) throw new UsageError(`session ${session} is not open`);
     const value = encodePath(path);
     this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value });
@@ -461,7 +557,10 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     let unreadable = 0;
     for (const { key, value } of records) {
       try {
-        this.#udp.handle({ type: "restore", session: Number(key), path: decodePath(value) }, now);
+        this.#transports.handle(
+          { type: "restore", session: Number(key), path: decodePath(value) },
+          now,
+        );
       } catch (fault) {
         if (!(fault instanceof FormatError)) throw fault;
         unreadable += 1;
@@ -474,6 +573,20 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     const [one, other] = [this.pathOf(a), this.pathOf(b)];
     return one !== undefined && one.remote.host === other?.remote.host;
   }
+}
+
+function dtlsSealer(sealer: CredentialSealer): Sealer {
+  return {
+    seal: (plain) => sealer.seal(plain, DTLS_CONTEXT),
+    open: (sealed) => {
+      try {
+        return sealer.open(sealed, DTLS_CONTEXT);
+      } catch (fault) {
+        if (!(fault instanceof FormatError)) throw fault;
+        return undefined;
+      }
+    },
+  };
 }
 
 function encodePath({ local, remote }: Path): Uint8Array {
@@ -491,11 +604,8 @@ function decodePath(bytes: Uint8Array): Path {
   return { local: local!, remote: remote! }; // two were read
 }
 
-type Order = {
-  readonly ref: number;
-  readonly undo: () => void;
-  readonly added: Credential | undefined;
-};
+/** What follows on a write. */
+type Written = (ok: boolean, now: Instant) => void;
 
 /** No session has this number. */
 const NOBODY: SessionId = 0;
@@ -508,5 +618,6 @@ const NO_SEALER: CredentialSealer = {
   },
 };
 const SESSION_TABLE = "session";
+const DTLS_CONTEXT = "dtls";
 /** ms; longer than any binding probe runs (`maxProbeSeconds`). */
 const PROBE_ROOM = 660_000;

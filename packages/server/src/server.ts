@@ -1,14 +1,16 @@
 import type { LedgerSnapshot, Path, StoreChange } from "@godwit/base";
-import { formatAddress } from "@godwit/base";
+import { UsageError, formatAddress } from "@godwit/base";
 import type { CoapTuning, Request } from "@godwit/coap";
 import {
   Driver,
   describeUdpNote,
+  joinPorts,
   memoryStore,
   openUdp,
   systemClock,
   systemRng,
   type Clock,
+  type DatagramPort,
   type Store,
   type UdpPort,
 } from "@godwit/io";
@@ -24,6 +26,7 @@ import {
   type Definitions,
   type OperationKind,
   type RegistrationView,
+  type ServerDtlsOptions,
   type ServerStackInput,
   type ServerStackOutput,
   type ServerTuning,
@@ -35,7 +38,11 @@ import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
 
 export type ServerOptions = {
   /** Where plain CoAP listens, "host:port"; a wildcard host binds every address of this machine by itself. */
-  readonly coap: string;
+  readonly coap?: string;
+  /** Where CoAP over DTLS listens, "host:port". Devices come in by the credentials that were added. */
+  readonly coaps?: string;
+  /** Settings of DTLS: what the server shows and trusts, where PSK is not all. */
+  readonly dtls?: Omit<ServerDtlsOptions, "port">;
   /** Accept devices that prove nothing. Off unless switched on. */
   readonly nosec?: boolean;
   /** Where promises are kept; without one they last as long as the process. */
@@ -80,21 +87,32 @@ export class Server {
 
   /** Binds the sockets and takes back what an earlier run promised. Rejects with what to do about it. */
   async start(): Promise<void> {
-    const port = await openUdp({
-      ...parseAddress(this.#options.coap),
-      onNote: (note) => this.#listeners.emit("note", { text: describeUdpNote(note) }),
-    });
+    const ports: UdpPort[] = [];
     try {
-      this.#run(port);
+      const { coap, coaps } = this.#options;
+      if (coap === undefined && coaps === undefined)
+        throw new UsageError("a server needs coap or coaps, where it listens");
+      const [plain, secure] = [await this.#bind(coap, ports), await this.#bind(coaps, ports)];
+      this.#run(plain, secure, joinPorts(...ports));
     } catch (fault) {
       this.#running = undefined;
-      await port.close(); // or it would keep the process from ending
+      for (const port of ports) await port.close(); // or they would keep the process from ending
       throw fault;
     }
   }
 
-  #run(port: UdpPort): void {
-    const { nosec = false, tuning = {}, coapTuning = {}, sealer, rolledBack } = this.#options;
+  async #bind(address: string | undefined, ports: UdpPort[]): Promise<UdpPort | undefined> {
+    if (address === undefined) return undefined;
+    const port = await openUdp({
+      ...parseAddress(address),
+      onNote: (note) => this.#listeners.emit("note", { text: describeUdpNote(note) }),
+    });
+    ports.push(port);
+    return port;
+  }
+
+  #run(plain: UdpPort | undefined, secure: UdpPort | undefined, port: DatagramPort): void {
+    const { nosec = false, tuning = {}, coapTuning = {}, sealer, dtls, rolledBack } = this.#options;
     const clock = this.#options.clock ?? systemClock();
     const rng = systemRng();
     const stack = new ServerStack({
@@ -106,9 +124,10 @@ export class Server {
       load: (table) => this.#store.load(table),
       ...(sealer === undefined ? {} : { sealer }),
       ...(rolledBack === undefined ? {} : { rolledBack }),
+      ...(secure === undefined ? {} : { dtls: { ...dtls, port: secure.port } }),
     });
     // Outputs of the first moment find the server running.
-    this.#running = { stack, port, driver: undefined, now: () => clock.now() };
+    this.#running = { stack, plain, secure, driver: undefined, now: () => clock.now() };
     const driver = new Driver<ServerStackInput, ServerStackOutput>({
       machine: stack,
       port,
@@ -130,14 +149,21 @@ export class Server {
     this.#running = undefined;
   }
 
-  /** Where the server is bound, such as "127.0.0.1:5683". */
+  /** Where the server speaks plain CoAP, such as "127.0.0.1:5683". */
   get addresses(): readonly string[] {
-    return this.#now.port.local.map(formatAddress);
+    return this.#now.plain?.local.map(formatAddress) ?? [];
+  }
+
+  /** Where it speaks CoAP over DTLS. */
+  get secureAddresses(): readonly string[] {
+    return this.#now.secure?.local.map(formatAddress) ?? [];
   }
 
   /** Datagrams the kernel threw away because nobody read them in time; `undefined` where it does not tell. */
   get kernelDrops(): number | undefined {
-    return this.#now.port.kernelDrops;
+    const { plain, secure } = this.#now;
+    const drops = [plain, secure].flatMap((port) => port?.kernelDrops ?? []);
+    return drops.length === 0 ? undefined : drops.reduce((sum, n) => sum + n, 0);
   }
 
   on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
@@ -313,9 +339,15 @@ export class Server {
         this.#refs.get(output.ref)?.(output.ok);
         this.#refs.delete(output.ref);
         return;
+      case "handshakeFailed": {
+        const address = formatAddress(output.path.remote);
+        this.#listeners.emit("handshakeFailed", { address, why: output.why });
+        return;
+      }
       case "observation":
       case "refused":
       case "dropped":
+      case "keyLog":
         this.#listeners.emit(output.type, output as never); // each under its own name
         return;
     }
@@ -373,7 +405,8 @@ class Updated {
 
 type Running = {
   readonly stack: ServerStack;
-  readonly port: UdpPort;
+  readonly plain: UdpPort | undefined;
+  readonly secure: UdpPort | undefined;
   readonly driver: Driver<ServerStackInput, ServerStackOutput> | undefined;
   readonly now: () => number;
 };

@@ -1,15 +1,17 @@
 import type { SocketAddress } from "@godwit/base";
-import { OSCORE_RECORD, oscoreProtection, type Security } from "@godwit/client";
+import { OSCORE_RECORD, oscoreProtection, type OscoreSecurity } from "@godwit/client";
 import {
   ClientStack,
   builtInRegistry,
   parseNodePath,
+  type ClientDtlsOptions,
   type ClientEvent,
   type ClientOptions,
   type ClientSnapshot,
   type ClientStackInput,
   type ClientStackOptions,
   type ClientStackOutput,
+  type DtlsRow,
   type Plain,
 } from "@godwit/lwm2m";
 import type { Access, Host, LinkOptions, Node, World } from "@godwit/netsim";
@@ -27,10 +29,16 @@ export type SimulatedDeviceOptions = {
   readonly client?: Partial<Omit<ClientOptions, "endpoint" | "rng" | "registry" | "objects">>;
   readonly coap?: ClientStackOptions["coap"];
   /** OSCORE, and what differs from its defaults. */
-  readonly security?: Security;
+  readonly security?: OscoreSecurity;
   readonly oscore?: Parameters<typeof oscoreProtection>[4];
-  readonly onEvent?: (event: ClientEvent) => void;
+  /** DTLS, instead. */
+  readonly dtls?: Omit<ClientDtlsOptions, "stored" | "sealer">;
+  readonly onEvent?: (event: DeviceEvent) => void;
 };
+
+export type DeviceEvent =
+  | ClientEvent
+  | Extract<ClientStackOutput, { type: "secured" | "handshakeFailed" }>;
 
 /** A whole LwM2M device in a simulated world: its host, its stack, its values. */
 export class SimulatedDevice {
@@ -43,8 +51,8 @@ export class SimulatedDevice {
   readonly #node: Node<ClientStackInput, ClientStackOutput>;
   #stack: ClientStack;
   #life = 0;
-  /** The record of its OSCORE context, durable at once. */
-  #record: Uint8Array | undefined;
+  /** Records of its OSCORE context or its DTLS sessions, durable at once. */
+  readonly #records = new Map<string, DtlsRow>();
   #asleep = false;
 
   constructor(world: World, server: SocketAddress, options: SimulatedDeviceOptions) {
@@ -95,7 +103,7 @@ export class SimulatedDevice {
   /** Power off and on. With its state kept, it goes on where it was; with its credentials, it registers anew with them. */
   reboot({ kept }: { readonly kept: boolean | "credentials" }): void {
     // As through a file: nothing of the old life is shared with the new one.
-    if (kept === false) this.#record = undefined;
+    if (kept === false) this.#records.clear();
     this.#stack = this.#boot(kept === true ? structuredClone(this.#stack.snapshot()) : undefined);
     this.#asleep = false;
     this.#node.replace(this.#stack);
@@ -103,10 +111,13 @@ export class SimulatedDevice {
   }
 
   #boot(snapshot: ClientSnapshot | undefined): ClientStack {
-    const { endpoint, values, versions, client = {}, coap = {}, security, oscore } = this.#options;
+    const { endpoint, values, versions, client = {}, coap = {} } = this.#options;
+    const { security, oscore, dtls } = this.#options;
     const rng = this.#world.rng(`${endpoint} ${++this.#life}`);
     const { now } = this.#world;
-    const protection = security && oscoreProtection(security, rng, this.#record, now, oscore);
+    const record = this.#records.get(keyOf(OSCORE_RECORD))?.value;
+    const protection = security && oscoreProtection(security, rng, record, now, oscore);
+    const stored = [...this.#records.values()];
     return new ClientStack({
       ...client,
       endpoint,
@@ -116,6 +127,8 @@ export class SimulatedDevice {
       snapshot,
       coap,
       ...(protection === undefined ? {} : { protection }),
+      ...(dtls === undefined ? {} : { dtls: { ...dtls, stored, sealer: UNSEALED } }),
+      now,
     });
   }
 
@@ -125,11 +138,12 @@ export class SimulatedDevice {
       this.#node.feed({ type: "performed", id: output.id, outcome });
       return;
     }
-    if (output.type === "dropped") return;
+    if (output.type === "dropped" || output.type === "keyLog" || output.type === "stale") return;
     if (output.type === "store") {
-      for (const { table, key, value } of output.changes)
-        if (table === OSCORE_RECORD.table && key === OSCORE_RECORD.key)
-          this.#record = value?.slice();
+      for (const { table, key, value } of output.changes) {
+        if (value === undefined) this.#records.delete(keyOf({ table, key }));
+        else this.#records.set(keyOf({ table, key }), { table, key, value: value.slice() });
+      }
       this.#node.feed({ type: "stored", ticket: output.ticket, ok: true });
       return;
     }
@@ -139,5 +153,14 @@ export class SimulatedDevice {
   }
 }
 
+function keyOf({ table, key }: { readonly table: string; readonly key: string }): string {
+  return `${table} ${key}`;
+}
+
+/** Nobody reads a simulated disk. */
+const UNSEALED = {
+  seal: (plain: Uint8Array) => plain.slice(),
+  open: (sealed: Uint8Array) => sealed.slice(),
+};
 const REGISTRY = builtInRegistry();
 const PORT = 56_830;

@@ -3,9 +3,9 @@ import { test } from "node:test";
 import { hex, toHex } from "@godwit/base";
 import { Code, OptionNumber, request, uintOption, withOption } from "@godwit/coap";
 import { oscore } from "@godwit/client";
-import type { ClientEvent, OperationKind, ServerEvent } from "@godwit/lwm2m";
+import type { OperationKind, ServerEvent } from "@godwit/lwm2m";
 import { World, type Access, type LinkOptions, type Nat } from "@godwit/netsim";
-import { SimulatedDevice, type SimulatedDeviceOptions } from "./device.ts";
+import { SimulatedDevice, type DeviceEvent, type SimulatedDeviceOptions } from "./device.ts";
 import { SimulatedServer } from "./server.ts";
 import { Values } from "./values.ts";
 
@@ -20,7 +20,7 @@ class Pair {
   readonly server: SimulatedServer;
   readonly device: SimulatedDevice;
   readonly heard: ServerEvent[] = [];
-  readonly said: ClientEvent[] = [];
+  readonly said: DeviceEvent[] = [];
 
   constructor(how: PairOptions = {}) {
     const { seed = 1, preset = "linux-random", derivation = "negotiated", link = {} } = how;
@@ -62,7 +62,7 @@ class Pair {
     assert.equal(this.count("registered"), 1);
   }
 
-  count(type: ClientEvent["type"]): number {
+  count(type: DeviceEvent["type"]): number {
     return this.said.filter((event) => event.type === type).length;
   }
 

@@ -3,6 +3,7 @@ import {
   ServerStack,
   type Credential,
   type CredentialSealer,
+  type ServerDtlsOptions,
   type ServerStackInput,
   type ServerStackOutput,
   type ServerEvent,
@@ -15,6 +16,7 @@ import { oscoreProtection } from "@godwit/server";
 export type SimulatedServerOptions = {
   readonly link?: LinkOptions;
   readonly coap?: Partial<CoapTuning>;
+  readonly dtls?: Partial<ServerDtlsOptions>;
   readonly onEvent?: (event: ServerEvent) => void;
 };
 
@@ -39,6 +41,7 @@ export class SimulatedServer {
     this.#node = this.host.attach<ServerStackInput, ServerStackOutput>(COAP_PORT, this.#stack, {
       onOutput: (output) => this.#heard(output),
     });
+    this.#node.bind(COAPS_PORT);
   }
 
   get stack(): ServerStack {
@@ -72,6 +75,7 @@ export class SimulatedServer {
       now: this.#world.now,
       sealer: IN_CLEAR,
       protection: oscoreProtection(rng),
+      dtls: { port: COAPS_PORT, ...this.#options.dtls },
       load: (table) => [...(this.#store.get(table) ?? [])].map(([key, value]) => ({ key, value })),
     });
   }
@@ -80,8 +84,9 @@ export class SimulatedServer {
     if (output.type === "store") {
       for (const change of output.changes) this.#keep(change);
       this.feed({ type: "stored", ticket: output.ticket, ok: true });
-    } else if (output.type !== "dropped" && output.type !== "credential")
-      this.#options.onEvent?.(output);
+      return;
+    }
+    if (!ASIDE.has(output.type)) this.#options.onEvent?.(output as ServerEvent); // all others are
   }
 
   #keep({ table, key, value }: StoreChange): void {
@@ -94,8 +99,16 @@ export class SimulatedServer {
   get address(): SocketAddress {
     return this.#node.address;
   }
+
+  /** Where it speaks DTLS. */
+  get secureAddress(): SocketAddress {
+    return { host: this.address.host, port: COAPS_PORT };
+  }
 }
 
 /** Nobody reads this store. */
 const IN_CLEAR: CredentialSealer = { seal: (secret) => secret, open: (sealed) => sealed };
+/** Outputs that are no event of the server. */
+const ASIDE: ReadonlySet<string> = new Set(["dropped", "credential", "handshakeFailed", "keyLog"]);
 const COAP_PORT = 5_683;
+const COAPS_PORT = 5_684;

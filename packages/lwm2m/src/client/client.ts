@@ -115,6 +115,12 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     return this.#state.name === "registered" ? this.#state.location : undefined;
   }
 
+  /** A Register or an Update is under way. */
+  get asking(): boolean {
+    const { name } = this.#state;
+    return name === "registering" || (name === "registered" && this.#state.update !== undefined);
+  }
+
   get wakeAt(): Instant | undefined {
     return earlier(this.#timers.next, this.#reachable ? this.#management.wakeAt : undefined);
   }

@@ -15,7 +15,6 @@ import {
   type ClientStackOptions,
   type ClientStackOutput,
 } from "../client-stack.ts";
-import type { ClientEvent } from "../client/events.ts";
 import type { ClientSnapshot } from "../client/snapshot.ts";
 import { valuesIn, observeRequest, readRequest, writeRequest } from "../server/requests.ts";
 import type { OperationKind, ServerEvent } from "../server/events.ts";
@@ -31,8 +30,8 @@ class Wire {
   readonly world: World;
   readonly nat: Nat;
   readonly server: Node<ServerStackInput, ServerStackOutput>;
-  readonly heard: ServerEvent[] = [];
-  readonly events: ClientEvent[] = [];
+  readonly heard: Exclude<ServerStackOutput, { type: "datagram" | "store" }>[] = [];
+  readonly events: Exclude<ClientStackOutput, { type: "datagram" | "perform" }>[] = [];
   readonly device: Node<ClientStackInput, ClientStackOutput>;
   readonly options: ClientStackOptions;
   stack: ClientStack;
@@ -154,7 +153,7 @@ test("a device behind a NAT registers, is read, written and observed, and takes 
 test("auto keep-alive finds the NAT's binding time on the wire, and from then on the device is always reachable", () => {
   for (const binding of [30, 65, 180]) {
     const wire = new Wire(forgets(binding), { keepAlive: "auto", server: { 1: 86_400 } }).connect();
-    const settled = (): ClientEvent | undefined =>
+    const settled = () =>
       wire.events.findLast((event) => event.type === "keepAlive" && event.state === "settled");
     assert.ok(
       wire.world.runUntil(() => settled() !== undefined, "3 h"),

@@ -1,6 +1,6 @@
 // What the flow tests tell their stories with: a server with a store, devices, and orders. All in virtual time.
 
-import type { SocketAddress, StoreChange } from "@godwit/base";
+import { FormatError, hex, type SocketAddress, type StoreChange } from "@godwit/base";
 import { CON, decodeMessage, formatCode, isRequest, uriPath, type Message } from "@godwit/coap";
 import {
   milliseconds,
@@ -31,7 +31,9 @@ import {
   writeRequest,
   nodesOf,
 } from "../server/requests.ts";
+import type { Credential } from "../server/credential.ts";
 import type { ServerTuning } from "../server/tuning.ts";
+import type { ClientDtlsOptions } from "../client-transport.ts";
 import {
   ServerStack,
   type ServerStackInput,
@@ -43,6 +45,7 @@ import type { Value, ValueNode } from "../value.ts";
 export type PairOptions = DeviceOptions & {
   readonly server?: Partial<ServerTuning>;
   readonly serverCoap?: ServerStackOptions["coap"];
+  readonly serverDtls?: Partial<ServerStackOptions["dtls"]>;
 };
 
 /** A server, and a device that has registered with it. */
@@ -50,7 +53,7 @@ export function pair(
   world: World,
   options: PairOptions = {},
 ): { readonly server: TestServer; readonly device: TestDevice } {
-  const server = new TestServer(world, options.server, options.serverCoap);
+  const server = new TestServer(world, options.server, options.serverCoap, options.serverDtls);
   const device = new TestDevice(world, server, options);
   device.start();
   world.run("10 s");
@@ -77,6 +80,7 @@ export class TestServer {
   readonly #world: World;
   readonly #tuning: Partial<ServerTuning>;
   readonly #coap: ServerStackOptions["coap"];
+  readonly #dtls: Partial<ServerStackOptions["dtls"]>;
   readonly #node: Node<ServerStackInput, ServerStackOutput>;
   #stack: ServerStack;
   /** Grows with each life; what an earlier one left behind is void. */
@@ -86,7 +90,9 @@ export class TestServer {
     world: World,
     tuning: Partial<ServerTuning> = {},
     coap: ServerStackOptions["coap"] = {},
+    dtls: Partial<ServerStackOptions["dtls"]> = {},
   ) {
+    this.#dtls = dtls ?? {};
     this.#world = world;
     this.#tuning = tuning;
     this.#coap = coap;
@@ -95,10 +101,24 @@ export class TestServer {
     this.#node = this.host.attach<ServerStackInput, ServerStackOutput>(5_683, this.#stack, {
       onOutput: (output) => this.#heard(output),
     });
+    this.#node.bind(COAPS_PORT);
   }
 
   get address(): SocketAddress {
     return this.#node.address;
+  }
+
+  /** Where it speaks DTLS. */
+  get secureAddress(): SocketAddress {
+    return { host: this.address.host, port: COAPS_PORT };
+  }
+
+  addCredential(credential: Credential): void {
+    this.#node.feed({ type: "addCredential", ref: 0, credential });
+  }
+
+  removeCredential(id: string): void {
+    this.#node.feed({ type: "removeCredential", ref: 0, id });
   }
 
   get stack(): ServerStack {
@@ -175,6 +195,8 @@ export class TestServer {
       coap: this.#coap ?? {},
       load: (table) => [...(this.tables.get(table) ?? [])].map(([key, value]) => ({ key, value })),
       now: this.#world.now,
+      sealer: SEALER,
+      dtls: { port: COAPS_PORT, ...this.#dtls },
     });
   }
 
@@ -259,6 +281,13 @@ export class Order {
 
 // ── devices ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** A device's way to the server over DTLS, with the key that the server knows unless `key` is another. */
+export type TestSecurity = Partial<Omit<ClientDtlsOptions, "credentials" | "connectionId">> & {
+  readonly identity: string;
+  readonly key?: Uint8Array;
+  readonly strategy: "cid" | "resume";
+};
+
 export type DeviceOptions = Pick<ClientOptions, "keepAlive" | "queueMode" | "tuning"> & {
   readonly endpoint?: string;
   readonly behind?: Access;
@@ -266,6 +295,7 @@ export type DeviceOptions = Pick<ClientOptions, "keepAlive" | "queueMode" | "tun
   /** s */
   readonly lifetime?: number;
   readonly coap?: ClientStackOptions["coap"];
+  readonly security?: TestSecurity;
 };
 
 /** A thermometer with a battery at 87 %. In queue mode its radio is off between messages. */
@@ -283,6 +313,8 @@ export class TestDevice {
     ["/3303/0/5700", { type: "float", value: 21.5 }],
   ] as const);
   asleep = false;
+  /** What the device keeps of its sessions. */
+  readonly rows: Map<string, { table: string; key: string; value: Uint8Array }> = new Map();
   readonly #world: World;
   readonly #server: TestServer;
   readonly #options: DeviceOptions;
@@ -300,6 +332,11 @@ export class TestDevice {
       ...(behind !== undefined && { behind }),
       ...(link !== undefined && { link }),
     });
+    const { security } = options;
+    if (security !== undefined && security.key === undefined) {
+      const { identity } = security;
+      server.addCredential({ kind: "psk", endpoint: this.endpoint, identity, key: KEY });
+    }
     this.#stack = this.#boot(false);
     this.#node = this.host.attach<ClientStackInput, ClientStackOutput>(56_830, this.#stack, {
       onOutput: (output) => this.#heard(output),
@@ -312,7 +349,9 @@ export class TestDevice {
   }
 
   start(): void {
-    this.#node.feed({ type: "connect", path: this.#node.path(this.#server.address) });
+    const { address, secureAddress } = this.#server;
+    const remote = this.#options.security === undefined ? address : secureAddress;
+    this.#node.feed({ type: "connect", path: this.#node.path(remote) });
   }
 
   update(): void {
@@ -353,8 +392,10 @@ export class TestDevice {
       behind: _behind,
       link: _link,
       coap,
+      security,
       ...client
     } = this.#options;
+    if (!kept) this.rows.clear();
     return new ClientStack({
       ...client,
       endpoint: endpoint ?? "device",
@@ -364,11 +405,36 @@ export class TestDevice {
       server: { 1: lifetime },
       snapshot: kept ? structuredClone(this.#stack.snapshot()) : undefined,
       ...(coap !== undefined && { coap }),
+      now: this.#world.now,
+      ...(security !== undefined && { dtls: this.#secured(security) }),
+    });
+  }
+
+  #secured({ identity, key = KEY, strategy, ...rest }: TestSecurity): ClientDtlsOptions {
+    return {
+      ...rest,
+      credentials: { kind: "psk", identity, key },
+      ...(strategy === "cid" && { connectionId: new Uint8Array(0) }),
+      sealer: DEVICE_SEALER,
+      stored: [...this.rows.values()],
+    };
+  }
+
+  #store(ticket: number, changes: readonly StoreChange[]): void {
+    const life = this.#life;
+    this.#world.after(STORE_DELAY, () => {
+      if (life !== this.#life) return;
+      for (const { table, key, value } of changes) {
+        if (value === undefined) this.rows.delete(`${table} ${key}`);
+        else this.rows.set(`${table} ${key}`, { table, key, value: value.slice() });
+      }
+      this.#node.feed({ type: "stored", ticket, ok: true });
     });
   }
 
   #heard(output: Exclude<ClientStackOutput, { readonly type: "datagram" }>): void {
     if (output.type === "dropped" || output.type === "stateChanged") return;
+    if (output.type === "store") return this.#store(output.ticket, output.changes);
     if (output.type === "perform") {
       const outcome = this.#perform(output.operation);
       this.#node.feed({ type: "performed", id: output.id, outcome });
@@ -442,9 +508,26 @@ export function lose(
 type ServerSaid = Exclude<ServerStackOutput, { readonly type: "datagram" | "store" | "dropped" }>;
 type DeviceSaid = Exclude<
   ClientStackOutput,
-  { readonly type: "datagram" | "perform" | "dropped" | "stateChanged" }
+  { readonly type: "datagram" | "perform" | "dropped" | "stateChanged" | "store" }
 >;
 
+/** Marks what it seals, so that what was not sealed or is another's is not opened. */
+const SEALER = {
+  seal: (secret: Uint8Array, context: string) =>
+    Uint8Array.of(context.length, ...secret.map((byte) => byte ^ MASK)),
+  open: (sealed: Uint8Array, context: string) => {
+    if (sealed[0] !== context.length) throw new FormatError("sealed for another place");
+    return sealed.slice(1).map((byte) => byte ^ MASK);
+  },
+};
+const DEVICE_SEALER = {
+  seal: (plain: Uint8Array) => SEALER.seal(plain, "device"),
+  open: (sealed: Uint8Array) => SEALER.open(sealed, "device"),
+};
+const MASK = 0x5a;
+const COAPS_PORT = 5_684;
+/** The key of every device here. */
+export const KEY: Uint8Array = hex("000102030405060708090a0b0c0d0e0f");
 const REGISTRY = builtInRegistry();
 const OBJECTS = [
   { id: 3, version: undefined, instances: [0] },

@@ -26,6 +26,7 @@ import {
 } from "../registration.ts";
 import { refused, type Refusal } from "../refusal.ts";
 import { RETRY_AFTER, type PendingRegistration, type ServerCore } from "./core.ts";
+import { credentialIdOf } from "./credential.ts";
 import type { Orders } from "./orders.ts";
 import { TABLES, encodeRegistration } from "./records.ts";
 import { newRegistration, type Registration, type RegistrationView } from "./registration.ts";
@@ -47,7 +48,7 @@ export class Registering {
   /** By ping id. */
   readonly #takeovers = new Map<number, Takeover>();
   readonly #takeoverDue = new Deadlines<number>();
-  /** Raw sessions that have just followed their peer to another path; the Update that showed it is on its way. */
+  /** Sessions that their peer has just come to, by another path or a new association; its Update is on its way. */
   readonly #rebound = new Set<SessionId>();
 
   constructor(core: ServerCore, orders: Orders) {
@@ -331,6 +332,27 @@ export class Registering {
     for (const observation of this.#core.observations.of(registration.endpoint)) {
       if (observation.active) this.#orders.resume(observation, session);
     }
+  }
+
+  /** A new association of a registered device; what it said before goes on in it, and it will say more. */
+  opened(session: SessionId, identity: Identity): void {
+    if (identity.kind === "oscore") return; // the same context wherever it is
+    const id = credentialIdOf(identity);
+    const endpoint = this.#core.around.endpointOf?.(identity);
+    const registration =
+      endpoint === undefined ? undefined : this.#core.registry.byEndpoint(endpoint);
+    if (registration === undefined || registration.session === session) return;
+    if (credentialIdOf(registration.identity) !== id) return;
+    this.#rebound.add(session);
+    this.changeSession(registration, session);
+    registration.reach.silent = true; // a device that forgot all begins by registering
+  }
+
+  /** Whoever is registered there cannot be spoken to until there is a new association. */
+  closed(session: SessionId): void {
+    this.#rebound.delete(session);
+    const registration = this.#core.registry.bySession(session);
+    if (registration !== undefined) registration.reach.silent = true;
   }
 
   #deregister(exchange: ExchangeId, registration: Registration, now: Instant): void {

@@ -168,11 +168,12 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       case "opened":
         if (input.identity.kind !== "none") {
           this.#core.identities.set(input.session, input.identity);
+          this.#registering.opened(input.session, input.identity);
         }
         return;
       case "closed":
         this.#core.identities.delete(input.session);
-        return;
+        return this.#registering.closed(input.session);
       case "moved":
         return this.#registering.moved(input.session);
       case "stored":

@@ -1,0 +1,50 @@
+import type { DatagramEvent, SocketAddress } from "@godwit/base";
+import { openUdp, type DatagramPort, type UdpPort } from "@godwit/io";
+
+/** A UDP socket that gives way to another when the way through the NAT behind it is stale. */
+export class MovingPort implements DatagramPort {
+  readonly #host: string;
+  #port: UdpPort;
+  #receive: ((event: DatagramEvent) => void) | undefined;
+
+  private constructor(host: string, port: UdpPort) {
+    this.#host = host;
+    this.#port = port;
+  }
+
+  static async open(host: string): Promise<MovingPort> {
+    return new MovingPort(host, await openPort(host));
+  }
+
+  get local(): SocketAddress {
+    const [local] = this.#port.local;
+    if (local === undefined) throw new Error("no UDP socket");
+    return local;
+  }
+
+  /** Takes a new socket, with another port, and lets go of the old one. */
+  async renew(): Promise<void> {
+    const next = await openPort(this.#host);
+    if (this.#receive !== undefined) next.listen(this.#receive);
+    const before = this.#port;
+    this.#port = next;
+    await before.close();
+  }
+
+  listen(receive: (event: DatagramEvent) => void): void {
+    this.#receive = receive;
+    this.#port.listen(receive);
+  }
+
+  send(event: DatagramEvent): void {
+    this.#port.send(event);
+  }
+
+  close(): Promise<void> {
+    return this.#port.close();
+  }
+}
+
+function openPort(host: string): Promise<UdpPort> {
+  return openUdp({ host, port: 0, perAddress: false });
+}

@@ -1,0 +1,34 @@
+import { UsageError, hex, utf8 } from "@godwit/base";
+
+import type { OscoreSecurity } from "./oscore.ts";
+
+/** How a device proves who it is; see `psk` and `oscore`. */
+export type Security = OscoreSecurity | PskSecurity;
+
+export type PskSecurity = {
+  readonly kind: "psk";
+  readonly identity: string;
+  readonly key: Uint8Array;
+};
+
+/** A pre-shared key, for DTLS on "coaps://": `key` as bytes or in hex, 8 to 64 bytes. @throws UsageError that says what is wrong with it */
+export function psk(identity: string, key: string | Uint8Array): PskSecurity {
+  const length = utf8(identity).length;
+  if (length < 1 || length > MAX_IDENTITY) {
+    throw new UsageError(`a PSK identity has 1 to ${MAX_IDENTITY} bytes, this one has ${length}`);
+  }
+  const bytes = typeof key === "string" ? hexKey(key) : key;
+  if (bytes.length < MIN_KEY || bytes.length > MAX_KEY) {
+    throw new UsageError(`a PSK has ${MIN_KEY} to ${MAX_KEY} bytes, this one has ${bytes.length}`);
+  }
+  return { kind: "psk", identity, key: bytes };
+}
+
+function hexKey(text: string): Uint8Array {
+  if (!/^(?:[0-9a-f]{2})*$/i.test(text)) throw new UsageError("a PSK is written in hex digits");
+  return hex(text);
+}
+
+const MAX_IDENTITY = 128;
+const MIN_KEY = 8;
+const MAX_KEY = 64;
