@@ -354,6 +354,7 @@ export class ClientRole {
     request.outgoing = undefined;
     this.#answers.stop(request);
     link.path.proven = true;
+    if (session.isProtected && session.link === link) this.#protection?.proven(session.id);
     const { accepted, refused } = checkOptions(answer.options, this.#options);
     this.#alive(request);
     if (refused !== undefined) this.#fail(request, "badResponse", now);

@@ -274,6 +274,8 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       return;
     }
     session.path.proven = true;
+    const { account } = outgoing;
+    if (account.isProtected && account.link === session) this.#protection?.proven(account.id);
     this.#layer.done(outgoing, now);
     if (type === RST) {
       this.#client.reset(outgoing, now);

@@ -26,6 +26,8 @@ export interface RequestProtection {
     now: Instant,
     carrier?: SessionId,
   ): ResponseOutcome;
+  /** The session's peer is at its present carrier: it answered there what we had sent. */
+  proven(session: SessionId): void;
   /** No response to this exchange is waited for any more. */
   abandon(exchange: unknown): void;
   /** The exchange is an observation: its notifications may come from anywhere. False: there are too many. */

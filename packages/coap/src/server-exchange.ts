@@ -16,6 +16,8 @@ export class ServerExchange {
   link: EndpointSession;
   /** By which its answers are protected. */
   protection: unknown = undefined;
+  /** Of what was asked under protection: by it the same is known when it comes protected anew. */
+  innerHash: number | undefined = undefined;
   /** As it came, without its protection. */
   original: Request;
   /** As the application gets it: its body whole. */

@@ -5,7 +5,7 @@ import { BlockServer } from "./block-server.ts";
 import { Code, isSuccess } from "./codes.ts";
 import type { EndpointOutput, ExchangeId } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
-import { encodeMessage } from "./message-codec.ts";
+import { decodeMessage, encodeMessage } from "./message-codec.ts";
 import { Outgoing, type MessageLayer } from "./message-layer.ts";
 import {
   ACK,
@@ -30,7 +30,15 @@ import { bodyLength } from "./options-codec.ts";
 import { checkOptions, optionName, type OptionTable } from "./option-table.ts";
 import { findOption, opaqueOption, response, withOption, withoutOption } from "./options.ts";
 import type { PathSizes } from "./path-sizes.ts";
-import { ACKNOWLEDGED, ANSWERED, PENDING, RESET, SILENT, type ReplyCache } from "./reply-cache.ts";
+import {
+  ACKNOWLEDGED,
+  ANSWERED,
+  PENDING,
+  RESET,
+  SILENT,
+  messageHash,
+  type ReplyCache,
+} from "./reply-cache.ts";
 import { count, type Sender } from "./sender.ts";
 import { ExchangeQueue, ServerExchange } from "./server-exchange.ts";
 import type { CoapTuning } from "./tuning.ts";
@@ -126,8 +134,7 @@ export class ServerRole {
       this.#unprotect(exchange, this.#protection, length, now);
       return;
     }
-    const unsafe = code !== Code.GET && code !== Code.FETCH;
-    this.#cache.add(session.replies, mid, hash, confirmable, unsafe, id, now);
+    this.#cache.add(session.replies, mid, hash, confirmable, !isSafe(code), id, now);
     count(session, "in", length, payload.length, "payload");
     this.#accept(exchange, asked, now);
   }
@@ -149,6 +156,7 @@ export class ServerRole {
       return;
     }
     if (!link.path.proven) this.#prove(link, accepted, now);
+    if (exchange.protection !== undefined && this.#saidBefore(exchange, now)) return;
     if (hasBlock(accepted)) {
       const result = this.#blocks.request(session.id, request, now);
       if (result.kind === "whole") exchange.request = result.request;
@@ -250,6 +258,32 @@ export class ServerRole {
       this.#remember(exchange, ACKNOWLEDGED, undefined, now);
       this.#sender.acknowledge(link, mid, true);
     }
+  }
+
+  /**
+   * A peer that repeats a request after its keys' numbers have gone on, or after a restart, protects it anew: other bytes,
+   * the same message id and token. What must not be obeyed twice is known by what is inside (see `maxUnsafeKept`).
+   */
+  #saidBefore(exchange: ServerExchange, now: Instant): boolean {
+    const { id, session, mid, token, confirmable, request } = exchange;
+    if (this.#tuning.maxUnsafeKept === 0 || isSafe(request.code)) return false;
+    if (hasBlock(request.options)) return false;
+    const hash = messageHash(encodeMessage({ type: CON, mid, token, ...request }));
+    const place = this.#cache.find(session.replies, mid, hash, now);
+    const isAnswered = place >= 0 && this.#cache.state(place) === ANSWERED;
+    const said = isAnswered
+      ? this.#cache.reply(place)
+      : this.#cache.kept(session.id, mid, hash, now);
+    if (said !== undefined) {
+      const { code, options, payload } = decodeMessage(said, this.#tuning.maxTokenLength);
+      const answer = { code, options, payload };
+      this.#transmit(exchange, answer, answer, now, undefined);
+      return true;
+    }
+    if (place >= 0) return true; // the answer is under way
+    this.#cache.add(session.replies, mid, hash, confirmable, true, id, now);
+    exchange.innerHash = hash;
+    return false;
   }
 
   #isBusy(session: EndpointSession): boolean {
@@ -642,6 +676,10 @@ export class ServerRole {
     }
     const around = protection === undefined ? 0 : overhead(bytes, session, token, answer);
     const { length } = answer.payload;
+    if (exchange.innerHash !== undefined) {
+      const said = encodeAnswer(ACK, exchange.mid, token, answer);
+      this.#cache.settle(session.replies, exchange.mid, exchange.innerHash, ANSWERED, said, now);
+    }
     if (piggybacked) this.#remember(exchange, ANSWERED, bytes, now);
     else if (!exchange.confirmable) this.#remember(exchange, SILENT, undefined, now);
     if (type === CON) {
@@ -719,6 +757,11 @@ function hasBlock(options: readonly Option[]): boolean {
     if (number === OptionNumber.Block1 || number === OptionNumber.Block2) return true;
   }
   return false;
+}
+
+/** RFC 7252 5.1, RFC 8132 2. */
+function isSafe(code: number): boolean {
+  return code === Code.GET || code === Code.FETCH;
 }
 
 /** RFC 7641 2, RFC 8132 2.4. */

@@ -70,6 +70,12 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
     return this.#core.directory.find(session) !== undefined;
   }
 
+  /** The peer is at its present carrier: see the input `validated`. */
+  proven(session: SessionId): void {
+    const association = this.#core.directory.find(session);
+    if (association !== undefined) this.#core.proven(association);
+  }
+
   /** The carrier that leads to the session's peer, as far as known. */
   carrierOf(session: SessionId): SessionId | undefined {
     return this.#core.directory.find(session)?.carrier;

@@ -84,6 +84,11 @@ export class SimulatedDevice {
     this.#node.feed({ type: "connect", path: this.#node.path(this.#server) });
   }
 
+  /** What its store has of its OSCORE context. */
+  get record(): Uint8Array | undefined {
+    return this.#records.get(keyOf(OSCORE_RECORD))?.value;
+  }
+
   /** Whether its radio is off until it has something to say. */
   get asleep(): boolean {
     return this.#asleep;
@@ -101,7 +106,16 @@ export class SimulatedDevice {
   }
 
   /** Power off and on. With its state kept, it goes on where it was; with its credentials, it registers anew with them. */
-  reboot({ kept }: { readonly kept: boolean | "credentials" }): void {
+  reboot({
+    kept,
+    record,
+  }: {
+    readonly kept: boolean | "credentials";
+    /** What its store has of its keys in place of the newest. */
+    readonly record?: Uint8Array | undefined;
+  }): void {
+    if (record !== undefined)
+      this.#records.set(keyOf(OSCORE_RECORD), { ...OSCORE_RECORD, value: record });
     // As through a file: nothing of the old life is shared with the new one.
     if (kept === false) this.#records.clear();
     this.#stack = this.#boot(kept === true ? structuredClone(this.#stack.snapshot()) : undefined);

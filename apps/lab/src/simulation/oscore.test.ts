@@ -21,6 +21,8 @@ class Pair {
   readonly device: SimulatedDevice;
   readonly heard: ServerEvent[] = [];
   readonly said: DeviceEvent[] = [];
+  /** Orders obeyed that must not be obeyed twice. */
+  executions = 0;
 
   constructor(how: PairOptions = {}) {
     const { seed = 1, preset = "linux-random", derivation = "negotiated", link = {} } = how;
@@ -57,6 +59,11 @@ class Pair {
       client: { server: { 1: how.lifetime ?? 300 }, ...how.client },
       onEvent: (event) => void this.said.push(event),
     });
+    const perform = this.device.values.perform.bind(this.device.values);
+    this.device.values.perform = (operation) => {
+      if (operation.type === "execute") this.executions += 1;
+      return perform(operation);
+    };
     this.device.start();
     this.world.run("5 s");
     assert.equal(this.count("registered"), 1);
@@ -281,4 +288,160 @@ test("notifications come over OSCORE, from another address, too, and go on after
   pair.device.reboot({ kept: true });
   pair.world.run("10 s");
   change(26);
+});
+
+test("F3: a NAT that forgets between an order and its answer leads to one execution, whoever restarts meanwhile", () => {
+  for (const restarts of ["nobody", "server"] as const) {
+    const pair = new Pair({ lifetime: 200 });
+    pair.device.host.link.up.dropNext(1);
+    const order = pair.order("execute", "/3/0/4");
+    pair.world.run("500 ms");
+    assert.equal(pair.executions, 1);
+    pair.nat.clear();
+    if (restarts === "server") pair.server.restart();
+    pair.world.run("10 minutes");
+    assert.equal(pair.executions, 1, restarts);
+    assert.equal(order(), "", restarts);
+  }
+});
+
+test("F9, F11: with loss, reordering and every datagram many times over, what is asked is answered once", () => {
+  for (let seed = 1; seed <= 12; seed++) {
+    const link = { delay: 20, jitter: 60, loss: 0.15, duplicate: 0.5 };
+    const pair = new Pair({ seed, lifetime: 200 });
+    pair.device.host.link.set(link);
+    for (let round = 0; round < 5; round++) {
+      const order = pair.order("execute", "/3/0/4");
+      pair.world.run("10 minutes");
+      assert.equal(order(), "", `seed ${seed}, round ${round}`);
+      assert.equal(pair.executions, round + 1, `seed ${seed}`);
+    }
+  }
+});
+
+test("F10: a message that comes after newer ones from the old address does not move the session back", () => {
+  const pair = new Pair();
+  const late: Uint8Array[] = [];
+  pair.device.host.link.up.tap(({ bytes }) => {
+    if (late.length > 0) return "pass";
+    late.push(bytes.slice());
+    return "drop";
+  });
+  const [before] = pair.nat.mappings;
+  assert.ok(before);
+  const from = pair.server.stack.pathOf(pair.session ?? 0)?.remote;
+  assert.ok(from);
+  pair.device.update(); // lost, kept by the network
+  pair.world.run("100 ms");
+  pair.nat.clear();
+  pair.world.run("10 s"); // sent again by another mapping, and followed
+  const now = pair.server.stack.pathOf(pair.session ?? 0)?.remote;
+  assert.notDeepEqual(now, from);
+  const other = pair.world.host("elsewhere");
+  for (const bytes of late)
+    other.inject({
+      from: { host: other.address, port: from.port },
+      to: pair.server.address,
+      bytes,
+    });
+  pair.world.run("1 s");
+  assert.deepEqual(pair.server.stack.pathOf(pair.session ?? 0)?.remote, now);
+});
+
+test("F12: bits that flip, and ends that are missing or too many, leave the session as it is", () => {
+  const pair = new Pair();
+  let sent: Uint8Array = new Uint8Array(0);
+  pair.device.host.link.watch(({ direction, bytes }) => {
+    if (direction === "up") sent = bytes.slice();
+  });
+  pair.device.update();
+  pair.world.run("5 s");
+  const updates = (): number => pair.heard.filter(({ type }) => type === "updated").length;
+  const before = updates();
+  const other = pair.world.host("elsewhere");
+  const from = { host: other.address, port: 7_000 };
+  const bent = [
+    ...Array.from(sent, (_, at) => sent.map((byte, i) => (i === at ? byte ^ 0x10 : byte))),
+    ...Array.from(sent, (_, at) => sent.subarray(0, at)),
+    Uint8Array.from([...sent, 0]),
+  ];
+  for (const bytes of bent) other.inject({ from, to: pair.server.address, bytes });
+  pair.world.run("5 s");
+  assert.equal(updates(), before);
+  const datagrams = pair.during(() => {
+    pair.device.update();
+    pair.world.run("5 s");
+  });
+  assert.equal(datagrams, 2);
+  assert.equal(updates(), before + 1);
+});
+
+test("F22: a device put back to an earlier state is refused, and makes itself new keys", () => {
+  const pair = new Pair();
+  const old = pair.device.record;
+  for (let i = 0; i < 300; i++) {
+    pair.device.update();
+    pair.world.run("1 s");
+  }
+  pair.device.reboot({ kept: true, record: old });
+  pair.world.run("10 s");
+  assert.equal(pair.count("unreachable"), 0);
+  const read = pair.order("read", "/3/0/9");
+  pair.world.run("5 s");
+  assert.equal(read(), "3837");
+});
+
+test("F23: a server put back to an earlier state uses no number again: all keys are made anew", () => {
+  const pair = new Pair();
+  pair.server.restart({ rolledBack: true });
+  const datagrams = pair.during(() => {
+    pair.device.update();
+    pair.world.run("5 s");
+  });
+  assert.equal(datagrams, 4); // Update, response 1, request 2, 2.04
+  const read = pair.order("read", "/3/0/9");
+  pair.world.run("5 s");
+  assert.equal(read(), "3837");
+  pair.server.restart();
+  pair.device.update();
+  pair.world.run("5 s");
+  assert.equal(pair.count("unreachable"), 0);
+});
+
+test("F24: a credential that is revoked ends session and registration at once, whatever the device says", () => {
+  const pair = new Pair();
+  pair.server.removeCredential("oscore:43");
+  assert.equal(pair.session, undefined);
+  pair.device.update();
+  pair.world.run("5 minutes");
+  assert.equal(pair.session, undefined);
+  assert.equal(pair.count("updated"), 0);
+});
+
+test("F32: who copies messages and is faster does not keep the session", () => {
+  const pair = new Pair();
+  const { session } = pair;
+  pair.order("read", "/3/0/9"); // its ACK proves the path
+  pair.world.run("5 s");
+  const thief = pair.world.host("thief");
+  const tap = pair.device.host.link.up.tap(({ bytes }) => {
+    const copy = bytes.slice();
+    thief.inject({
+      from: { host: thief.address, port: 7_000 },
+      to: pair.server.address,
+      bytes: copy,
+    });
+    return "pass";
+  });
+  const path = pair.server.stack.pathOf(session ?? 0)?.remote;
+  for (let i = 0; i < 5; i++) {
+    pair.device.update();
+    pair.world.run("30 s");
+    assert.deepEqual(pair.server.stack.pathOf(session ?? 0)?.remote, path);
+  }
+  tap.remove();
+  const read = pair.order("read", "/3/0/9");
+  pair.world.run("5 s");
+  assert.equal(read(), "3837");
+  assert.ok(thief.received.bytes <= 3 * thief.sent.bytes);
 });

@@ -60,13 +60,13 @@ export class SimulatedServer {
     this.feed({ type: "removeCredential", ref: ++this.#lastRef, id });
   }
 
-  /** Ends as by kill -9, and comes back with what was durable. */
-  restart(): void {
-    this.#stack = this.#boot();
+  /** Ends as by kill -9, and comes back with what was durable, or with less: a backup. */
+  restart({ rolledBack = false }: { readonly rolledBack?: boolean } = {}): void {
+    this.#stack = this.#boot(rolledBack);
     this.#node.replace(this.#stack);
   }
 
-  #boot(): ServerStack {
+  #boot(rolledBack = false): ServerStack {
     const rng = this.#world.rng(`server ${++this.#life}`);
     return new ServerStack({
       rng,
@@ -74,6 +74,7 @@ export class SimulatedServer {
       coap: this.#options.coap ?? {},
       now: this.#world.now,
       sealer: IN_CLEAR,
+      ...(rolledBack && { rolledBack: { settled: SETTLED } }),
       protection: oscoreProtection(rng),
       dtls: { port: COAPS_PORT, ...this.#options.dtls },
       load: (table) => [...(this.#store.get(table) ?? [])].map(([key, value]) => ({ key, value })),
@@ -106,6 +107,7 @@ export class SimulatedServer {
   }
 }
 
+const SETTLED: StoreChange = { table: "meta", key: "rolledBack", value: undefined };
 /** Nobody reads this store. */
 const IN_CLEAR: CredentialSealer = { seal: (secret) => secret, open: (sealed) => sealed };
 /** Outputs that are no event of the server. */
