@@ -13,3 +13,4 @@ export { Alert } from "./codes.ts";
 export { SUITES, type CipherSpec, type KeyExchange, type Suite, suiteOf } from "./suites.ts";
 export { CONSTRAINED, DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
 export { type CertificateUsage, type ChainRules, judgeChain, judgeServer } from "./certificates.ts";
+export { dissect, type Dissected, type SeenDatagram } from "./dissect.ts";

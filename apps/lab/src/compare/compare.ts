@@ -1,4 +1,5 @@
 import { UsageError } from "@godwit/base";
+import { dtls12Cid, dtls12Resume } from "./dtls12.ts";
 import { oscore } from "./oscore.ts";
 import type { Row, Strategy } from "./row.ts";
 import { udp } from "./udp.ts";
@@ -25,5 +26,7 @@ export function strategyNames(): readonly string[] {
 
 const STRATEGIES: ReadonlyMap<string, Strategy> = new Map([
   ["udp", udp],
+  ["dtls12-resume", dtls12Resume],
+  ["dtls12-cid", dtls12Cid],
   ["oscore", oscore],
 ]);

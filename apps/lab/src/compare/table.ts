@@ -19,6 +19,10 @@ export function comparisonTable(rows: readonly Row[]): string {
   const widths = [0, 1, 2, 3, 4, 5].map((column) =>
     Math.max(...lines.map((line) => (line.length === COLUMNS ? line[column]!.length : 0))),
   );
+  // Names of datagrams may be longer than the three columns of words that they stand below.
+  const longest = Math.max(0, ...lines.map((l) => (l.length === COLUMNS ? 0 : l[0]!.length)));
+  const room = widths.slice(0, TEXTS).reduce((sum, width) => sum + width + 2, 0);
+  widths[TEXTS - 1]! += Math.max(0, longest + 2 - room); // three columns
   const table = lines.map((line) => format(line, widths));
   return [...table, "", ...rows.flatMap(upkeepLines), LEGEND].join("\n");
 }

@@ -34,6 +34,8 @@ export type SimulatedDeviceOptions = {
   /** DTLS, instead. */
   readonly dtls?: Omit<ClientDtlsOptions, "stored" | "sealer">;
   readonly onEvent?: (event: DeviceEvent) => void;
+  /** Lines by which recorded DTLS can be read. */
+  readonly onKeyLog?: (line: string) => void;
 };
 
 export type DeviceEvent =
@@ -152,7 +154,8 @@ export class SimulatedDevice {
       this.#node.feed({ type: "performed", id: output.id, outcome });
       return;
     }
-    if (output.type === "dropped" || output.type === "keyLog" || output.type === "stale") return;
+    if (output.type === "keyLog") return this.#options.onKeyLog?.(output.line);
+    if (output.type === "dropped" || output.type === "stale") return;
     if (output.type === "store") {
       for (const { table, key, value } of output.changes) {
         if (value === undefined) this.#records.delete(keyOf({ table, key }));
