@@ -136,6 +136,7 @@ export class ServerCore {
   touch(registration: Registration, now: Instant): void {
     registration.updatedAt = now;
     noteUplink(registration.reach, now);
+    registration.reach.busyUntil = 0;
     const at = registration.lifetime === 0 ? undefined : now + registration.lifetime * 1_000;
     this.registry.expireAt(registration, at, this.tuning.lifetimeGrace);
   }

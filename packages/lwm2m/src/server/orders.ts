@@ -4,7 +4,7 @@
 //                ▲                                    │
 //                └───────── unanswered: wait for the device's next word
 
-import { UsageError, unreachable, type Instant, type SessionId } from "@godwit/base";
+import { Deadlines, UsageError, unreachable, type Instant, type SessionId } from "@godwit/base";
 import {
   Code,
   OptionNumber,
@@ -24,9 +24,23 @@ import type { Registration } from "./registration.ts";
 
 export class Orders {
   readonly #core: ServerCore;
+  /** Endpoints that answered 5.03, and when they may be asked again. */
+  readonly #busy = new Deadlines<string>();
 
   constructor(core: ServerCore) {
     this.#core = core;
+  }
+
+  get wakeAt(): Instant | undefined {
+    return this.#busy.next;
+  }
+
+  wake(now: Instant): void {
+    const { registry } = this.#core;
+    for (let name = this.#busy.expired(now); name !== undefined; name = this.#busy.expired(now)) {
+      const registration = registry.byEndpoint(name);
+      if (registration !== undefined) this.flush(registration, now);
+    }
   }
 
   accept(input: Extract<ServerInput, { type: "operate" }>, now: Instant): void {
@@ -133,12 +147,37 @@ export class Orders {
     }
     if (operation !== undefined && operation.state.name === "sent") {
       if (registration) notePushAnswered(registration.reach, operation.state.idle);
+      if (registration && this.#isBusy(operation, input.response)) {
+        return this.#postpone(registration, operation, input.response, now);
+      }
       if (operation.kind === "observe") this.#observed(operation, input);
       this.end(operation, { name: "done", at: now, response: owned(input.response) }, now);
       return;
     }
     this.#notified(input);
     if (registration !== undefined) this.flush(registration, now);
+  }
+
+  /** 5.03: the device has not obeyed and may do so later (RFC 7252 5.9.3.4). */
+  #isBusy(operation: Operation, { code }: Response): boolean {
+    return code === Code.ServiceUnavailable && operation.attempts < this.#core.tuning.busyAttempts;
+  }
+
+  /** To be sent anew: under the old message id the device would only say 5.03 again. */
+  #postpone(
+    registration: Registration,
+    operation: Operation,
+    { options }: Response,
+    now: Instant,
+  ): void {
+    operation.state = { name: "waiting" };
+    operation.again = undefined;
+    operation.leastIdle = undefined;
+    operation.storedHeard = undefined;
+    const seconds = findUint(options, OptionNumber.MaxAge) ?? DEFAULT_MAX_AGE;
+    registration.reach.busyUntil = now + seconds * 1_000;
+    this.#busy.set(registration.endpoint, registration.reach.busyUntil);
+    this.#core.emit({ type: "operation", operation: viewOperation(operation) });
   }
 
   unanswered(
@@ -391,6 +430,8 @@ function observationKey(observation: { endpoint: string; path: string }): string
   return `${observation.endpoint} ${observation.path}`;
 }
 
+/** s (RFC 7252 5.10.5). */
+const DEFAULT_MAX_AGE = 60;
 const REASONS = {
   reset: "the device rejected the request (RST)",
   tooLarge: "the body is too large for one of the two ends",

@@ -15,10 +15,18 @@ export type Reach = {
   aliveAfter: number;
   /** ms of silence after which a push was lost; Infinity while unknown. */
   deadAfter: number;
+  /** The device answered 5.03: nothing more before this instant, or its next Register or Update. */
+  busyUntil: Instant;
 };
 
 export function freshReach(now: Instant): Reach {
-  return { seenAt: now, silent: false, aliveAfter: 0, deadAfter: Number.POSITIVE_INFINITY };
+  return {
+    seenAt: now,
+    silent: false,
+    aliveAfter: 0,
+    deadAfter: Number.POSITIVE_INFINITY,
+    busyUntil: 0,
+  };
 }
 
 /** The device spoke. */
@@ -46,7 +54,7 @@ export function notePushLost(reach: Reach, idle: number, tuning: ServerTuning): 
 export function canPush(registration: Registration, tuning: ServerTuning, now: Instant): boolean {
   const { reach } = registration;
   const idle = now - reach.seenAt;
-  if (reach.silent) return false;
+  if (reach.silent || now < reach.busyUntil) return false;
   return registration.queueMode ? idle < tuning.awakeWindow : idle < reach.deadAfter;
 }
 

@@ -375,6 +375,25 @@ test("what a device cannot hear waits for its next word and goes out under the s
   assert.equal(bench.sent().at(-1)?.id, other, "the next one follows the answer");
 });
 
+test("RFC 7252 5.9.3.4: an order that meets 5.03 is sent anew after Max-Age or the next Update, not for ever", () => {
+  const bench = new Bench({ busyAttempts: 3 });
+  const location = bench.enrol(1, "dev");
+  const id = bench.order("dev", "execute", executeRequest([3, 0, 4]));
+  const busy = response(Code.ServiceUnavailable, { maxAge: 20 });
+  bench.reply(id, 1, busy);
+  assert.equal(bench.state(id), "waiting");
+  bench.after(19_999);
+  assert.equal(bench.sent().length, 1);
+  bench.after(1);
+  const [first, second] = bench.sent();
+  assert.notDeepEqual(second?.again, first?.again, "the old message id would bring the old answer");
+  bench.reply(id, 1, busy);
+  bench.update(1, location);
+  assert.equal(bench.sent().length, 3);
+  bench.reply(id, 1, busy);
+  assert.equal(bench.state(id), "done");
+});
+
 test("a lost push teaches how long the mapping lives; later orders wait instead of being lost", () => {
   const bench = new Bench();
   const location = bench.enrol(1, "dev");

@@ -74,7 +74,10 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   }
 
   get wakeAt(): Instant | undefined {
-    return earlier(this.#registering.wakeAt, this.#core.operations.nextDeadline);
+    return earlier(
+      this.#registering.wakeAt,
+      earlier(this.#core.operations.nextDeadline, this.#orders.wakeAt),
+    );
   }
 
   poll(): ServerOutput | undefined {
@@ -191,6 +194,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
 
   wake(now: Instant): void {
     this.#registering.wake(now);
+    this.#orders.wake(now);
     const { operations } = this.#core;
     for (let o = operations.due(now); o !== undefined; o = operations.due(now)) {
       if (isFinal(o.state)) this.#orders.forget(o);

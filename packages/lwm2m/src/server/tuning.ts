@@ -20,6 +20,8 @@ export type ServerTuning = {
   readonly shortestBinding: number;
   /** How long an incumbent has to answer before an unproven newcomer may take its endpoint name. */
   readonly takeoverProbe: number;
+  /** So many times an order is sent to a device that answers 5.03; then that is its answer. */
+  readonly busyAttempts: number;
   /** Finished operations are kept this long, and so many of one endpoint. */
   readonly finishedFor: number;
   readonly finishedPerEndpoint: number;
@@ -49,6 +51,7 @@ export const serverTuning: ServerTuning = {
   trustedBinding: 25_000,
   shortestBinding: 10_000,
   takeoverProbe: 4_000,
+  busyAttempts: 10,
   finishedFor: 7 * 24 * 3_600_000,
   finishedPerEndpoint: 20,
   maxRegistrations: 1_000_000,
