@@ -2,6 +2,9 @@
 import { equal, match } from "node:assert/strict";
 import { startServe } from "./godwit-serve.mjs";
 
+const KEY = "a key of 16 byte";
+const hexOf = (text) => Buffer.from(text).toString("hex");
+
 const STEPS = {
   async ".well-known/core"({ type }) {
     match(await type("get", "/.well-known/core"), /<\/rd>;rt="core\.rd"/);
@@ -33,20 +36,33 @@ const STEPS = {
   },
 };
 
-export const byHandCases = Object.entries(STEPS).map(([name, run]) => ({
-  group: "godwit serve",
-  peer: "libcoap",
-  name: `by hand: ${name}`,
-  short: true,
-  async run(bench) {
-    const { port, api } = await startServe(bench);
-    /** Runs coap-client; all it told, with the answer's header. */
-    const type = async (method, path, ...args) => {
-      const uri = `coap://127.0.0.1:${port}${path}`;
-      const words = ["-v", "6", "-B", "10", "-m", method, ...args, uri];
-      const { text, complaints } = await bench.run("coap-client-notls", words);
-      return `${text}\n${complaints}`;
-    };
-    await run({ type, api });
-  },
-}));
+/** Each command is a process of its own: with DTLS it begins with a handshake. */
+const BUILDS = [
+  { peer: "libcoap", command: "coap-client-notls", words: [] },
+  ...["openssl", "gnutls"].map((build) => ({
+    peer: `libcoap-${build}`,
+    command: `coap-client-${build}`,
+    words: ["-u", "by-hand-1", "-k", KEY],
+    credentials: [{ kind: "psk", endpoint: "by-hand", identity: "by-hand-1", key: hexOf(KEY) }],
+  })),
+];
+
+export const byHandCases = BUILDS.flatMap(({ peer, command, words, credentials }) =>
+  Object.entries(STEPS).map(([name, run]) => ({
+    group: "godwit serve",
+    peer,
+    name: `by hand${credentials ? ", DTLS with PSK" : ""}: ${name}`,
+    short: true,
+    async run(bench) {
+      const { port, securePort, api } = await startServe(bench, { credentials });
+      const base = credentials ? `coaps://127.0.0.1:${securePort}` : `coap://127.0.0.1:${port}`;
+      /** Runs coap-client; all it told, with the answer's header. */
+      const type = async (method, path, ...args) => {
+        const all = ["-v", "6", "-B", "10", "-m", method, ...words, ...args, `${base}${path}`];
+        const { text, complaints } = await bench.run(command, all);
+        return `${text}\n${complaints}`;
+      };
+      await run({ type, api });
+    },
+  })),
+);

@@ -4,11 +4,14 @@ import { fileURLToPath } from "node:url";
 export const GODWIT = fileURLToPath(new URL("../../apps/cli/bin/godwit.mjs", import.meta.url));
 
 /** Starts the device and waits until it is registered. `lifetime` in s: an Update comes at half of it. */
-export async function startDevice(bench, { endpoint, port, lifetime = 60, options = [] }) {
+export async function startDevice(
+  bench,
+  { endpoint, port, scheme = "coap", lifetime = 60, options = [] },
+) {
   const device = bench.start(process.execPath, [
     GODWIT,
     "device",
-    ...["--server", `coap://127.0.0.1:${port}`],
+    ...["--server", `${scheme}://127.0.0.1:${port}`],
     ...["--endpoint", endpoint],
     ...["--lifetime", String(lifetime)],
     ...options,

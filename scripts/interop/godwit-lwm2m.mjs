@@ -1,12 +1,23 @@
 // Godwit's LwM2M server as the cases need it, over the public interface of @godwit/server.
+import { MasterKey } from "@godwit/io";
 import { Server } from "@godwit/server";
 
-export async function startServer(bench) {
-  const server = new Server({ coap: "127.0.0.1:0", nosec: true });
+/** `credentials`: of devices that come in by DTLS; the server then listens on `securePort` too. */
+export async function startServer(bench, { credentials = [] } = {}) {
+  const server = new Server({
+    coap: "127.0.0.1:0",
+    nosec: true,
+    sealer: new MasterKey(new Uint8Array(32).fill(7)),
+    ...(credentials.length > 0 && { coaps: "127.0.0.1:0" }),
+  });
   const heard = new Hearing(server);
   await server.start();
   bench.after(() => server.close());
-  return { server, heard, port: Number(server.addresses[0].split(":").at(-1)) };
+  for (const one of credentials) await server.addCredential(one);
+  const [port, securePort] = [server.addresses, server.secureAddresses].map((all) =>
+    Number(all[0]?.split(":").at(-1)),
+  );
+  return { server, heard, port, securePort };
 }
 
 /** What the server told, for a case to wait on; each event is told once. */

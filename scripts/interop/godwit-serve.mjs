@@ -2,9 +2,19 @@
 import { readFile } from "node:fs/promises";
 import { GODWIT } from "./godwit-device.mjs";
 
-/** Starts the server on free ports; its CoAP port, and `api`, which gives { status, body }. */
-export async function startServe(bench) {
+/**
+ * Starts the server on free ports; its CoAP ports, and `api`, which gives { status, body }. `credentials`, as the REST API
+ * takes them, make it listen for DTLS too.
+ */
+export async function startServe(bench, { credentials } = {}) {
   const data = await bench.scratch();
+  const secure =
+    credentials === undefined
+      ? []
+      : [
+          ...["--coaps", "127.0.0.1:0"],
+          ...["--credentials", await bench.file(JSON.stringify(credentials))],
+        ];
   const server = bench.start(process.execPath, [
     GODWIT,
     "serve",
@@ -13,8 +23,11 @@ export async function startServe(bench) {
     ...["--coap", "127.0.0.1:0"],
     ...["--http", "127.0.0.1:0"],
     ...["--log-level", "debug"],
+    ...secure,
   ]);
   const [, port] = await server.expect(/^CoAP +127\.0\.0\.1:(\d+)/, 20_000);
+  const [, securePort] =
+    credentials === undefined ? [] : await server.expect(/^CoAPs +127\.0\.0\.1:(\d+)/);
   const [, page] = await server.expect(/^Page +(\S+)/);
   const [, file] = await server.expect(/password .* in (\S+)$/);
   const password = (await readFile(file, "utf8")).trim();
@@ -31,5 +44,5 @@ export async function startServe(bench) {
     const text = await answer.text();
     return { status: answer.status, body: text === "" ? undefined : JSON.parse(text) };
   };
-  return { server, port: Number(port), api };
+  return { server, port: Number(port), securePort: Number(securePort), api };
 }

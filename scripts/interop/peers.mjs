@@ -11,17 +11,25 @@ const JAVA = `${PEERS}/java`;
 const POM = `${JAVA}/pom.xml`;
 const require = createRequire(import.meta.url);
 
+/** Our program over pion's DTLS. */
+export const PION = `${PEERS}/go/pion-dtls`;
 export const PYTHON = `${PEERS}/python/bin/python`;
 export const script = (name) => at(`peers/${name}`);
 
 /** Finds a peer: its version, or why it is not here. */
 const FINDERS = {
-  libcoap() {
-    const [client, server] = ["coap-client-notls", "coap-server-notls"].map((name) =>
-      spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim(),
-    );
-    if (!client || !server) throw new Error("coap-client-notls or coap-server-notls is missing");
-    return / v([\d.]+)/.exec(spawnSync(client, { encoding: "utf8" }).stderr)[1];
+  libcoap: () => libcoap("notls"),
+  "libcoap-openssl": () => libcoap("openssl"),
+  "libcoap-gnutls": () => libcoap("gnutls"),
+  openssl: () => /OpenSSL ([\d.]+)/.exec(execFileSync("openssl", ["version"], UTF8))[1],
+  gnutls() {
+    for (const name of ["gnutls-cli", "gnutls-serv"])
+      if (!found(name)) throw new Error(`${name} is missing`);
+    return /gnutls-cli ([\d.]+)/.exec(execFileSync("gnutls-cli", ["--version"], UTF8))[1];
+  },
+  pion() {
+    if (!existsSync(PION)) throw new Error("not built");
+    return execFileSync(PION, ["version"], UTF8).trim();
   },
   aiocoap: () =>
     execFileSync(PYTHON, ["-c", "import aiocoap.meta as m; print(m.version)"], {
@@ -37,6 +45,19 @@ const FINDERS = {
   "node-lib": () =>
     JSON.parse(readFileSync(`${NODE_LIB}/lwm2m-node-lib/package.json`, "utf8")).version,
 };
+
+/** Debian's libcoap, by the TLS library it is built with. */
+function libcoap(build) {
+  const [client, server] = [`coap-client-${build}`, `coap-server-${build}`];
+  if (!found(client) || !found(server)) throw new Error(`${client} or ${server} is missing`);
+  return / v([\d.]+)/.exec(spawnSync(client, UTF8).stderr)[1];
+}
+
+const UTF8 = { encoding: "utf8" };
+
+function found(command) {
+  return spawnSync("sh", ["-c", `command -v ${command}`], UTF8).stdout.trim() !== "";
+}
 
 /** @returns {{ version: string } | { missing: string }} */
 export function findPeer(name) {

@@ -1,10 +1,12 @@
 // A device built on Leshan's client library, driven by lines on stdin, telling what happens to it in lines on stdout.
-//   LeshanDevice ENDPOINT SERVER_URI LIFETIME_S [psk IDENTITY KEY_HEX | oscore SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//   LeshanDevice ENDPOINT SERVER_URI LIFETIME_S [psk IDENTITY KEY_HEX [CID_LENGTH] | oscore SENDER_HEX RECIPIENT_HEX SECRET_HEX]
 //   stdin: "set RESOURCE NUMBER" (of /3303/0) | "update" | "send PATH" | "stop"
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Scanner;
+import org.eclipse.californium.elements.config.Configuration;
+import org.eclipse.californium.scandium.config.DtlsConfig;
 import org.eclipse.leshan.client.LeshanClient;
 import org.eclipse.leshan.client.LeshanClientBuilder;
 import org.eclipse.leshan.client.californium.endpoint.CaliforniumClientEndpointsProvider;
@@ -67,8 +69,14 @@ public class LeshanDevice {
         LeshanClientBuilder builder = new LeshanClientBuilder(endpoint);
         builder.setObjects(objects.createAll());
         builder.setDataSenders(new ManualDataSender());
-        builder.setEndpointsProviders(new CaliforniumClientEndpointsProvider.Builder(new CoapOscoreProtocolProvider(),
-                new CoapsClientProtocolProvider()).build());
+        CaliforniumClientEndpointsProvider.Builder endpoints = new CaliforniumClientEndpointsProvider.Builder(
+                new CoapOscoreProtocolProvider(), new CoapsClientProtocolProvider());
+        if (mode.equals("psk") && args.length > 6) {
+            Configuration configuration = endpoints.createDefaultConfiguration();
+            configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, Integer.parseInt(args[6]));
+            endpoints.setConfiguration(configuration);
+        }
+        builder.setEndpointsProviders(endpoints.build());
         LeshanClient client = builder.build();
         client.addObserver(new Teller());
         client.start();

@@ -1,5 +1,5 @@
 // A server built on Leshan's server library, driven by lines on stdin, telling what happens in lines on stdout.
-//   LeshanServer COAP_PORT [COAPS_PORT] [psk ENDPOINT IDENTITY KEY_HEX | oscore ENDPOINT SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//   LeshanServer COAP_PORT [COAPS_PORT] [psk ENDPOINT IDENTITY KEY_HEX [CID_LENGTH] | oscore ENDPOINT SENDER_HEX RECIPIENT_HEX SECRET_HEX]
 //   stdin: "read EP PATH" | "write EP FORMAT PATH VALUE" | "execute EP PATH [ARGS]" | "discover EP PATH" |
 //          "observe EP PATH" | "cancel EP PATH" | "stop"
 import java.net.InetSocketAddress;
@@ -8,6 +8,7 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Scanner;
 import java.util.stream.Collectors;
+import org.eclipse.californium.scandium.config.DtlsConfig;
 import org.eclipse.leshan.core.endpoint.Protocol;
 import org.eclipse.leshan.core.model.ObjectLoader;
 import org.eclipse.leshan.core.model.ObjectModel;
@@ -79,6 +80,10 @@ public class LeshanServer {
         models.add(temperatureModel("1.1"));
         CaliforniumServerEndpointsProvider.Builder endpoints = new CaliforniumServerEndpointsProvider.Builder(
                 new CoapServerProtocolProvider(), new CoapsServerProtocolProvider());
+        if (args.length > at + 4 && args[at].equals("psk")) {
+            int length = Integer.parseInt(args[at + 4]);
+            endpoints.setConfiguration(settings -> settings.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, length));
+        }
         InetSocketAddress here = new InetSocketAddress("127.0.0.1", coap);
         if (oscore) {
             endpoints.addEndpoint(new CoapOscoreServerEndpointFactory(
