@@ -20,7 +20,7 @@ retry() {
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
-libcoap() {
+libcoap() { # its builds with OpenSSL and GnuTLS come with it
   command -v coap-client-notls >/dev/null && command -v coap-server-notls >/dev/null && return
   as_root apt-get install -y -qq libcoap3-bin >/dev/null 2>&1 && return
   retry as_root apt-get update -qq && retry as_root apt-get install -y -qq libcoap3-bin >/dev/null

@@ -7,6 +7,7 @@ import { byHandCases } from "./by-hand-cases.mjs";
 import { coapCases } from "./coap-cases.mjs";
 import { lwm2mCases } from "./lwm2m-cases.mjs";
 import { lwm2mDeviceCases } from "./lwm2m-device-cases.mjs";
+import { dtlsCases } from "./dtls-cases.mjs";
 import { findPeer } from "./peers.mjs";
 import { rebindCases } from "./rebind-cases.mjs";
 
@@ -28,6 +29,7 @@ for (const one of [
   ...lwm2mDeviceCases,
   ...byHandCases,
   ...rebindCases,
+  ...dtlsCases,
 ]) {
   const title = `${one.group} with ${one.peer}: ${one.name}`;
   if ((options.short && !one.short) || !title.includes(options.only)) continue;
