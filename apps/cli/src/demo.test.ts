@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 // The devices' time runs 30 times as fast: a mapping is forgotten after a second.
 const SPEED = 30;
 
-test("the demo shows four devices, of which the one that keeps its mapping open stays where it is", async () => {
+test("the demo shows six devices, of which the one that keeps its mapping open stays where it is", async () => {
   const taken = createServer().listen(0, "127.0.0.1");
   await once(taken, "listening");
   const { port } = taken.address() as { port: number };
@@ -34,26 +34,39 @@ test("the demo shows four devices, of which the one that keeps its mapping open 
       }
       if (name === "task" && data.state === "done" && data.endpoint) read.add(data.endpoint);
       return (
-        read.size === 4 &&
+        read.size === 6 &&
         (moves.get("demo-no-keep-alive") ?? 0) >= 2 &&
         (moves.get("demo-queue-mode") ?? 0) >= 2 &&
-        (moves.get("demo-oscore") ?? 0) >= 1
+        (moves.get("demo-oscore") ?? 0) >= 1 &&
+        (moves.get("demo-dtls-cid") ?? 0) >= 1 &&
+        (moves.get("demo-dtls-resume") ?? 0) >= 1
       );
     });
     assert.equal(moves.get("demo-keep-alive"), undefined);
 
     const { items } = (await (await fetch(`${url}/api/v1/devices`)).json()) as {
-      items: { endpoint: string; queueMode: boolean; reachability: string }[];
+      items: {
+        endpoint: string;
+        queueMode: boolean;
+        reachability: string;
+        ledger: { handshakes: { full: number; resumed: number } };
+      }[];
     };
     assert.deepEqual(
       items.map(({ endpoint, queueMode }) => `${endpoint} ${queueMode}`),
       [
+        "demo-dtls-cid false",
+        "demo-dtls-resume false",
         "demo-keep-alive false",
         "demo-no-keep-alive false",
         "demo-oscore false",
         "demo-queue-mode true",
       ],
     );
+    const [cid, resume] = items.map(({ ledger }) => ledger.handshakes);
+    assert.deepEqual(cid, { full: 1, resumed: 0 });
+    assert.equal(resume?.full, 1);
+    assert.ok(resume.resumed >= 1);
     const simulation = (await (await fetch(`${url}/api/v1/simulation`)).json()) as Record<
       string,
       { mapping: string; closesIn: number }

@@ -38,7 +38,13 @@ async function demo({ coap, http, speed }: Options): Promise<void> {
   const server = await startServer(parseAddress(coap), speed);
   server.on("fault", ({ fault }) => log.error({ err: fault }, fault.message));
   const [address = ""] = server.addresses;
-  const fleet = new DemoFleet({ server: parseAddress(address), speed, step: STEP / speed });
+  const [secureAddress = ""] = server.secureAddresses;
+  const fleet = new DemoFleet({
+    server: parseAddress(address),
+    secureServer: parseAddress(secureAddress),
+    speed,
+    step: STEP / speed,
+  });
   const page = await openPage(parseAddress(http), () =>
     createPlatform({ server, log, auth: { kind: "open" }, simulation: () => fleet.simulation() }),
   );
@@ -48,10 +54,11 @@ async function demo({ coap, http, speed }: Options): Promise<void> {
   process.stdout.write(
     `${[
       `CoAP   ${address}  (NoSec and OSCORE, this machine only)`,
+      `CoAPs  ${secureAddress}  (DTLS)`,
       `Page   ${page.url}`,
       "",
-      "Four thermometers stand behind a simulated NAT that forgets a silent device after 30 s.",
-      "One of them, demo-oscore, protects what it says; the others prove nothing.",
+      "Six thermometers stand behind a simulated NAT that forgets a silent device after 30 s.",
+      "demo-oscore protects what it says, demo-dtls-cid and demo-dtls-resume by DTLS; the others prove nothing.",
       "Watch the NAT column: a read that meets a forgotten mapping waits, and is answered after the device's next word.",
     ].join("\n")}\nReady\n`,
   );
@@ -69,8 +76,10 @@ async function startServer(
   speed: number,
 ): Promise<Server> {
   return await onFreePort(port, async (free) => {
+    const own = host.includes(":") ? `[${host}]` : host;
     const server = new Server({
-      coap: `${host.includes(":") ? `[${host}]` : host}:${free}`,
+      coap: `${own}:${free}`,
+      coaps: `${own}:0`,
       nosec: true,
       sealer: IN_CLEAR,
       tuning: {

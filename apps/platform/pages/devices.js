@@ -34,7 +34,7 @@ function draw(device) {
   set(state, word);
   state.title = why;
   set(row.querySelector(".name"), device.endpoint);
-  set(row.querySelector(".address"), `${device.address ?? "no address"} · LwM2M ${device.version}${device.queueMode ? " · queue mode" : ""}`);
+  set(row.querySelector(".address"), `${device.address ?? "no address"} · LwM2M ${device.version}${device.queueMode ? " · queue mode" : ""} · ${session(device)}`);
   set(row.querySelector(".waiting"), String(device.waitingOperations));
   set(row.querySelector(".bytes"), `${count(device.ledger.in.total)} / ${count(device.ledger.out.total)}`);
   set(row.querySelector(".moves"), String(device.ledger.addressChanges));
@@ -47,6 +47,14 @@ function draw(device) {
   }
   row.hidden = !device.endpoint.includes(filter.value);
   tick(device.endpoint);
+}
+
+/** How the device proves who it is, and what that has cost in handshakes. */
+function session({ identity, ledger }) {
+  if (identity.kind === "none") return "NoSec";
+  if (identity.kind === "oscore") return "OSCORE";
+  const { full, resumed } = ledger.handshakes;
+  return `DTLS, handshakes ${full} full, ${resumed} resumed`;
 }
 
 function tick(endpoint) {

@@ -1,20 +1,27 @@
 import { hex, type SocketAddress } from "@godwit/base";
 import { oscore } from "@godwit/client";
-import type { ClientOptions, Credential } from "@godwit/lwm2m";
+import type { ClientDtlsOptions, ClientOptions, Credential } from "@godwit/lwm2m";
 import { SimulatedDevice } from "../simulation/device.ts";
 import { Values } from "../simulation/values.ts";
 import { LiveNetwork, type MappingState } from "./live-network.ts";
 import type { PaceOptions } from "./pace.ts";
 
 /**
- * Four thermometers behind a NAT that forgets after 30 s: one keeps its mapping open, one sleeps between Updates, one
- * does neither, and neither does one that speaks OSCORE. `speed` makes their time run faster than ours.
+ * Six thermometers behind a NAT that forgets after 30 s: one keeps its mapping open, one sleeps between Updates, one
+ * does neither, and neither do those with secured sessions: OSCORE, DTLS with Connection ID, DTLS that is resumed.
+ * `speed` makes their time run faster than ours.
  */
 export class DemoFleet {
   readonly #network: LiveNetwork;
   readonly #devices: readonly SimulatedDevice[];
 
-  constructor(options: PaceOptions & { readonly server: SocketAddress; readonly seed?: number }) {
+  constructor(
+    options: PaceOptions & {
+      readonly server: SocketAddress;
+      readonly secureServer: SocketAddress;
+      readonly seed?: number;
+    },
+  ) {
     const network = new LiveNetwork({
       ...options,
       nat: "linux-random",
@@ -22,7 +29,7 @@ export class DemoFleet {
       natSettings: { oneWay: MAPPING, twoWay: MAPPING, streamAfter: 0 },
     });
     this.#network = network;
-    this.#devices = FLEET.map(({ endpoint, client }, place) => {
+    this.#devices = FLEET.map(({ endpoint, client, dtls }, place) => {
       const values = new Values({
         "/3/0/0": "Godwit",
         "/3/0/1": "Simulated thermometer",
@@ -33,13 +40,18 @@ export class DemoFleet {
         "/3303/0/5700": 20 + place,
         "/3303/0/5701": "Cel",
       });
-      const device = new SimulatedDevice(network.world, network.server, {
-        endpoint,
-        values,
-        behind: network.nat,
-        client,
-        ...(endpoint === PROTECTED && { security: SECURITY, coap: { emptyToken: true } }),
-      });
+      const device = new SimulatedDevice(
+        network.world,
+        dtls ? network.secureServer : network.server,
+        {
+          endpoint,
+          values,
+          behind: network.nat,
+          client,
+          ...(endpoint === PROTECTED && { security: SECURITY, coap: { emptyToken: true } }),
+          ...(dtls !== undefined && { dtls: { ...dtls, credentials: pskOf(endpoint) } }),
+        },
+      );
       this.#live(device);
       return device;
     });
@@ -60,6 +72,10 @@ export class DemoFleet {
         hkdf: undefined,
         derivation: "negotiated",
       },
+      ...FLEET.filter(({ dtls }) => dtls !== undefined).map(({ endpoint }) => ({
+        ...pskOf(endpoint),
+        endpoint,
+      })),
     ];
   }
 
@@ -106,6 +122,7 @@ const SECURITY = oscore({ senderId: DEVICE_ID, recipientId: SERVER_ID, masterSec
 const FLEET: readonly {
   readonly endpoint: string;
   readonly client: Partial<ClientOptions>;
+  readonly dtls?: Omit<ClientDtlsOptions, "credentials" | "stored" | "sealer">;
 }[] = [
   // 25 s holds a mapping of 30 s.
   { endpoint: "demo-keep-alive", client: { keepAlive: 25, server: { 1: 300 } } },
@@ -116,6 +133,21 @@ const FLEET: readonly {
   },
   { endpoint: "demo-no-keep-alive", client: { server: { 1: 180 } } },
   { endpoint: PROTECTED, client: { server: { 1: 180 } } },
+  {
+    endpoint: "demo-dtls-cid",
+    client: { server: { 1: 180 } },
+    dtls: { connectionId: new Uint8Array(0) },
+  },
+  // One unanswered message is enough: in this NAT it means that the way is gone.
+  {
+    endpoint: "demo-dtls-resume",
+    client: { server: { 1: 180 } },
+    dtls: { ladder: { unanswered: 1 } },
+  },
 ];
+function pskOf(identity: string): { kind: "psk"; identity: string; key: Uint8Array } {
+  return { kind: "psk", identity, key: hex(SECRET) };
+}
+
 const MAPPING = 30_000;
 const WEATHER = 5_000;

@@ -22,6 +22,8 @@ import { PublicPorts } from "./public-ports.ts";
 export type LiveNetworkOptions = PaceOptions & {
   /** The real server, on loopback. */
   readonly server: SocketAddress;
+  /** Where it speaks DTLS, on loopback too. */
+  readonly secureServer: SocketAddress;
   readonly nat: NatPresetName;
   readonly natSettings?: NatOptions & Partial<NatSettings>;
   readonly seed?: number;
@@ -39,26 +41,32 @@ export class LiveNetwork {
   readonly nat: Nat;
   /** Where devices of this world find the server. */
   readonly server: SocketAddress;
+  readonly secureServer: SocketAddress;
   readonly #speed: number;
-  readonly #ports: PublicPorts;
+  readonly #ports: readonly PublicPorts[];
   readonly #pace: Pace;
 
   constructor(options: LiveNetworkOptions) {
-    const { server, nat, natSettings = {}, seed = 1, speed = 1 } = options;
+    const { server, secureServer, nat, natSettings = {}, seed = 1, speed = 1 } = options;
     this.world = new World({ seed });
     this.nat = this.world.nat(nat, natSettings);
     this.#speed = speed;
-    const outlet = this.world
-      .host("server", { link: { delay: 0 } })
-      .attach(COAP_PORT, new Outlet(), {
-        onOutput: ({ from, bytes }) => void this.#ports.send(from, bytes),
-      });
-    this.server = outlet.address;
+    const host = this.world.host("server", { link: { delay: 0 } });
     this.#pace = new Pace(this.world, systemClock(), options);
-    this.#ports = new PublicPorts(server, (to, bytes) => {
-      this.#pace.advance();
-      outlet.feed({ type: "answer", to, bytes });
-    });
+    const outlet = (port: number, outside: SocketAddress): Way => {
+      const node = host.attach(port, new Outlet(), {
+        onOutput: ({ from, bytes }) => void ports.send(from, bytes),
+      });
+      const ports = new PublicPorts(outside, (to, bytes) => {
+        this.#pace.advance();
+        node.feed({ type: "answer", to, bytes });
+      });
+      return { inside: node.address, ports };
+    };
+    const [plain, secure] = [outlet(COAP_PORT, server), outlet(COAPS_PORT, secureServer)];
+    this.server = plain.inside;
+    this.secureServer = secure.inside;
+    this.#ports = [plain.ports, secure.ports];
   }
 
   /** What the NAT knows of the device at this inside address. */
@@ -72,8 +80,12 @@ export class LiveNetwork {
 
   async close(): Promise<void> {
     this.#pace.stop();
-    await this.#ports.close();
+    await Promise.all(this.#ports.map((ports) => ports.close()));
   }
 }
 
+/** Where devices find the server, and its sockets outside. */
+type Way = { readonly inside: SocketAddress; readonly ports: PublicPorts };
+
 const COAP_PORT = 5_683;
+const COAPS_PORT = 5_684;
