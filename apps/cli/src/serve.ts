@@ -157,7 +157,7 @@ async function addCredentials(server: Server, file: string): Promise<void> {
   try {
     const all: unknown = JSON.parse(readFileSync(file, "utf8"));
     if (!Array.isArray(all)) throw new Error("it is no array");
-    for (const one of all) await server.addCredential(parseCredential(one));
+    await Promise.all(all.map(parseCredential).map((one) => server.addCredential(one))); // few commits for many
   } catch (cause) {
     throw new Error(
       `--credentials ${file}: ${cause instanceof Error ? cause.message : String(cause)}`,
