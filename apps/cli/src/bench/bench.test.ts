@@ -47,6 +47,53 @@ test(
   },
 );
 
+test(
+  "godwit bench oscore --short --json measures plain and protected Updates and what silent devices keep",
+  { skip: !linux },
+  async () => {
+    const { stdout } = await run(process.execPath, [
+      godwit,
+      "bench",
+      "oscore",
+      "--short",
+      "--json",
+    ]);
+    const { reports } = JSON.parse(stdout) as { readonly reports: readonly Report[] };
+    const [report] = reports;
+    assert.ok(report !== undefined);
+    assert.equal(report.benchmark, "oscore");
+    assert.deepEqual(
+      report.throughput.map(({ test: name, clients }) => [name, clients]),
+      [
+        ["plain update", 1],
+        ["oscore update", 1],
+        ["plain update", 20],
+        ["oscore update", 20],
+      ],
+    );
+    for (const { perCpuSecond, requests, refused } of report.throughput) {
+      assert.ok(requests > 0 && perCpuSecond.median > 0);
+      assert.equal(refused, 0);
+    }
+    assert.deepEqual(
+      report.targets.map(({ name }) => name),
+      [
+        "protected Updates over plain ones, 1 contexts",
+        "protected Updates over plain ones, 20 contexts",
+        "protected Updates, 20 contexts over 1",
+      ],
+    );
+    const figures = new Map(report.figures.map(({ name, value }) => [name, value]));
+    assert.equal(figures.get("silent devices, plain"), 200);
+    assert.equal(figures.get("silent devices, OSCORE"), 200);
+    const unused = figures.get("each keeps before it registers") ?? 0;
+    assert.ok(unused > 100 && (figures.get("each keeps registered") ?? 0) > unused);
+  },
+);
+
 test("a benchmark that is not there is refused with those that are", async () => {
-  await assert.rejects(run(process.execPath, [godwit, "bench", "flying"]), /there are: coap/);
+  await assert.rejects(
+    run(process.execPath, [godwit, "bench", "flying"]),
+    /there are: coap, oscore/,
+  );
 });

@@ -3,6 +3,7 @@
 import { unreachable } from "@godwit/base";
 import { openUdp } from "@godwit/io";
 import { flood } from "./flood.ts";
+import { idle } from "./idle.ts";
 import { loopProcess, type LoopAsk } from "./loop-process.ts";
 import { plainServer } from "./plain-server.ts";
 import { retained } from "./retained.ts";
@@ -11,6 +12,7 @@ export type ChildAsk =
   | LoopAsk
   | { readonly type: "serve" }
   | { readonly type: "retain"; readonly sessions: number; readonly exchanges: number }
+  | { readonly type: "idle"; readonly devices: number }
   | { readonly type: "flood"; readonly registrations: number; readonly directory: string };
 
 const loop = loopProcess();
@@ -28,6 +30,8 @@ async function answer(ask: ChildAsk): Promise<unknown> {
     }
     case "retain":
       return await retained(ask.sessions, ask.exchanges);
+    case "idle":
+      return idle(ask.devices);
     case "flood":
       return await flood(ask.registrations, ask.directory);
     default:

@@ -64,3 +64,30 @@ test("what was lost is asked again, refusals are counted, strangers' answers are
   loop.close();
   server.close();
 });
+
+test("what a protection seals is sent, and what it does not open ends the run", async () => {
+  const sent = new Set<string>();
+  const server = await peer((asked) => {
+    sent.add(asked.subarray(8).toString("latin1"));
+    return acknowledged(asked, 0x45);
+  });
+  const loop = new ClosedLoop(1);
+  await loop.open(1);
+  const messages = [messageOf({ kind: "get", path: "/x" })];
+  const { port } = server.address();
+  let sealed = 0;
+  const protection = {
+    seal: (_client: number, message: Uint8Array) =>
+      Uint8Array.of(...message.subarray(0, 8), 0xff, 0x30 + sealed++),
+    open: (_client: number, answer: Uint8Array) => {
+      if (sealed > 1) throw new Error("not the key");
+      return answer;
+    },
+  };
+  const go = { port, clients: 1, turns: 1, messages, until: "once", protection } as const;
+  assert.equal((await loop.go(go)).completed, 1);
+  await assert.rejects(loop.go(go), /not the key/);
+  assert.deepEqual([...sent], ["\xff0", "\xff1"]);
+  loop.close();
+  server.close();
+});

@@ -19,7 +19,17 @@ export type LoopOptions = {
   readonly messages: readonly Uint8Array[];
   /** How long to go on; `once`: until each client has had one answer. */
   readonly until: "once" | number;
+  /** Between these messages and the wire; none unless given. */
+  readonly protection?: LoopProtection;
+  /** Takes the answer as it was before protection. */
   readonly onAnswer?: (client: number, answer: Uint8Array) => void;
+};
+
+/** Protects each request and its answer; both keep message id and token. */
+export type LoopProtection = {
+  seal(client: number, message: Uint8Array): Uint8Array;
+  /** @throws Error for an answer that does not verify: then there is nothing to measure */
+  open(client: number, answer: Uint8Array): Uint8Array;
 };
 
 export type LoopResult = {
@@ -38,6 +48,8 @@ export class ClosedLoop {
   /** Next number of each client: its low half is the message id. */
   readonly #numbers: Uint32Array;
   readonly #waiting: Uint8Array;
+  /** What each client waits for the answer of, as it was sent. */
+  readonly #sent: Uint8Array[] = [];
   readonly #askedAt: Float64Array;
   #run: Run | undefined;
 
@@ -86,10 +98,12 @@ export class ClosedLoop {
     bytes[2] = number >>> 8;
     bytes[3] = number;
     for (let i = 0; i < TOKEN; i++) bytes[4 + i] = number >>> (24 - 8 * i);
+    const sent = run.options.protection?.seal(client, bytes) ?? bytes;
+    this.#sent[client] = sent;
     this.#waiting[client] = 1;
     run.waiting += 1;
     this.#askedAt[client] = performance.now();
-    this.#sockets[client]!.send(bytes, run.options.port, HOST);
+    this.#sockets[client]!.send(sent, run.options.port, HOST);
   }
 
   #answered(client: number, bytes: Uint8Array): void {
@@ -101,8 +115,15 @@ export class ClosedLoop {
     this.#waiting[client] = 0;
     run.waiting -= 1;
     run.heard = performance.now();
-    run.note(run.heard - this.#askedAt[client]!, bytes[1]!); // eight at least
-    run.options.onAnswer?.(client, bytes);
+    let answer = bytes;
+    try {
+      answer = run.options.protection?.open(client, bytes) ?? bytes;
+    } catch (fault) {
+      this.#end();
+      return run.fail(fault instanceof Error ? fault : new Error(String(fault)));
+    }
+    run.note(run.heard - this.#askedAt[client]!, answer[1]!); // eight at least
+    run.options.onAnswer?.(client, answer);
     this.#next(run);
   }
 
@@ -112,7 +133,7 @@ export class ClosedLoop {
       if (this.#waiting[client] !== 1 || this.#askedAt[client]! > late) continue;
       run.retransmitted += 1;
       this.#askedAt[client] = performance.now();
-      this.#sockets[client]!.send(run.options.messages[client]!, run.options.port, HOST);
+      this.#sockets[client]!.send(this.#sent[client]!, run.options.port, HOST); // it waits, so it was sent
     }
     if (performance.now() - run.heard > SILENCE) {
       this.#end();

@@ -3,12 +3,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BenchOptions } from "./command.ts";
 import type { Flood } from "./flood.ts";
-import type { RunFigures } from "./loop-process.ts";
 import type { Ask } from "./messages.ts";
-import { Helper, libcoapSubject, plainSubject, serveSubject, type Subject } from "./processes.ts";
-import { load, machine, type Figure, type Report, type Target, type Throughput } from "./report.ts";
+import {
+  Helper,
+  inHelper,
+  libcoapSubject,
+  plainSubject,
+  serveSubject,
+  stopAll,
+  type Subject,
+} from "./processes.ts";
+import { atLeast, load, machine, type Figure, type Report, type Target } from "./report.ts";
 import type { Retained } from "./retained.ts";
-import { spread, type Spread } from "./statistics.ts";
+import { answered, measure, rate, throughputOf, WARM_UP, type Trial } from "./trial.ts";
 
 //   a server of each kind for each number of clients, all started first
 //   each round: every one of them for some seconds, one after the other
@@ -96,19 +103,6 @@ export async function benchCoap(options: BenchOptions): Promise<Report> {
 
 type Bench = { readonly clients: Helper; readonly size: typeof FULL };
 
-/** One line of the table while it is being measured. */
-type Trial = {
-  readonly test: "get" | "update";
-  readonly server: "godwit" | "libcoap";
-  readonly subject: Subject;
-  readonly asks: readonly Ask[];
-  /** Requests under way at once. */
-  readonly turns: number;
-  readonly rounds: Round[];
-};
-
-type Round = RunFigures & { readonly cpu: number; readonly rss: number };
-
 /** Starts all servers at once, and brings each to where its trial begins. */
 async function startAll(
   { clients, size }: Bench,
@@ -135,74 +129,25 @@ async function startAll(
   const trials: Trial[] = [];
   for (const { count, ours, libcoap, lwm2m } of all) {
     const hello = Array.from({ length: count }, (): Ask => ({ kind: "get", path: "/hello" }));
-    const get = { test: "get", asks: hello, turns: size.getTurns } as const;
+    const get = { test: "get", asks: hello, turns: size.getTurns, secured: false } as const;
     trials.push({ ...get, server: "godwit", subject: ours, rounds: [] });
     if (libcoap !== undefined) {
-      await answered(clients, libcoap, [{ kind: "put", path: "/hello", payload: "world" }], 1);
+      await answered(
+        clients,
+        libcoap,
+        [{ kind: "put", path: "/hello", payload: "world" }],
+        1,
+        false,
+      );
       trials.push({ ...get, server: "libcoap", subject: libcoap, rounds: [] });
     }
     const register = hello.map((_, n): Ask => ({ kind: "register", endpoint: `bench-${n}` }));
-    const locations = await answered(clients, lwm2m, register, size.getTurns);
+    const locations = await answered(clients, lwm2m, register, size.getTurns, false);
     const asks = locations.map((location): Ask => ({ kind: "update", location }));
     const update = { test: "update", server: "godwit", turns: size.updateTurns } as const;
-    trials.push({ ...update, subject: lwm2m, asks, rounds: [] });
+    trials.push({ ...update, subject: lwm2m, asks, rounds: [], secured: false });
   }
   return trials;
-}
-
-async function answered(
-  clients: Helper,
-  { port }: Subject,
-  asks: readonly Ask[],
-  turns: number,
-): Promise<readonly (readonly string[])[]> {
-  const { refused, locations } = await clients.ask({ type: "once", port, turns, asks });
-  if (refused > 0) throw new Error(`${refused} requests were refused while getting ready`);
-  return locations;
-}
-
-async function measure(clients: Helper, trial: Trial, seconds: number): Promise<void> {
-  const { subject, asks, turns, rounds } = trial;
-  const before = subject.usage();
-  const run = await clients.ask({ type: "go", port: subject.port, turns, seconds, asks });
-  const after = subject.usage();
-  rounds.push({ ...run, cpu: after.cpu - before.cpu, rss: after.rss });
-}
-
-async function inHelper<T>(use: (helper: Helper) => Promise<T>): Promise<T> {
-  const helper = new Helper(["--expose-gc"]);
-  try {
-    return await use(helper);
-  } finally {
-    await helper.stop();
-  }
-}
-
-async function stopAll(subjects: Subject[]): Promise<void> {
-  await Promise.all(subjects.splice(0).map((subject) => subject.stop()));
-}
-
-function perCpuSecond({ completed, cpu }: Round): number {
-  return completed / Math.max(cpu, TICK);
-}
-
-function throughputOf({ test, server, asks, rounds }: Trial): Throughput {
-  const over = (of: (round: Round) => number): Spread => spread(rounds.map(of));
-  const sum = (of: (round: Round) => number): number =>
-    rounds.reduce((total, round) => total + of(round), 0);
-  return {
-    test,
-    server,
-    clients: asks.length,
-    perCpuSecond: over(perCpuSecond),
-    perSecond: over(({ completed, elapsed }) => completed / elapsed),
-    p50: over(({ p50 }) => p50),
-    p99: over(({ p99 }) => p99),
-    requests: sum(({ completed }) => completed),
-    refused: sum(({ refused }) => refused),
-    retransmitted: sum(({ retransmitted }) => retransmitted),
-    rss: rounds.at(-1)?.rss ?? 0,
-  };
 }
 
 function figuresOf({
@@ -232,28 +177,25 @@ function figuresOfFlood({ sent, kept, cpu, rss, live }: Flood): Figure[] {
 }
 
 function targetsOf(trials: readonly Trial[], kept: Retained, flooded: Flood): Target[] {
-  const rate = (trial: Trial): number => spread(trial.rounds.map(perCpuSecond)).median;
   const of = (test: string, server: string): readonly Trial[] =>
     trials.filter((trial) => trial.test === test && trial.server === server);
   const targets: Target[] = [];
-  const atLeast = (name: string, wanted: number, reached: number): void => {
-    targets.push({
-      name,
-      wanted: `at least ${+wanted.toFixed(2)}`,
-      reached,
-      met: reached >= wanted,
-    });
-  };
   const gets = of("get", "godwit");
   for (const [i, get] of gets.entries()) {
     const peer = of("get", "libcoap")[i];
     const wanted = peer === undefined ? GETS : Math.min(GETS, Math.round(SHARE * rate(peer)));
-    atLeast(`GETs per CPU-second, ${get.asks.length} clients`, wanted, rate(get));
+    targets.push(atLeast(`GETs per CPU-second, ${get.asks.length} clients`, wanted, rate(get)));
   }
   const updates = of("update", "godwit");
   // A device alone pays for a commit with each Update; what counts is what many cost together.
   for (const update of updates.filter(({ asks }) => asks.length > 1)) {
-    atLeast(`durable Updates per CPU-second, ${update.asks.length} clients`, UPDATES, rate(update));
+    targets.push(
+      atLeast(
+        `durable Updates per CPU-second, ${update.asks.length} clients`,
+        UPDATES,
+        rate(update),
+      ),
+    );
   }
   for (const [name, row] of [
     ["GETs", gets],
@@ -261,10 +203,12 @@ function targetsOf(trials: readonly Trial[], kept: Retained, flooded: Flood): Ta
   ] as const) {
     const [first, last] = [row[0], row.at(-1)];
     if (first === undefined || last === undefined || first === last) continue;
-    atLeast(
-      `${name}, ${last.asks.length} clients over ${first.asks.length}`,
-      1,
-      rate(last) / rate(first),
+    targets.push(
+      atLeast(
+        `${name}, ${last.asks.length} clients over ${first.asks.length}`,
+        1,
+        rate(last) / rate(first),
+      ),
     );
   }
   targets.push({
@@ -303,10 +247,6 @@ const SHORT = {
   seconds: 0.1,
   rounds: 2,
 };
-/** s; the compiler of the server's JavaScript has settled by then. */
-const WARM_UP = 3;
-/** s; what /proc cannot resolve further. */
-const TICK = 0.01;
 const GETS = 60_000;
 /** Of what libcoap reaches in the same run. */
 const SHARE = 0.7;

@@ -1,4 +1,5 @@
 import { ClosedLoop } from "./closed-loop.ts";
+import { ContextPeers } from "./context-peers.ts";
 import { locationIn, messageOf, type Ask } from "./messages.ts";
 import { percentiles } from "./statistics.ts";
 
@@ -11,6 +12,8 @@ export type LoopAsk =
       readonly port: number;
       readonly turns: number;
       readonly asks: readonly Ask[];
+      /** Each client has the OSCORE context of its number. */
+      readonly secured: boolean;
     }
   | {
       readonly type: "go";
@@ -18,6 +21,7 @@ export type LoopAsk =
       readonly turns: number;
       readonly seconds: number;
       readonly asks: readonly Ask[];
+      readonly secured: boolean;
     };
 
 export type LoopAnswer =
@@ -43,6 +47,14 @@ export type RunFigures = {
 /** The process with the clients: answers one ask after the other. */
 export function loopProcess(): (ask: LoopAsk) => Promise<LoopAnswer> {
   const loop = new ClosedLoop(MOST_CLIENTS);
+  /** By the port of their server: their sequence numbers go on from one ask to the next. */
+  const peers = new Map<number, ContextPeers>();
+  const protection = ({ secured, port }: { secured: boolean; port: number }): Secured => {
+    if (!secured) return {};
+    const known = peers.get(port) ?? new ContextPeers();
+    peers.set(port, known);
+    return { protection: known };
+  };
   return async (ask) => {
     switch (ask.type) {
       case "open":
@@ -56,6 +68,7 @@ export function loopProcess(): (ask: LoopAsk) => Promise<LoopAnswer> {
           clients: asks.length,
           messages: asks.map(messageOf),
           until: "once",
+          ...protection(ask),
           onAnswer: (client, answer) => (locations[client] = locationIn(answer)),
         });
         return { type: "done", refused, locations };
@@ -68,6 +81,7 @@ export function loopProcess(): (ask: LoopAsk) => Promise<LoopAnswer> {
           clients: asks.length,
           messages: asks.map(messageOf),
           until: seconds,
+          ...protection(ask),
         });
         const [p50 = 0, p99 = 0] = percentiles(latencies, [50, 99]);
         return { type: "ran", ...counts, p50, p99 };
@@ -75,6 +89,8 @@ export function loopProcess(): (ask: LoopAsk) => Promise<LoopAnswer> {
     }
   };
 }
+
+type Secured = { readonly protection?: ContextPeers };
 
 /** One address has no more ports. */
 const MOST_CLIENTS = 65_535;

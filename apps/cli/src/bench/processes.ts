@@ -7,6 +7,7 @@ import type { ChildAsk } from "./child.ts";
 import type { LoopAnswer, LoopAsk } from "./loop-process.ts";
 import { usageOf, type Usage } from "./proc.ts";
 import type { Flood } from "./flood.ts";
+import type { Idle } from "./idle.ts";
 import type { Retained } from "./retained.ts";
 
 /** A process of our own that answers one ask after the other. */
@@ -27,6 +28,7 @@ export class Helper {
   ask(ask: { readonly type: "serve" }): Promise<{ readonly port: number }>;
   ask(ask: Extract<ChildAsk, { type: "retain" }>): Promise<Retained>;
   ask(ask: Extract<ChildAsk, { type: "flood" }>): Promise<Flood>;
+  ask(ask: Extract<ChildAsk, { type: "idle" }>): Promise<Idle>;
   ask<T extends LoopAsk>(ask: T): Promise<Extract<LoopAnswer, { type: AnswerOf<T["type"]> }>>;
   ask(ask: ChildAsk): Promise<unknown> {
     const child = this.#child;
@@ -49,6 +51,20 @@ export class Helper {
 
 type AnswerOf<T> = T extends "open" ? "opened" : T extends "once" ? "done" : "ran";
 
+/** In a process that can collect its garbage when asked. */
+export async function inHelper<T>(use: (helper: Helper) => Promise<T>): Promise<T> {
+  const helper = new Helper(["--expose-gc"]);
+  try {
+    return await use(helper);
+  } finally {
+    await helper.stop();
+  }
+}
+
+export async function stopAll(subjects: Subject[]): Promise<void> {
+  await Promise.all(subjects.splice(0).map((subject) => subject.stop()));
+}
+
 /** A server under test. */
 export type Subject = {
   readonly port: number;
@@ -62,8 +78,8 @@ export async function plainSubject(): Promise<Subject> {
   return { port, usage: () => helper.usage, stop: () => helper.stop() };
 }
 
-/** `godwit serve` as everybody starts it, on free ports. */
-export async function serveSubject(directory: string): Promise<Subject> {
+/** `godwit serve` as everybody starts it, on free ports. `credentials`: a file of them, and nobody without one. */
+export async function serveSubject(directory: string, credentials?: string): Promise<Subject> {
   const command = fileURLToPath(new URL("../../bin/godwit.mjs", import.meta.url));
   const child = spawn(
     process.execPath,
@@ -71,7 +87,7 @@ export async function serveSubject(directory: string): Promise<Subject> {
       ...ROOM,
       command,
       "serve",
-      "--nosec",
+      ...(credentials === undefined ? ["--nosec"] : ["--credentials", credentials]),
       "--data",
       directory,
       "--coap",

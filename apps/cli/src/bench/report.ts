@@ -51,6 +51,10 @@ export type Target = {
   readonly met: boolean;
 };
 
+export function atLeast(name: string, wanted: number, reached: number): Target {
+  return { name, wanted: `at least ${+wanted.toFixed(2)}`, reached, met: reached >= wanted };
+}
+
 export function machine(): Machine {
   return {
     processor: cpus()[0]?.model ?? "unknown",

@@ -42,7 +42,7 @@ export async function retained(sessions: number, exchanges: number): Promise<Ret
 }
 
 /** Bytes of live objects and of the buffers they hold. */
-async function memory(): Promise<number> {
+export async function memory(): Promise<number> {
   for (let round = 0; round < 3; round++) {
     await new Promise(setImmediate);
     globalThis.gc?.();
