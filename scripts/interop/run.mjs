@@ -8,6 +8,7 @@ import { coapCases } from "./coap-cases.mjs";
 import { lwm2mCases } from "./lwm2m-cases.mjs";
 import { lwm2mDeviceCases } from "./lwm2m-device-cases.mjs";
 import { dtlsCases } from "./dtls-cases.mjs";
+import { oscoreCases } from "./oscore-cases.mjs";
 import { findPeer } from "./peers.mjs";
 import { rebindCases } from "./rebind-cases.mjs";
 
@@ -27,6 +28,7 @@ for (const one of [
   ...coapCases,
   ...lwm2mCases,
   ...lwm2mDeviceCases,
+  ...oscoreCases,
   ...byHandCases,
   ...rebindCases,
   ...dtlsCases,
