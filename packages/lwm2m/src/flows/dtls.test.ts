@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { toHex } from "@godwit/base";
+import { hex, toHex } from "@godwit/base";
+import { signingKey } from "@godwit/dtls";
 import { World, type Host, type Nat } from "@godwit/netsim";
+import { CredentialBook } from "../server/credential-book.ts";
+import { judgePeer } from "../server/peers.ts";
 import { pair, TestDevice, TestServer, type PairOptions, type TestSecurity } from "./kit.test.ts";
 
 const CID: TestSecurity = { identity: "dev01", strategy: "cid" };
@@ -245,3 +248,63 @@ test("an old address is given to another device: each keeps its own session", ()
   }
   assert.notEqual(server.addressOf(device), server.addressOf(other));
 });
+
+test("raw public keys: a device whose key is known comes in by it, another does not", () => {
+  const [device, stranger, own] = [0, 1, 2].map((n) => signingKey(hex(KEYS[n] ?? "")));
+  assert.ok(device && stranger && own);
+  for (const key of [device, stranger]) {
+    const world = new World({ seed: 9 });
+    const server = new TestServer(world, {}, {}, { certificates: [{ kind: "rpk", key: own }] });
+    server.addCredential({ kind: "rpk", endpoint: "device", spki: device.spki });
+    const asked: string[] = [];
+    const one = new TestDevice(world, server, {
+      security: {
+        identity: "",
+        strategy: "cid",
+        credentials: {
+          kind: "certificate",
+          certificate: { kind: "rpk", key },
+          serverCertificates: ["rpk"],
+        },
+        judge: ({ identity }) => {
+          asked.push(identity.kind === "rpk" ? identity.spki : "");
+          return { ok: true };
+        },
+      },
+    });
+    one.start();
+    world.run("10 s");
+    assert.equal(asked[0], toHex(own.spki));
+    const spki = toHex(device.spki);
+    const expected: unknown = key === device ? { kind: "rpk", spki } : undefined;
+    assert.deepEqual(server.registration(one)?.identity, expected);
+    if (key === stranger) assert.ok(one.count("handshakeFailed") > 0);
+  }
+});
+
+test("a certificate lets a device in by a name that is known, a root that is trusted and a time that is right", () => {
+  const book = new CredentialBook({ seal: (secret) => secret, open: (sealed) => sealed });
+  const identity = { kind: "x509", commonName: "device" } as const;
+  const lookup = {
+    kind: "certificate",
+    identity,
+    certificate: { kind: "x509", chain: [new Uint8Array(3)] },
+    serverName: "",
+  } as const;
+  const verdict = (): string => {
+    const judged = judgePeer(lookup, book, { port: 5_684, anchors: [] }, 0);
+    return judged.ok ? "in" : judged.why;
+  };
+  assert.equal(verdict(), "credential of no endpoint");
+  book.add({ kind: "x509", endpoint: "device", commonName: "device" });
+  assert.match(verdict(), /^certificate unreadable/);
+  const resume = { kind: "resume", identity } as const;
+  assert.deepEqual(judgePeer(resume, book, { port: 5_684 }, 0), { ok: true });
+});
+
+/** P-256 keys in PKCS#8, made for these tests. */
+const KEYS = [
+  "308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420d5ba8e33b846fe8eb1c61f6031696baca81b9b68df079c64512928e06f606baea14403420004e4c8bec5badc1059120358c4d5a4b768dc80f73d8a87d4396d73be7025cdab121a2867094f2b0fadae60f46b5b4ad520acfc02aad8a44bfe6bd012964350d4a0",
+  "308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420232358aff1e07d0ae34ccd72cb9caca22088de7012ef4a9f4e831bfcd23fd243a1440342000438fa8425f4d1c480e6901e5f4dd4054ad2748aa4132675b0dc8db0405c5f7bc5e48af065fd21350d0f7fc94496fe2e09a8fb25ba2c9486b16f34ea13f21660e9",
+  "308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420ef33220a5c06b77bc0cd8832eae166adaf6ea88f2b29c657be45f4dd6b6dfd3da144034200049df46ea559afe48570089b37e2869032b6a6fd0eeb439b67ca044c8b4d289d4a174b3b3c8738dbc37230daae83700fea8ad5553182aebaa3566d0ba0c76fb197",
+];

@@ -286,6 +286,8 @@ export type TestSecurity = Partial<Omit<ClientDtlsOptions, "credentials" | "conn
   readonly identity: string;
   readonly key?: Uint8Array;
   readonly strategy: "cid" | "resume";
+  /** Instead of the pre-shared key; the test adds the credential. */
+  readonly credentials?: ClientDtlsOptions["credentials"];
 };
 
 export type DeviceOptions = Pick<ClientOptions, "keepAlive" | "queueMode" | "tuning"> & {
@@ -333,7 +335,7 @@ export class TestDevice {
       ...(link !== undefined && { link }),
     });
     const { security } = options;
-    if (security !== undefined && security.key === undefined) {
+    if (security !== undefined && security.key === undefined && !security.credentials) {
       const { identity } = security;
       server.addCredential({ kind: "psk", endpoint: this.endpoint, identity, key: KEY });
     }
@@ -412,8 +414,8 @@ export class TestDevice {
 
   #secured({ identity, key = KEY, strategy, ...rest }: TestSecurity): ClientDtlsOptions {
     return {
-      ...rest,
       credentials: { kind: "psk", identity, key },
+      ...rest,
       ...(strategy === "cid" && { connectionId: new Uint8Array(0) }),
       sealer: DEVICE_SEALER,
       stored: [...this.rows.values()],
