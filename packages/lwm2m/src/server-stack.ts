@@ -9,7 +9,6 @@ import {
   UsageError,
   Writer,
   earlier,
-  equal,
   fromUtf8,
   unreachable,
   utf8,
@@ -40,8 +39,8 @@ import {
 import {
   credentialId,
   credentialIdOf,
-  encodeCredential,
   identityOf,
+  sameCredential,
   type Credential,
   type CredentialView,
 } from "./server/credential.ts";
@@ -171,6 +170,11 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         rolledBack === undefined,
         now,
       );
+    // A death between the writes of a credential and of its session. Not where records are missing or old: numbers may
+    // have been used.
+    if (torn === 0 && rolledBack === undefined)
+      for (const credential of this.#credentials.all())
+        if (!this.#isOpen(credential)) this.#open(credential, now);
     const restored = this.server.restore(
       {
         registrations: load(TABLES.registration),
@@ -261,10 +265,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       if (before === undefined) this.#credentials.remove(id);
       else this.#credentials.add(before);
     };
-    this.#order([change], ref, undo, credential);
-    if (before !== undefined && !equal(encodeCredential(before), encodeCredential(credential))) {
-      this.#cutOff(before, now);
-    }
+    const known = before !== undefined && sameCredential(before, credential);
+    this.#order([change], ref, undo, credential, known);
+    if (before !== undefined && !known) this.#cutOff(before, now);
   }
 
   #revoke(id: string, ref: number, now: Instant): void {
@@ -312,12 +315,18 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     ref: number,
     undo: () => void,
     added: Credential | undefined,
+    known = false,
   ): void {
     this.#write(changes, (ok, now) => {
       if (!ok) undo();
-      else if (added !== undefined) this.#open(added, now);
+      else if (added !== undefined && !(known && this.#isOpen(added))) this.#open(added, now);
       this.#out.push({ type: "credential", ref, ok });
     });
+  }
+
+  /** Added once more as it is, it keeps its session: a fixed context begun anew would use its numbers twice. */
+  #isOpen(credential: Credential): boolean {
+    return this.#protected?.sessionOf(credentialId(credential)) !== undefined;
   }
 
   /** A write of the stack's own; its tickets count down, the server's up. */

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { hex, toHex } from "@godwit/base";
 import { Code, OptionNumber, request, uintOption, withOption } from "@godwit/coap";
 import { oscore } from "@godwit/client";
-import type { OperationKind, ServerEvent } from "@godwit/lwm2m";
+import type { Credential, OperationKind, ServerEvent } from "@godwit/lwm2m";
 import { World, type Access, type LinkOptions, type Nat } from "@godwit/netsim";
 import { SimulatedDevice, type DeviceEvent, type SimulatedDeviceOptions } from "./device.ts";
 import { SimulatedServer } from "./server.ts";
@@ -33,18 +33,7 @@ class Pair {
       {},
       { onEvent: (event) => void this.heard.push(event) },
     );
-    this.server.addCredential({
-      kind: "oscore",
-      endpoint: ENDPOINT,
-      senderId: hex("53"),
-      recipientId: hex("43"),
-      masterSecret: hex(SECRET),
-      masterSalt: undefined,
-      idContext: undefined,
-      aead: undefined,
-      hkdf: undefined,
-      derivation,
-    });
+    this.server.addCredential(credential(derivation));
     this.device = new SimulatedDevice(this.world, this.server.address, {
       endpoint: ENDPOINT,
       values: new Values({
@@ -120,6 +109,39 @@ type PairOptions = {
   readonly coap?: SimulatedDeviceOptions["coap"];
   readonly client?: SimulatedDeviceOptions["client"];
 };
+
+function credential(derivation: "fixed" | "negotiated" | "both"): Credential {
+  return {
+    kind: "oscore",
+    endpoint: ENDPOINT,
+    senderId: hex("53"),
+    recipientId: hex("43"),
+    masterSecret: hex(SECRET),
+    masterSalt: undefined,
+    idContext: undefined,
+    aead: undefined,
+    hkdf: undefined,
+    derivation,
+  };
+}
+
+test("a credential that is added once more as it is keeps its session and its numbers", () => {
+  for (const derivation of ["negotiated", "fixed", "both"] as const) {
+    const pair = new Pair({ derivation });
+    const { session } = pair;
+    pair.server.addCredential(credential(derivation));
+    pair.server.restart();
+    pair.server.addCredential(credential(derivation));
+    pair.world.run("1 s");
+    const datagrams = pair.during(() => {
+      pair.device.update();
+      pair.world.run("20 s");
+    });
+    assert.equal(datagrams, 4, `${derivation}: an Echo for the lost window, and the Update`);
+    assert.equal(pair.session, session, derivation);
+    assert.equal(pair.count("registered"), 1, derivation);
+  }
+});
 
 test("F1, F4: after the mapping expired, or under another address, an Update and its answer are all it takes", () => {
   for (const happens of ["nothing", "renumber"] as const) {

@@ -3,6 +3,7 @@ import {
   Reader,
   UsageError,
   Writer,
+  equalSecret,
   fromUtf8,
   toHex,
   unreachable,
@@ -125,6 +126,11 @@ export function checkCredential(credential: Credential): void {
     default:
       unreachable(credential);
   }
+}
+
+/** Whether both are the same to the last byte. */
+export function sameCredential(a: Credential, b: Credential): boolean {
+  return equalSecret(encodeCredential(a), encodeCredential(b));
 }
 
 /** The record as it is sealed and stored. */
