@@ -45,7 +45,7 @@ import {
   type CredentialView,
 } from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
-import type { ProtectionOutput } from "./protection-layer.ts";
+import { FIRST_PROTECTED_SESSION, type ProtectionOutput } from "./protection-layer.ts";
 import {
   PROTECTED_TABLE,
   ProtectedSessions,
@@ -514,6 +514,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       }
       case "pin":
         if (this.#protected?.has(output.session)) return;
+        // Of a credential that was replaced, or unreadable: its registration waits for the device to come back.
+        if (output.session >= FIRST_PROTECTED_SESSION) return;
         this.#pinned.add(output.session);
         this.#transports.handle(output, now);
         this.#keepSession(output.session);

@@ -143,6 +143,26 @@ test("a credential that is added once more as it is keeps its session and its nu
   }
 });
 
+test("a credential that is replaced: orders wait, over a restart too, until the device has the new one", () => {
+  const pair = new Pair();
+  const other = { ...credential("negotiated"), masterSecret: hex(SECRET.replaceAll("0", "f")) };
+  pair.server.addCredential(other as Credential);
+  pair.world.run("1 s");
+  const orders = [pair.order("read", "/3/0/9")];
+  pair.world.run("1 minute");
+  pair.server.restart();
+  orders.push(pair.order("read", "/3303/0/5701"));
+  pair.world.run("1 minute");
+  pair.server.addCredential(credential("negotiated"));
+  pair.world.run("1 s");
+  pair.device.update();
+  pair.world.run("10 minutes");
+  assert.deepEqual(
+    orders.map((order) => order()),
+    ["3837", "434343"],
+  );
+});
+
 test("F1, F4: after the mapping expired, or under another address, an Update and its answer are all it takes", () => {
   for (const happens of ["nothing", "renumber"] as const) {
     const pair = new Pair();
