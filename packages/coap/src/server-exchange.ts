@@ -24,6 +24,8 @@ export class ServerExchange {
   request: Request;
   /** The request is a block whose beginning is not known in its session; `request` has its options only. */
   fragment = false;
+  /** Bytes of the protected message it came in, until they are booked. */
+  length = 0;
   /** The empty ACK has left; the answer will be a message of its own. */
   acknowledged = false;
   /** Since when it waits for what its queue waits for. */

@@ -1,4 +1,12 @@
-import { earlier, utf8, type Instant, type Outbox, type Rng, type SessionId } from "@godwit/base";
+import {
+  EMPTY,
+  earlier,
+  utf8,
+  type Instant,
+  type Outbox,
+  type Rng,
+  type SessionId,
+} from "@godwit/base";
 import { EchoMint } from "./amplification.ts";
 import { blockSize, szxFor } from "./block-option.ts";
 import { BlockServer } from "./block-server.ts";
@@ -190,14 +198,10 @@ export class ServerRole {
     length: number,
     now: Instant,
   ): void {
-    const { id, link, mid, hash, confirmable, original, token } = exchange;
+    const { id, link, mid, hash, confirmable, original } = exchange;
+    exchange.length = length;
     const result = protection.unprotectRequest(link.id, original, id, now, link.path.proven);
-    if (result.kind === "request") {
-      const { options, payload } = result.request;
-      const around = length - HEADER_LENGTH - token.length - bodyLength(options, payload);
-      const account = this.#follow(result.session, now);
-      count(account, "in", length, payload.length, "payload", Math.max(0, around));
-    } else count(link, "in", length, original.payload.length, "payload");
+    this.#book(exchange, result, now);
     // Nothing is remembered of what is passed over: when it comes again it may be heard.
     if (result.kind === "silence") return;
     this.#cache.add(link.replies, mid, hash, confirmable, false, id, now);
@@ -210,7 +214,22 @@ export class ServerRole {
     const exchange = this.#exchanges.get(id);
     if (exchange === undefined || exchange.protection !== undefined) return;
     this.#settle(exchange);
+    this.#book(exchange, result, now);
     this.#unprotected(exchange, result, now);
+  }
+
+  /** Whose bytes they were is known once they are verified; what is nobody's is the carrier's. */
+  #book(exchange: ServerExchange, result: UnprotectedRequest, now: Instant): void {
+    const { link, token, original, length } = exchange;
+    if (result.kind === "held") return;
+    if (result.kind === "silence" || result.session === undefined) {
+      count(link, "in", length, original.payload.length, "payload");
+      return;
+    }
+    const { options, payload } = result.kind === "request" ? result.request : NO_BODY;
+    const around = length - HEADER_LENGTH - token.length - bodyLength(options, payload);
+    const account = this.#follow(result.session, now);
+    count(account, "in", length, payload.length, "payload", Math.max(0, around));
   }
 
   #unprotected(exchange: ServerExchange, result: UnprotectedRequest, now: Instant): void {
@@ -769,6 +788,7 @@ function observable(code: number): boolean {
   return code === Code.GET || code === Code.FETCH;
 }
 
+const NO_BODY = { options: [], payload: EMPTY };
 const HEADER_LENGTH = 4;
 const BUSY_SECONDS = 5;
 /** Bytes the block-wise answer adds at most: Block2 and an ETag. */

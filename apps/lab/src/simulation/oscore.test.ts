@@ -181,6 +181,15 @@ test("F1, F4: after the mapping expired, or under another address, an Update and
   }
 });
 
+test("the session's ledger has every byte of its registration, Appendix B.2 included", () => {
+  const pair = new Pair();
+  pair.world.run("10 s");
+  const ledger = pair.server.stack.ledgerOf(pair.session ?? 0).snapshot();
+  const { sent, received } = pair.device.host;
+  assert.deepEqual([ledger.in.total, ledger.out.total], [sent.bytes, received.bytes]);
+  assert.ok(ledger.in.bytes.record > 2 * 8, "two tags and two options");
+});
+
 test("F2: an order that meets a forgotten mapping waits for the device's next word", () => {
   const pair = new Pair();
   pair.world.run("2 minutes");
