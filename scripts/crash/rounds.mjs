@@ -2,6 +2,8 @@
 //
 //   --rounds N    how often (50)          --seed N    of an earlier run
 //   --devices N   real devices (1000)     --short     5 rounds with 100 devices
+//   --security dtls    the devices come by DTLS with a Connection ID: a handshake after a kill fails the round, and so
+//                      does a nonce that the server uses twice
 //
 // A round that fails says what was lost, and the seed. The last line counts the rounds.
 import { parseArgs } from "node:util";
@@ -13,13 +15,17 @@ const { values } = parseArgs({
     rounds: { type: "string" },
     devices: { type: "string" },
     seed: { type: "string" },
+    security: { type: "string", default: "none" },
     short: { type: "boolean", default: false },
   },
 });
 const rounds = Number(values.rounds ?? (values.short ? 5 : 50));
 const devices = Number(values.devices ?? (values.short ? 100 : 1_000));
 const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-const fault = socketsFault(devices);
+const { security } = values;
+if (security !== "none" && security !== "dtls") throw new Error("--security none or dtls");
+const dtls = security === "dtls";
+const fault = socketsFault(dtls ? 4 * devices : devices); // the tap has one for each device, and for each of its lives
 if (fault !== undefined) throw new Error(fault);
 console.log(`seed ${seed}, ${devices} devices, ${rounds} rounds`);
 
@@ -31,7 +37,10 @@ const crash = await CrashRounds.open({
   settle: 1_500,
   updateRate: Math.max(50, devices * 0.6),
   users: 4,
+  security,
+  ...(dtls && { load: 700 }),
 });
+if (dtls) await crash.enrol();
 const ready = [];
 const total = { updates: 0, orders: 0, waiting: 0 };
 let passed = 0;
@@ -56,6 +65,7 @@ for (let n = 1; n <= rounds; n++) {
 }
 const registers = crash.devices.reduce((sum, device) => sum + device.registrations, 0);
 const lives = crash.devices.reduce((sum, device) => sum + device.lives, 0);
+const handshakes = crash.devices.reduce((sum, device) => sum + device.handshakes, 0);
 const { code, took } = await crash.close();
 ready.sort((a, b) => a - b);
 console.log(
@@ -66,5 +76,11 @@ console.log(
   `ready again after ${ready[ready.length >> 1] ?? "-"} ms (median; ${ready.at(-1) ?? "-"} at most); ` +
     `SIGTERM ended it in ${took} ms with status ${code}; ${Math.round((performance.now() - began) / 1_000)} s in all`,
 );
+if (crash.tap !== undefined) {
+  const { hellos, records } = crash.tap;
+  console.log(
+    `${handshakes} handshakes (${hellos} ClientHellos) in ${lives} lives of devices; ${records} records of the server captured`,
+  );
+}
 console.log(`${passed} passed, ${rounds - passed} failed`);
 process.exit(passed === rounds && code === 0 ? 0 : 1);

@@ -1,6 +1,6 @@
 // A real device that remembers what it was promised, and counts what it was made to do.
 
-import { Device } from "@godwit/client";
+import { Device, type DeviceOptions } from "@godwit/client";
 import { formatCode } from "@godwit/coap";
 
 /** What devices have done by order, over all their lives. */
@@ -19,6 +19,8 @@ export type AuditedOptions = {
   /** s */
   readonly awake: number;
   readonly deeds: Deeds;
+  /** How it proves who it is. */
+  readonly secured?: Pick<DeviceOptions, "security" | "strategy">;
 };
 
 export class AuditedDevice {
@@ -37,6 +39,8 @@ export class AuditedDevice {
   gaveUp = false;
   updates = 0;
   registrations = 0;
+  /** Of DTLS, in all lives. */
+  handshakes = 0;
   readonly #options: AuditedOptions;
   #device: Device | undefined;
   #askedAt = 0;
@@ -53,9 +57,9 @@ export class AuditedDevice {
   }
 
   async start(): Promise<void> {
-    const { endpoint, server, lifetime, queueMode, awake, deeds } = this.#options;
+    const { endpoint, server, lifetime, queueMode, awake, deeds, secured } = this.#options;
     const tuning = { awakeWindow: awake * 1_000 };
-    const device = new Device({ endpoint, server, lifetime, queueMode, tuning });
+    const device = new Device({ endpoint, server, lifetime, queueMode, tuning, ...secured });
     device.add(3303, {
       5700: () => 21,
       5605: (args: ReadonlyMap<number, string>) => {
@@ -131,6 +135,14 @@ export class AuditedDevice {
       this.pending = undefined;
       this.gaveUp = true;
     });
+    // One handshake in a life: whatever happens to the server, the session goes on.
+    let handshakes = 0;
+    device.on("secured", ({ how }) => {
+      if (!current()) return;
+      this.handshakes += 1;
+      if (++handshakes > 1) faults.push(`${endpoint} needed another handshake (${how})`);
+    });
+    device.on("handshakeFailed", ({ why }) => faults.push(`${endpoint}: handshake failed: ${why}`));
     device.on("fault", ({ fault }) => faults.push(`${endpoint}: ${fault.message}`));
   }
 

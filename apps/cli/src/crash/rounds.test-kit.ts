@@ -6,12 +6,14 @@
 //
 // What is audited: nothing that a device or a user was promised is lost, nothing is done twice, nobody registers anew.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { below, seededRng, type Rng } from "@godwit/base";
+import { psk } from "@godwit/client";
 import type { DeviceView, Task } from "@godwit/server";
 import { AuditedDevice, Deeds } from "./audited-device.test-kit.ts";
+import { DtlsTap } from "./dtls-tap.test-kit.ts";
 import { Served } from "./served.test-kit.ts";
 
 export type CrashOptions = {
@@ -25,6 +27,12 @@ export type CrashOptions = {
   readonly updateRate: number;
   /** Users who give one order after the other. */
   readonly users: number;
+  /**
+   * "dtls": all devices come by DTLS with a Connection ID, through a tap that looks for nonces used twice. After each
+   * restart every device speaks, and none may need a handshake. Devices restart and leave between the kills only: who is
+   * killed in a handshake waits long for its end.
+   */
+  readonly security?: "none" | "dtls";
 };
 
 export type RoundReport = {
@@ -59,8 +67,11 @@ export class CrashRounds {
   #loading = false;
   #enrolled = false;
 
-  private constructor(options: CrashOptions, data: string, served: Served) {
+  readonly tap: DtlsTap | undefined;
+
+  private constructor(options: CrashOptions, data: string, served: Served, tap?: DtlsTap) {
     this.#options = options;
+    this.tap = tap;
     this.#data = data;
     this.#served = served;
     this.#rng = seededRng(options.seed);
@@ -70,18 +81,26 @@ export class CrashRounds {
       (_, i) =>
         new AuditedDevice({
           endpoint: `crash-${i}`,
-          server: served.server,
+          server: tap === undefined ? served.server : `coaps://127.0.0.1:${tap.port}`,
           lifetime: LIFETIME,
           queueMode: i % 3 === 0,
           awake: AWAKE,
           deeds: this.#deeds,
+          ...(tap && { secured: { security: psk(identityOf(i), KEY), strategy: "cid" } }),
         }),
     );
   }
 
   static async open(options: CrashOptions): Promise<CrashRounds> {
     const data = mkdtempSync(join(tmpdir(), "godwit-crash-"));
-    return new CrashRounds(options, data, await Served.start({ data, args: ARGS }));
+    if (options.security !== "dtls") {
+      return new CrashRounds(options, data, await Served.start({ data, args: ARGS }));
+    }
+    const file = join(data, "credentials.json");
+    writeFileSync(file, JSON.stringify(credentialsOf(options.devices)));
+    const args = [...ARGS, "--credentials", file];
+    const served = await Served.start({ data, dtls: true, args });
+    return new CrashRounds(options, data, served, await DtlsTap.start(served.ports.coaps ?? 0));
   }
 
   get executions(): number {
@@ -108,7 +127,12 @@ export class CrashRounds {
     await load;
     const at = this.#totals();
     const { ports } = this.#served;
-    this.#served = await Served.start({ data: this.#data, ports, args: ARGS });
+    this.#served = await Served.start({
+      data: this.#data,
+      ports,
+      dtls: this.tap !== undefined,
+      args: ARGS,
+    });
     const faults = [...(await this.#auditRegistrations()), ...(await this.#auditOrders())];
     const waiting = [...this.#open.values()].filter(({ finished }) => !finished).length;
     await this.#settle(this.#options.settle, false);
@@ -150,6 +174,7 @@ export class CrashRounds {
     await Promise.all(this.devices.map((device) => device.silence()));
     const began = performance.now();
     const code = await this.#served.end("SIGTERM");
+    this.tap?.close();
     rmSync(this.#data, { recursive: true, force: true });
     return { code, took: Math.round(performance.now() - began) };
   }
@@ -193,6 +218,10 @@ export class CrashRounds {
 
   /** Some devices restart without memory, some take leave. */
   async #change(): Promise<void> {
+    if (this.tap === undefined) await this.#come();
+  }
+
+  async #come(): Promise<void> {
     const leaving: Promise<void>[] = [];
     for (let left = Math.ceil(this.devices.length / 100); left > 0 && this.#loading; left--) {
       const [one, other] = [this.#anyone(), this.#anyone()];
@@ -322,6 +351,7 @@ export class CrashRounds {
   /** What devices complain of, and what was done twice. */
   #complaints(): readonly string[] {
     const faults = this.#deeds.faults.splice(0);
+    faults.push(...(this.tap?.faults.splice(0) ?? []));
     if (this.#served.said !== "") faults.push(`the server complains: ${this.#served.said}`);
     for (const [name, times] of this.#deeds.executions) {
       if (times > 1) faults.push(`order ${name} was executed ${times} times`);
@@ -338,6 +368,7 @@ export class CrashRounds {
     for (const device of this.devices) {
       if (device.acknowledged === "gone" && device.pending === undefined) await device.start();
     }
+    if (this.tap !== undefined) await this.#speakAll();
     const byName = new Map(this.devices.map((device) => [device.endpoint, device]));
     const sleepOn = (device: AuditedDevice): boolean =>
       !all && device.queueMode && (this.#round + Number(device.endpoint.slice(6))) % 2 === 0;
@@ -353,13 +384,40 @@ export class CrashRounds {
         else owed.add(device);
       });
       const pending = this.devices.some((device) => device.pending !== undefined);
-      if (owed.size === 0 && !(pending && (all || this.#round === 1))) return;
-      if (performance.now() > until) return;
+      const awaited = pending && (all || this.#round === 1 || this.tap !== undefined);
+      if (owed.size === 0 && !awaited) return;
+      // Who speaks through silence to the next kill, and the one after it, would take the session for lost.
+      const patient = awaited && this.tap !== undefined ? ANSWERED_WITHIN : 0;
+      if (performance.now() > until + patient) return;
       for (const device of owed) if (first || device.gaveUp) device.update();
       first = false;
       await sleep(200);
     }
   }
+
+  /** Every session is used, so that one that was lost shows; then some devices restart and leave. */
+  async #speakAll(): Promise<void> {
+    for (const [i, device] of this.devices.entries()) {
+      device.update();
+      if (i % 25 === 24) await sleep(10); // not more at once than sockets hold
+    }
+    this.#loading = true;
+    await this.#come();
+    this.#loading = false;
+  }
+}
+
+function credentialsOf(devices: number): readonly unknown[] {
+  return Array.from({ length: devices }, (_, i) => ({
+    kind: "psk",
+    endpoint: `crash-${i}`,
+    identity: identityOf(i),
+    key: KEY,
+  }));
+}
+
+function identityOf(i: number): string {
+  return `id-${i}`;
 }
 
 type Order = {
@@ -402,6 +460,10 @@ const LIFETIME = 3_600;
 /** s; sleepers sleep soon, so that orders wait for them. */
 const AWAKE = 1;
 const ARGS = ["--awake", String(AWAKE)];
+/** ms: what a kill made to be sent again, three times over. */
+const ANSWERED_WITHIN = 15_000;
+/** One for all: who is who is told by identity. */
+const KEY = "000102030405060708090a0b0c0d0e0f";
 const TICK = 20;
 /** The server keeps the last 20 finished orders of a device: this many fit among them. */
 const OPEN_PER_DEVICE = 6;

@@ -8,10 +8,15 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
+/** `coaps` is 0 without DTLS; any port unless given. */
+export type Ports = { readonly coap: number; readonly coaps?: number; readonly http: number };
+
 export type ServedOptions = {
   readonly data: string;
   /** Ports of an earlier run; chosen by the system unless given. */
-  readonly ports?: { readonly coap: number; readonly http: number };
+  readonly ports?: Ports;
+  /** Listens for DTLS too. */
+  readonly dtls?: boolean;
   readonly args?: readonly string[];
 };
 
@@ -19,14 +24,14 @@ export type Answered = { readonly status: number; readonly body: unknown };
 
 /** A server that has said "Ready". */
 export class Served {
-  readonly ports: { readonly coap: number; readonly http: number };
+  readonly ports: Ports;
   /** ms from its start, the runtime's included, to "Ready". */
   readonly readyAfter: number;
   readonly #run: Run;
   readonly #password: string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 16 });
 
-  private constructor(run: Run, ports: Served["ports"], readyAfter: number, data: string) {
+  private constructor(run: Run, ports: Ports, readyAfter: number, data: string) {
     this.#run = run;
     this.ports = ports;
     this.readyAfter = readyAfter;
@@ -37,10 +42,11 @@ export class Served {
   static async start(options: ServedOptions): Promise<Served> {
     const began = performance.now();
     const run = new Run(options);
-    const ports = { coap: 0, http: 0 };
+    const ports = { coap: 0, coaps: 0, http: 0 };
     for await (const line of createInterface(run.child.stdout!)) {
       const port = Number(/:(\d+)(?: |$)/.exec(line)?.[1]);
-      if (line.startsWith("CoAP")) ports.coap = port;
+      if (line.startsWith("CoAP ")) ports.coap = port;
+      if (line.startsWith("CoAPs ")) ports.coaps = port;
       if (line.startsWith("Page")) ports.http = port;
       if (line !== "Ready") continue;
       run.child.stdout!.resume();
@@ -109,9 +115,10 @@ class Run {
   readonly ended: Promise<number | null>;
   said = "";
 
-  constructor({ data, ports, args = [] }: ServedOptions) {
+  constructor({ data, ports, dtls = false, args = [] }: ServedOptions) {
     const listen = ["--coap", `127.0.0.1:${ports?.coap ?? 0}`];
     listen.push("--http", `127.0.0.1:${ports?.http ?? 0}`);
+    if (dtls) listen.push("--coaps", `127.0.0.1:${ports?.coaps ?? 0}`);
     const line = [GODWIT, "serve", "--nosec", "--log-level", "error", "--data", data, ...listen];
     this.child = spawn(process.execPath, [...line, ...args], { stdio: ["ignore", "pipe", "pipe"] });
     this.child.stderr!.on("data", (chunk: Buffer) => (this.said += chunk.toString()));
