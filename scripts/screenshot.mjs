@@ -17,7 +17,7 @@ try {
     args: ["--no-sandbox", "--disable-gpu"],
   });
   const page = await browser.newPage({
-    viewport: { width: 1_280, height: 560 },
+    viewport: { width: 1_280, height: 860 },
     colorScheme: "light",
   });
   await page.goto(url);
