@@ -1,7 +1,10 @@
 // A real device that remembers what it was promised, and counts what it was made to do.
 
 import { Device, type DeviceOptions } from "@godwit/client";
-import { formatCode } from "@godwit/coap";
+import { Code, formatCode } from "@godwit/coap";
+
+/** A device as it is handled here: one of this process, or one of a farm. */
+export type Body = Pick<Device, "on" | "start" | "update" | "stop">;
 
 /** What devices have done by order, over all their lives. */
 export class Deeds {
@@ -21,14 +24,16 @@ export type AuditedOptions = {
   readonly deeds: Deeds;
   /** How it proves who it is. */
   readonly secured?: Pick<DeviceOptions, "security" | "strategy">;
+  /** Where it lives, if not here. */
+  readonly body?: () => Body;
 };
 
 export class AuditedDevice {
   readonly endpoint: string;
   readonly queueMode: boolean;
   readonly lifetime: number;
-  /** What the server acknowledged last: a registration under this id, or its end. */
-  acknowledged: { readonly id: string } | "gone" | undefined;
+  /** What the server acknowledged last: a registration under this id (any, if empty), or its end. */
+  acknowledged: { id: string } | "gone" | undefined;
   /** What was asked and not answered yet. */
   pending: "register" | "update" | "deregister" | undefined;
   /** Until when, by our clock, no Update had left that was acknowledged since. */
@@ -41,9 +46,15 @@ export class AuditedDevice {
   registrations = 0;
   /** Of DTLS, in all lives. */
   handshakes = 0;
+  /** How often it took up a registration that it had kept. */
+  resumed = 0;
   readonly #options: AuditedOptions;
-  #device: Device | undefined;
+  #device: Body | undefined;
   #askedAt = 0;
+  /** Counts deaths. */
+  #deaths = 0;
+  /** It died while something was asked: what it has kept only it knows. */
+  #unsure = false;
 
   constructor(options: AuditedOptions) {
     this.#options = options;
@@ -57,6 +68,16 @@ export class AuditedDevice {
   }
 
   async start(): Promise<void> {
+    const device = this.#options.body?.() ?? this.#make();
+    this.#device = device;
+    this.#listen(device);
+    this.lives += 1;
+    this.pending = "register";
+    this.#askedAt = Date.now();
+    await device.start();
+  }
+
+  #make(): Device {
     const { endpoint, server, lifetime, queueMode, awake, deeds, secured } = this.#options;
     const tuning = { awakeWindow: awake * 1_000 };
     const device = new Device({ endpoint, server, lifetime, queueMode, tuning, ...secured });
@@ -68,12 +89,21 @@ export class AuditedDevice {
       },
       5750: { read: () => endpoint, write: (value) => void deeds.written.add(value) },
     });
-    this.#device = device;
-    this.#listen(device);
-    this.lives += 1;
-    this.pending = "register";
-    this.#askedAt = Date.now();
-    await device.start();
+    return device;
+  }
+
+  /** Its process was killed. Says whether it ran. */
+  died(): boolean {
+    const ran = this.#device !== undefined;
+    this.#device = undefined;
+    this.#deaths += 1;
+    if (this.pending === "register" || this.pending === "deregister") {
+      this.acknowledged = undefined;
+      this.#unsure = true;
+    }
+    this.pending = undefined;
+    this.gaveUp = false;
+    return ran;
   }
 
   update(): void {
@@ -93,9 +123,10 @@ export class AuditedDevice {
   /** Loses power, and starts again with no memory of its registration. */
   async reboot(): Promise<void> {
     const device = this.#device;
+    const deaths = this.#deaths;
     this.#device = undefined;
     await device?.stop({ deregister: false });
-    await this.start();
+    if (deaths === this.#deaths) await this.start();
   }
 
   async silence(): Promise<void> {
@@ -104,13 +135,14 @@ export class AuditedDevice {
     await device?.stop({ deregister: false });
   }
 
-  #listen(device: Device): void {
+  #listen(device: Body): void {
     const { faults } = this.#options.deeds;
     const { endpoint } = this;
     const current = (): boolean => this.#device === device;
     device.on("registered", ({ location }) => {
       if (!current()) return;
       if (this.pending !== "register") faults.push(`${endpoint} had to register again`);
+      this.#unsure = false;
       this.acknowledged = { id: location[1] ?? "" };
       this.registrations += 1;
       this.#answered();
@@ -118,7 +150,12 @@ export class AuditedDevice {
     device.on("updated", () => {
       if (!current()) return;
       this.updates += 1;
-      if (this.pending === "update") this.#answered();
+      // One that kept its registration takes it up by an Update.
+      if (this.pending === "register") {
+        this.resumed += 1;
+        if (this.#unsure) this.acknowledged = { id: "" };
+      }
+      if (this.pending === "update" || this.pending === "register") this.#answered();
     });
     device.on("deregistered", () => {
       if (!current()) return;
@@ -127,6 +164,7 @@ export class AuditedDevice {
       this.#device = undefined;
     });
     device.on("refused", ({ to, code, diagnostic }) => {
+      if (this.#unsure && code === Code.NotFound) return;
       faults.push(`${endpoint}: ${to} refused by ${formatCode(code)} ${diagnostic}`);
     });
     // The server is away a third of the time: now and then it is so at all of a message's transmissions.

@@ -14,6 +14,7 @@ import { psk } from "@godwit/client";
 import type { DeviceView, Task } from "@godwit/server";
 import { AuditedDevice, Deeds } from "./audited-device.test-kit.ts";
 import { DtlsTap } from "./dtls-tap.test-kit.ts";
+import { FARMS, SecuredFleet } from "./secured-fleet.test-kit.ts";
 import { Served } from "./served.test-kit.ts";
 
 export type CrashOptions = {
@@ -31,17 +32,19 @@ export type CrashOptions = {
    * "dtls": all devices come by DTLS with a Connection ID, through a tap that looks for nonces used twice. After each
    * restart every device speaks, and none may need a handshake. Devices restart and leave between the kills only: who is
    * killed in a handshake waits long for its end.
+   * "oscore": devices keep their state, and are killed, too: in every other round.
    */
-  readonly security?: "none" | "dtls";
+  readonly security?: "none" | "dtls" | "oscore";
 };
 
 export type RoundReport = {
   readonly round: number;
+  readonly killed: "server" | "devices";
   /** What was lost or done twice; empty is good. */
   readonly faults: readonly string[];
   /** ms of load before the kill. */
   readonly killedAfter: number;
-  /** ms from the restart to "Ready". */
+  /** ms from the restart to "Ready": of the server, or of the devices' processes. */
   readonly readyAfter: number;
   /** What was promised when the server was killed, and of that in this round. */
   readonly registrations: number;
@@ -57,6 +60,7 @@ export class CrashRounds {
   readonly #data: string;
   readonly #rng: Rng;
   readonly #deeds: Deeds;
+  readonly #secured: SecuredFleet | undefined;
   /** Accepted orders that have not been seen finished after a restart. */
   readonly #open = new Map<string, Order>();
   readonly #openOf = new Map<string, number>();
@@ -69,30 +73,41 @@ export class CrashRounds {
 
   readonly tap: DtlsTap | undefined;
 
-  private constructor(options: CrashOptions, data: string, served: Served, tap?: DtlsTap) {
+  private constructor(
+    options: CrashOptions,
+    data: string,
+    served: Served,
+    { tap, secured }: { readonly tap?: DtlsTap; readonly secured?: SecuredFleet } = {},
+  ) {
     this.#options = options;
     this.tap = tap;
     this.#data = data;
     this.#served = served;
+    this.#secured = secured;
     this.#rng = seededRng(options.seed);
     this.#deeds = new Deeds();
     this.devices = Array.from(
       { length: options.devices },
       (_, i) =>
         new AuditedDevice({
-          endpoint: `crash-${i}`,
+          ...traits(i),
           server: tap === undefined ? served.server : `coaps://127.0.0.1:${tap.port}`,
-          lifetime: LIFETIME,
-          queueMode: i % 3 === 0,
-          awake: AWAKE,
           deeds: this.#deeds,
           ...(tap && { secured: { security: psk(identityOf(i), KEY), strategy: "cid" } }),
+          ...(secured && { body: () => secured.body(`crash-${i}`) }),
         }),
     );
   }
 
   static async open(options: CrashOptions): Promise<CrashRounds> {
     const data = mkdtempSync(join(tmpdir(), "godwit-crash-"));
+    if (options.security === "oscore") {
+      const all = Array.from({ length: options.devices }, (_, i) => traits(i));
+      const secured = new SecuredFleet(all);
+      const served = await Served.start({ data, args: [...ARGS, ...secured.args], nosec: false });
+      await secured.open(served.ports.coap);
+      return new CrashRounds(options, data, served, { secured });
+    }
     if (options.security !== "dtls") {
       return new CrashRounds(options, data, await Served.start({ data, args: ARGS }));
     }
@@ -100,7 +115,13 @@ export class CrashRounds {
     writeFileSync(file, JSON.stringify(credentialsOf(options.devices)));
     const args = [...ARGS, "--credentials", file];
     const served = await Served.start({ data, dtls: true, args });
-    return new CrashRounds(options, data, served, await DtlsTap.start(served.ports.coaps ?? 0));
+    const tap = await DtlsTap.start(served.ports.coaps ?? 0);
+    return new CrashRounds(options, data, served, { tap });
+  }
+
+  /** What is known of captured OSCORE traffic, where there is any. */
+  get secured(): SecuredFleet | undefined {
+    return this.#secured;
   }
 
   get executions(): number {
@@ -122,30 +143,54 @@ export class CrashRounds {
     this.#loading = true;
     const load = this.#load();
     await sleep(killedAfter);
-    await this.#served.end("SIGKILL");
-    this.#loading = false;
-    await load;
-    const at = this.#totals();
-    const { ports } = this.#served;
-    this.#served = await Served.start({
-      data: this.#data,
-      ports,
-      dtls: this.tap !== undefined,
-      args: ARGS,
-    });
+    const killed = this.#secured !== undefined && this.#round % 2 === 0 ? "devices" : "server";
+    const { at, readyAfter } =
+      killed === "server" ? await this.#killServer(load) : await this.#killDevices(load);
     const faults = [...(await this.#auditRegistrations()), ...(await this.#auditOrders())];
     const waiting = [...this.#open.values()].filter(({ finished }) => !finished).length;
     await this.#settle(this.#options.settle, false);
+    this.#secured?.settled(this.devices);
     return {
       round: this.#round,
+      killed,
       faults: [...faults, ...this.#complaints()],
       killedAfter,
-      readyAfter: Math.round(this.#served.readyAfter),
+      readyAfter,
       registrations: at.registrations,
       updates: at.updates - before.updates,
       orders: at.orders - before.orders,
       waiting,
     };
+  }
+
+  async #killServer(load: Promise<void>): Promise<Killed> {
+    await this.#served.end("SIGKILL");
+    this.#loading = false;
+    await load;
+    this.#secured?.killed();
+    const at = this.#totals();
+    const { ports } = this.#served;
+    const args = [...ARGS, ...(this.#secured?.args ?? [])];
+    const nosec = this.#secured === undefined;
+    const dtls = this.tap !== undefined;
+    this.#served = await Served.start({ data: this.#data, ports, dtls, args, nosec });
+    return { at, readyAfter: Math.round(this.#served.readyAfter) };
+  }
+
+  /** Some devices lose power under load, and start with what they kept. */
+  async #killDevices(load: Promise<void>): Promise<Killed> {
+    const began = performance.now();
+    const farm = below(this.#rng, FARMS);
+    await this.#secured?.kill(farm);
+    const at = this.#totals();
+    const dead = this.devices.filter(({ endpoint }) => this.#secured?.isIn(farm, endpoint));
+    const ran = dead.filter((device) => device.died());
+    await this.#secured?.restart(farm);
+    const readyAfter = Math.round(performance.now() - began);
+    await Promise.all(ran.map((device) => device.start()));
+    this.#loading = false;
+    await load;
+    return { at, readyAfter };
   }
 
   /** Every device speaks, and everything that waits must end. Returns what did not. */
@@ -166,12 +211,15 @@ export class CrashRounds {
       const ledger = JSON.stringify((body as DeviceView).ledger?.in);
       faults.push(`${endpoint}: its ${pending} was never answered; the server received ${ledger}`);
     }
+    this.#secured?.killed();
     return [...faults, ...this.#complaints()];
   }
 
   /** Ends the server by SIGTERM, and returns its exit status and how long that took. */
   async close(): Promise<{ readonly code: number | null; readonly took: number }> {
-    await Promise.all(this.devices.map((device) => device.silence()));
+    if (this.#secured === undefined)
+      await Promise.all(this.devices.map((device) => device.silence()));
+    await this.#secured?.close();
     const began = performance.now();
     const code = await this.#served.end("SIGTERM");
     this.tap?.close();
@@ -179,7 +227,8 @@ export class CrashRounds {
     return { code, took: Math.round(performance.now() - began) };
   }
 
-  #totals(): { registrations: number; updates: number; orders: number } {
+  #totals(): Totals {
+    this.#secured?.collect(this.#deeds);
     let [registrations, updates] = [0, 0];
     for (const device of this.devices) {
       if (typeof device.acknowledged === "object") registrations += 1;
@@ -292,6 +341,7 @@ export class CrashRounds {
         if (view !== undefined && pending === undefined) faults.push(`${endpoint} is back`);
       } else if (view === undefined) faults.push(`${endpoint} is lost, was ${acknowledged.id}`);
       else if (pending === "register") continue; // replaced or not yet
+      else if (acknowledged.id === "") acknowledged.id = view.id;
       else if (view.id !== acknowledged.id)
         faults.push(`${endpoint} is ${view.id}, was promised ${acknowledged.id}`);
       else if (view.updatedAt < updatedSince - CLOCKS_DIFFER)
@@ -329,6 +379,7 @@ export class CrashRounds {
   /** Whether an order that has ended ended truly. */
   #wrongWith(order: Order, task: Task): readonly string[] {
     const { name, kind } = order;
+    this.#secured?.collect(this.#deeds);
     const times = this.#deeds.executions.get(name) ?? 0;
     if (task.state !== "done" || task.answer?.success !== true) {
       const reborn = this.devices.some(
@@ -350,7 +401,8 @@ export class CrashRounds {
 
   /** What devices complain of, and what was done twice. */
   #complaints(): readonly string[] {
-    const faults = this.#deeds.faults.splice(0);
+    this.#secured?.collect(this.#deeds);
+    const faults = [...this.#deeds.faults.splice(0), ...(this.#secured?.complaints() ?? [])];
     faults.push(...(this.tap?.faults.splice(0) ?? []));
     if (this.#served.said !== "") faults.push(`the server complains: ${this.#served.said}`);
     for (const [name, times] of this.#deeds.executions) {
@@ -418,6 +470,19 @@ function credentialsOf(devices: number): readonly unknown[] {
 
 function identityOf(i: number): string {
   return `id-${i}`;
+}
+
+type Totals = {
+  readonly registrations: number;
+  readonly updates: number;
+  readonly orders: number;
+};
+
+type Killed = { readonly at: Totals; readonly readyAfter: number };
+
+/** What the device with this number is like. */
+function traits(i: number) {
+  return { endpoint: `crash-${i}`, lifetime: LIFETIME, queueMode: i % 3 === 0, awake: AWAKE };
 }
 
 type Order = {

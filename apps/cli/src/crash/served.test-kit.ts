@@ -18,6 +18,8 @@ export type ServedOptions = {
   /** Listens for DTLS too. */
   readonly dtls?: boolean;
   readonly args?: readonly string[];
+  /** Takes devices that prove nothing; true unless given. */
+  readonly nosec?: boolean;
 };
 
 export type Answered = { readonly status: number; readonly body: unknown };
@@ -115,11 +117,12 @@ class Run {
   readonly ended: Promise<number | null>;
   said = "";
 
-  constructor({ data, ports, dtls = false, args = [] }: ServedOptions) {
+  constructor({ data, ports, dtls = false, nosec = true, args = [] }: ServedOptions) {
     const listen = ["--coap", `127.0.0.1:${ports?.coap ?? 0}`];
     listen.push("--http", `127.0.0.1:${ports?.http ?? 0}`);
     if (dtls) listen.push("--coaps", `127.0.0.1:${ports?.coaps ?? 0}`);
-    const line = [GODWIT, "serve", "--nosec", "--log-level", "error", "--data", data, ...listen];
+    const line = [GODWIT, "serve", "--log-level", "error", "--data", data, ...listen];
+    if (nosec) line.push("--nosec");
     this.child = spawn(process.execPath, [...line, ...args], { stdio: ["ignore", "pipe", "pipe"] });
     this.child.stderr!.on("data", (chunk: Buffer) => (this.said += chunk.toString()));
     this.ended = once(this.child, "close").then(([code]) => code as number | null);
