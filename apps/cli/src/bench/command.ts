@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { benchCoap } from "./coap.ts";
 import { benchOscore } from "./oscore.ts";
+import { benchDtls } from "./dtls/dtls.ts";
 import { formatReport, type Report } from "./report.ts";
 
 /** How long and how much to measure. */
@@ -45,6 +46,7 @@ type Options = Omit<BenchOptions, "progress"> & { readonly json: boolean };
 const BENCHMARKS: ReadonlyMap<string, (options: BenchOptions) => Promise<Report>> = new Map([
   ["coap", benchCoap],
   ["oscore", benchOscore],
+  ["dtls", benchDtls],
 ]);
 
 function chosen(name: string | undefined): readonly ((options: BenchOptions) => Promise<Report>)[] {

@@ -1,0 +1,123 @@
+import { fork, spawn, type ChildProcess } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { usageOf, type Usage } from "../proc.ts";
+import { KEY, type DtlsAnswer, type DtlsAsk } from "./asks.ts";
+
+/** A process of ours that answers one ask after the other. */
+export class DtlsHelper {
+  readonly #child: ChildProcess;
+
+  constructor(execArgv: readonly string[] = []) {
+    this.#child = fork(fileURLToPath(new URL("./child.js", import.meta.url)), {
+      execArgv: [...execArgv],
+      serialization: "advanced",
+    });
+  }
+
+  get usage(): Usage {
+    return usageOf(pidOf(this.#child));
+  }
+
+  ask<T extends DtlsAsk>(ask: T): Promise<DtlsAnswer[T["type"]]> {
+    const child = this.#child;
+    return new Promise((resolve, reject) => {
+      const ended = (): void => reject(new Error("a process of the benchmark ended by itself"));
+      child.once("exit", ended);
+      child.once("message", (message: { result: DtlsAnswer[T["type"]]; fault?: string }) => {
+        child.off("exit", ended);
+        if (message.fault === undefined) resolve(message.result);
+        else reject(new Error(message.fault));
+      });
+      child.send(ask);
+    });
+  }
+
+  stop(): Promise<void> {
+    return ended(this.#child, () => this.#child.disconnect());
+  }
+}
+
+/** A server under test. */
+export type DtlsSubject = {
+  readonly port: number;
+  readonly usage: () => Usage;
+  readonly stop: () => Promise<void>;
+};
+
+export async function securedSubject(): Promise<DtlsSubject> {
+  const helper = new DtlsHelper(ROOM);
+  const { port } = await helper.ask({ type: "serve" });
+  return { port, usage: () => helper.usage, stop: () => helper.stop() };
+}
+
+/** libcoap's example server with OpenSSL (Debian: libcoap3-bin); undefined where it is not installed. */
+export async function libcoapDtlsSubject(): Promise<DtlsSubject | undefined> {
+  const command = LIBCOAP.map(installed).find((file) => file !== undefined);
+  if (command === undefined) return undefined;
+  const plain = await freePair();
+  const key = new TextDecoder().decode(KEY);
+  const child = spawn(
+    command,
+    ["-A", "127.0.0.1", "-p", String(plain), "-d", "10", "-v", "0", "-k", key],
+    { stdio: "ignore" },
+  );
+  return {
+    port: plain + 1,
+    usage: () => usageOf(pidOf(child)),
+    stop: () => ended(child, () => child.kill()),
+  };
+}
+
+function installed(command: string): string | undefined {
+  return (process.env["PATH"] ?? "")
+    .split(delimiter)
+    .map((directory) => join(directory, command))
+    .find((file) => {
+      try {
+        accessSync(file, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** A port that is free, and so is the one after it. */
+async function freePair(): Promise<number> {
+  for (;;) {
+    const first = await bound(0);
+    const second = await bound(first + 1).catch(() => undefined);
+    if (second !== undefined) return first;
+  }
+}
+
+async function bound(wanted: number): Promise<number> {
+  const socket = createSocket("udp4");
+  await new Promise<void>((resolve, reject) => {
+    socket.once("error", reject);
+    socket.bind({ port: wanted, address: "127.0.0.1" }, resolve);
+  });
+  const { port } = socket.address();
+  await new Promise<void>((resolve) => socket.close(resolve));
+  return port;
+}
+
+function pidOf({ pid }: ChildProcess): number {
+  if (pid === undefined) throw new Error("a process of the benchmark did not start");
+  return pid;
+}
+
+function ended(child: ChildProcess, end: () => void): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => {
+    child.once("exit", () => resolve());
+    end();
+  });
+}
+
+/** As the first line of the command has it. */
+const ROOM = ["--max-semi-space-size=64"];
+const LIBCOAP = ["coap-server-openssl", "coap-server-gnutls"];
