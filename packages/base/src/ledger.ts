@@ -24,14 +24,15 @@ export class Ledger {
   #headerOut = 0;
   #payloadIn = 0;
   #payloadOut = 0;
+  #secured: Secured | undefined;
   #rare: Rare | undefined;
 
   /** Handshakes completed, by kind. */
   get fullHandshakes(): number {
-    return this.#rare?.fullHandshakes ?? 0;
+    return this.#secured?.fullHandshakes ?? 0;
   }
   set fullHandshakes(n: number) {
-    this.#more.fullHandshakes = n;
+    this.#protected.fullHandshakes = n;
   }
   get resumedHandshakes(): number {
     return this.#rare?.resumedHandshakes ?? 0;
@@ -61,12 +62,12 @@ export class Ledger {
         else this.#payloadOut += bytes;
         break;
       case "record":
-        if (inwards) this.#more.recordIn += bytes;
-        else this.#more.recordOut += bytes;
+        if (inwards) this.#protected.recordIn += bytes;
+        else this.#protected.recordOut += bytes;
         break;
       case "handshake":
-        if (inwards) this.#more.handshakeIn += bytes;
-        else this.#more.handshakeOut += bytes;
+        if (inwards) this.#protected.handshakeIn += bytes;
+        else this.#protected.handshakeOut += bytes;
         break;
       case "retransmission":
         if (inwards) this.#more.retransmissionIn += bytes;
@@ -95,15 +96,16 @@ export class Ledger {
   bytes(direction: Direction, purpose: Purpose): number {
     const inwards = direction === "in";
     const rare = this.#rare;
+    const secured = this.#secured;
     switch (purpose) {
       case "header":
         return inwards ? this.#headerIn : this.#headerOut;
       case "payload":
         return inwards ? this.#payloadIn : this.#payloadOut;
       case "record":
-        return (inwards ? rare?.recordIn : rare?.recordOut) ?? 0;
+        return (inwards ? secured?.recordIn : secured?.recordOut) ?? 0;
       case "handshake":
-        return (inwards ? rare?.handshakeIn : rare?.handshakeOut) ?? 0;
+        return (inwards ? secured?.handshakeIn : secured?.handshakeOut) ?? 0;
       case "retransmission":
         return (inwards ? rare?.retransmissionIn : rare?.retransmissionOut) ?? 0;
       case "keepAlive":
@@ -125,18 +127,22 @@ export class Ledger {
     this.#headerOut += other.#headerOut;
     this.#payloadIn += other.#payloadIn;
     this.#payloadOut += other.#payloadOut;
+    const secured = other.#secured;
+    if (secured !== undefined) {
+      const own = this.#protected;
+      own.recordIn += secured.recordIn;
+      own.recordOut += secured.recordOut;
+      own.handshakeIn += secured.handshakeIn;
+      own.handshakeOut += secured.handshakeOut;
+      own.fullHandshakes += secured.fullHandshakes;
+    }
     const rare = other.#rare;
     if (rare === undefined) return;
     const more = this.#more;
-    more.handshakeIn += rare.handshakeIn;
-    more.recordIn += rare.recordIn;
     more.retransmissionIn += rare.retransmissionIn;
     more.keepAliveIn += rare.keepAliveIn;
-    more.handshakeOut += rare.handshakeOut;
-    more.recordOut += rare.recordOut;
     more.retransmissionOut += rare.retransmissionOut;
     more.keepAliveOut += rare.keepAliveOut;
-    more.fullHandshakes += rare.fullHandshakes;
     more.resumedHandshakes += rare.resumedHandshakes;
     more.addressChanges += rare.addressChanges;
     for (const [reason, n] of rare.drops ?? []) this.drop(reason, n);
@@ -161,17 +167,22 @@ export class Ledger {
     };
   }
 
+  get #protected(): Secured {
+    return (this.#secured ??= {
+      recordIn: 0,
+      recordOut: 0,
+      handshakeIn: 0,
+      handshakeOut: 0,
+      fullHandshakes: 0,
+    });
+  }
+
   get #more(): Rare {
     return (this.#rare ??= {
-      handshakeIn: 0,
-      recordIn: 0,
       retransmissionIn: 0,
       keepAliveIn: 0,
-      handshakeOut: 0,
-      recordOut: 0,
       retransmissionOut: 0,
       keepAliveOut: 0,
-      fullHandshakes: 0,
       resumedHandshakes: 0,
       addressChanges: 0,
       drops: undefined,
@@ -193,16 +204,20 @@ export type LedgerSide = {
   readonly bytes: Readonly<Record<Purpose, number>>;
 };
 
-type Rare = {
-  handshakeIn: number;
+/** What every secured session counts. */
+type Secured = {
   recordIn: number;
+  recordOut: number;
+  handshakeIn: number;
+  handshakeOut: number;
+  fullHandshakes: number;
+};
+
+type Rare = {
   retransmissionIn: number;
   keepAliveIn: number;
-  handshakeOut: number;
-  recordOut: number;
   retransmissionOut: number;
   keepAliveOut: number;
-  fullHandshakes: number;
   resumedHandshakes: number;
   addressChanges: number;
   drops: Map<string, number> | undefined;

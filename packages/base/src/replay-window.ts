@@ -4,14 +4,19 @@
  */
 export class ReplayWindow {
   readonly #size: number;
-  /** Bit i of word i / 32 stands for `top - i`. Plain numbers: a typed array would cost each session 100 bytes more. */
-  readonly #seen: number[];
   #top = -1;
+  /**
+   * Bit i of word i / 32 stands for `top - i`. The first two words are fields, and all there is in most windows: an array
+   * of its own would cost each session 50 bytes more.
+   */
+  #first = 0;
+  #second = 0;
+  readonly #rest: number[] | undefined;
 
   /** `size`: how far back a late number is still told apart, in numbers; a multiple of 32. */
   constructor(size = 64) {
     this.#size = size;
-    this.#seen = new Array<number>(size / 32).fill(0);
+    this.#rest = size > 64 ? new Array<number>(size / 32 - 2).fill(0) : undefined;
   }
 
   /** The highest number accepted, -1 before the first. */
@@ -30,36 +35,54 @@ export class ReplayWindow {
   accept(n: number): boolean {
     if (n <= this.#top) {
       const back = this.#top - n;
-      if (back < this.#size) this.#seen[back >>> 5]! |= 1 << (back & 31); // back < size
+      if (back < this.#size) this.#put(back >>> 5, this.#word(back >>> 5) | (1 << (back & 31)));
       return false;
     }
     this.#shift(n - this.#top);
     this.#top = n;
-    this.#seen[0]! |= 1; // the window has at least one word
+    this.#first |= 1;
     return true;
   }
 
   /** Forgets everything at or below `n`: for state restored from a store. */
   raise(n: number): void {
     this.#top = Math.max(this.#top, n);
-    this.#seen.fill(~0);
+    this.#fill(~0);
   }
 
   #bit(back: number): boolean {
-    return ((this.#seen[back >>> 5]! >>> (back & 31)) & 1) === 1; // callers keep back < size
+    return ((this.#word(back >>> 5) >>> (back & 31)) & 1) === 1;
   }
 
   #shift(by: number): void {
     if (by >= this.#size) {
-      this.#seen.fill(0);
+      this.#fill(0);
       return;
     }
     const words = by >>> 5;
     const bits = by & 31;
-    for (let i = this.#seen.length - 1; i >= 0; i--) {
-      const high = i >= words ? this.#seen[i - words]! : 0; // i - words is within
-      const low = bits > 0 && i > words ? this.#seen[i - words - 1]! >>> (32 - bits) : 0; // likewise
-      this.#seen[i] = (high << bits) | low;
+    for (let i = this.#size / 32 - 1; i >= 0; i--) {
+      const high = i >= words ? this.#word(i - words) : 0;
+      const low = bits > 0 && i > words ? this.#word(i - words - 1) >>> (32 - bits) : 0;
+      this.#put(i, (high << bits) | low);
     }
+  }
+
+  /** Callers keep `i` within the window. */
+  #word(i: number): number {
+    if (i === 0) return this.#first;
+    return i === 1 ? this.#second : this.#rest![i - 2]!; // there is a rest where there is a third word
+  }
+
+  #put(i: number, word: number): void {
+    if (i === 0) this.#first = word;
+    else if (i === 1) this.#second = word;
+    else this.#rest![i - 2] = word; // likewise
+  }
+
+  #fill(word: number): void {
+    this.#first = word;
+    this.#second = word;
+    this.#rest?.fill(word);
   }
 }

@@ -7,6 +7,7 @@ import {
   ReplayWindow,
   type Rng,
   type SessionId,
+  type SocketAddress,
   UsageError,
 } from "@godwit/base";
 import { ContentType } from "./codes.ts";
@@ -57,7 +58,6 @@ export type Received =
 export class Association {
   readonly session: SessionId;
   readonly suite: Suite;
-  readonly identity: Identity;
   readonly ledger: Ledger;
   readonly window: ReplayWindow;
   /** As strings, for they are map keys and most are short. */
@@ -66,14 +66,14 @@ export class Association {
   readonly sessionId: string;
   readonly peerLimit: number;
   readonly routability: boolean;
-  path: Path | undefined;
   /** Next number to write in epoch 1. */
   writeSequence = 0;
-  /** Numbers below this are reserved in the store; without a store all are. */
-  reserved: number = Number.MAX_SAFE_INTEGER;
+  /** Numbers below this are reserved in the store; undefined: all are. */
+  reserved: number | undefined;
   /** Records that did not verify under the read key. */
   forgeries = 0;
-  lastReceived: Instant;
+  /** In whole s, which are no object of their own. */
+  lastReceived: number;
   /** Tells a late copy of the ClientHello that led here from a new one. */
   helloMark: number | undefined;
   /** Restored after a crash: what arrives may have been received before, until freshness is shown. */
@@ -90,6 +90,10 @@ export class Association {
   hot: HotKeys | undefined;
   readonly #slab: KeySlab;
   readonly #slot: number;
+  /** The usual one, a PSK identity, by its text alone. */
+  readonly #identity: string | Identity;
+  #local: SocketAddress | undefined;
+  #remote: SocketAddress | undefined;
 
   constructor(
     state: AssociationState,
@@ -100,8 +104,9 @@ export class Association {
   ) {
     this.session = state.session;
     this.suite = state.suite;
-    this.identity = state.identity;
-    this.path = state.path;
+    this.#identity = state.identity.kind === "psk" ? state.identity.identity : state.identity;
+    this.#local = state.path?.local;
+    this.#remote = state.path?.remote;
     this.ownCid = latin1(state.ownCid);
     this.peerCid = latin1(state.peerCid);
     this.sessionId = latin1(state.sessionId);
@@ -109,9 +114,24 @@ export class Association {
     this.routability = state.routability;
     this.ledger = ledger ?? new Ledger();
     this.window = new ReplayWindow(window);
-    this.lastReceived = now;
+    this.lastReceived = Math.floor(now / 1_000);
     this.#slab = slab;
     this.#slot = slab.keep(state.readKeys, state.writeKeys);
+  }
+
+  get identity(): Identity {
+    const identity = this.#identity;
+    return typeof identity === "string" ? { kind: "psk", identity } : identity;
+  }
+
+  get path(): Path | undefined {
+    const local = this.#local;
+    const remote = this.#remote;
+    return local === undefined || remote === undefined ? undefined : { local, remote };
+  }
+  set path(path: Path | undefined) {
+    this.#local = path?.local;
+    this.#remote = path?.remote;
   }
 
   /** Verifies and decrypts; only a record that verified moves the window. Throws nothing. */
@@ -132,7 +152,7 @@ export class Association {
 
   /** One record of epoch 1 under the next number. Ask `writable` first. */
   seal(type: number, content: Uint8Array, rng: Rng, padTo = 1): Uint8Array {
-    if (this.writeSequence >= this.reserved) throw new UsageError("no sequence number reserved");
+    if (!this.writable) throw new UsageError("no sequence number reserved");
     const cid = this.peerCid === "" ? EMPTY : fromLatin1(this.peerCid);
     const over = (content.length + 1) % padTo;
     const padding = cid.length > 0 && over > 0 ? padTo - over : 0;
@@ -142,7 +162,7 @@ export class Association {
   }
 
   get writable(): boolean {
-    return this.writeSequence < this.reserved;
+    return this.reserved === undefined || this.writeSequence < this.reserved;
   }
 
   /** Bytes that a record adds to `content` bytes. */

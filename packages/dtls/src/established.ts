@@ -63,7 +63,7 @@ export class Established {
       }
       return;
     }
-    a.lastReceived = now;
+    a.lastReceived = Math.floor(now / 1_000);
     const isData = received.type === ContentType.applicationData;
     const spent = record.size - (isData ? received.content.length : 0);
     a.ledger.add("in", isData ? "record" : "handshake", spent);
@@ -132,9 +132,7 @@ export class Established {
       then?.(true);
       return;
     }
-    const bound =
-      Math.max(a.writeSequence, a.reserved === Number.MAX_SAFE_INTEGER ? 0 : a.reserved) +
-      this.#host.tuning.stride;
+    const bound = Math.max(a.writeSequence, a.reserved ?? 0) + this.#host.tuning.stride;
     a.reserving = true;
     this.#host.store([associationChange(a, bound, this.#host)], (ok) => {
       a.reserving = false;
@@ -347,7 +345,7 @@ export class Established {
   /** Reserves more numbers when half of them are used, so that nothing waits in steady state. */
   #reserve(a: Association): void {
     if (!this.#host.durable || a.reserving) return;
-    if (a.reserved - a.writeSequence > this.#host.tuning.stride / 2) return;
+    if ((a.reserved ?? Infinity) - a.writeSequence > this.#host.tuning.stride / 2) return;
     this.save(a, (ok) => {
       if (ok) this.flush(a);
     });

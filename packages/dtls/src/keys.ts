@@ -67,8 +67,11 @@ export class KeySlab {
   readonly hot: HotPool;
   readonly #sizes: Size[] = [];
 
-  /** `hotLimit`: associations whose ciphers are kept ready. */
-  constructor(hotLimit = 0) {
+  readonly #chunk: number;
+
+  /** `hotLimit`: associations whose ciphers are kept ready. `chunk`: places in one array. */
+  constructor(hotLimit = 0, chunk: number = CHUNK) {
+    this.#chunk = chunk;
     this.hot = new HotPool(hotLimit);
   }
 
@@ -81,7 +84,7 @@ export class KeySlab {
   keep(read: Uint8Array, write: Uint8Array): number {
     const size = this.#size(read.length);
     const slot = size.free.pop() ?? size.next++;
-    size.chunks[Math.floor(slot / CHUNK)] ??= new Uint8Array(CHUNK * 2 * size.length);
+    size.chunks[Math.floor(slot / this.#chunk)] ??= new Uint8Array(this.#chunk * 2 * size.length);
     this.view(slot, read.length, false).set(read);
     this.view(slot, read.length, true).set(write);
     return slot;
@@ -89,8 +92,8 @@ export class KeySlab {
 
   /** The read or write key of a place, as a view. `length`: of one key, as it was kept. */
   view(slot: number, length: number, write: boolean): Uint8Array {
-    const index = slot % CHUNK;
-    const chunk = this.#size(length).chunks[(slot - index) / CHUNK] ?? EMPTY;
+    const index = slot % this.#chunk;
+    const chunk = this.#size(length).chunks[(slot - index) / this.#chunk] ?? EMPTY;
     const at = (index * 2 + (write ? 1 : 0)) * length;
     return chunk.subarray(at, at + length);
   }
@@ -120,5 +123,5 @@ type Size = {
 };
 
 const MASTER_LENGTH = 48;
-/** Places in one array. */
+/** Places in one array of a server. */
 const CHUNK = 256;

@@ -1,3 +1,4 @@
+import { hashText } from "./self-keyed.ts";
 import type { Instant, Path, SocketAddress } from "@godwit/base";
 
 /**
@@ -27,6 +28,11 @@ export function samePath(a: Path | undefined, b: Path): boolean {
     a.local.port === b.local.port &&
     a.local.host === b.local.host
   );
+}
+
+/** Equal for equal paths. Our own end is nearly always the same: it adds its port only. */
+export function hashPath({ local, remote }: Path): number {
+  return hashText(remote.host, remote.port * 64 + local.port);
 }
 
 /**

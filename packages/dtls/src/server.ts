@@ -30,9 +30,10 @@ import { type Fragment, readFragments, wholeMessage } from "./handshake/header.t
 import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
 import { KeySlab } from "./keys.ts";
 import { fromLatin1, latin1 } from "./latin1.ts";
-import { PathKeys, samePath } from "./path-claim.ts";
+import { PathKeys, hashPath, samePath } from "./path-claim.ts";
 import { type DtlsRecord, plainRecord, readRecord } from "./record/header.ts";
 import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
+import { SelfKeyed, hashText, type Keying } from "./self-keyed.ts";
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
 import { SessionCache, sessionIdOf, sessionStoreKey } from "./sessions.ts";
 import { SUITES, type Suite } from "./suites.ts";
@@ -87,10 +88,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #host: Host;
   readonly #setup: ServerSetup;
   readonly #pathKeys = new PathKeys();
-  readonly #bySession = new Map<SessionId, Association>();
+  readonly #bySession = new SelfKeyed(BY_SESSION);
   readonly #byCid = new Map<string, Association | ServerHandshake>();
-  readonly #byPath = new Map<string, Association>();
-  readonly #byIdentity = new Map<string, Association>();
+  readonly #byPath = new SelfKeyed(BY_PATH);
+  readonly #byIdentity = new SelfKeyed(BY_IDENTITY);
   readonly #handshakes = new Map<string, ServerHandshake>();
   readonly #lookups = new Map<number, ServerHandshake>();
   readonly #storing = new Map<number, (ok: boolean) => void>();
@@ -285,7 +286,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     const key = this.#pathKeys.of(path);
     const handshake = this.#handshakes.get(key);
     if (record.epoch === 0) return this.#plain(record, path, key, handshake, now);
-    const association = this.#byPath.get(key);
+    const association = this.#byPath.get(path);
     if (association === undefined) {
       if (handshake === undefined) {
         this.ledger.drop("noAssociation");
@@ -375,7 +376,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       this.#toHandshake(running, record, now);
       return running.ledger;
     }
-    if (running === undefined && this.#byPath.get(key)?.helloMark === helloMark(start.random)) {
+    if (running === undefined && this.#byPath.get(path)?.helloMark === helloMark(start.random)) {
       this.ledger.drop("helloRepeated"); // else a copy would make us repeat a flight to somebody who asked for none
       return this.ledger;
     }
@@ -454,7 +455,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     const changes: StoreChange[] = [];
     if (session !== undefined && !handshake.resumed && session.id.length > 0) {
       const packed = encodeSession(session);
-      for (const key of this.#sessions.keep(session)) {
+      for (const key of this.#sessions.keep(session, association.sessionId)) {
         changes.push({ table: TABLES.session, key, value: undefined });
       }
       const value = this.#host.seal(packed);
@@ -477,7 +478,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   /** The handshake becomes an association; what it replaces ends now and not earlier. */
   #open(handshake: ServerHandshake, association: Association): void {
     const key = this.#pathKeys.of(handshake.path);
-    const before = this.#byPath.get(key);
+    const before = this.#byPath.get(handshake.path);
     if (before !== undefined) {
       const same = identityKey(before.identity) === identityKey(association.identity);
       if (same) association.ledger.absorb(before.ledger);
@@ -491,16 +492,19 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         association.ledger.absorb(other.ledger); // the peer's account goes on
         this.#end(other, "replaced");
       }
-      this.#byIdentity.set(identity, association);
+      this.#byIdentity.set(association);
     }
     handshake.confirm(this.#now);
     this.#datagramsOf(handshake);
     this.#handshakes.delete(key);
     this.#deadlines.stop(handshake);
     association.helloMark = helloMark(handshake.clientRandom);
-    this.#bySession.set(association.session, association);
-    this.#byPath.set(key, association);
-    if (association.ownCid !== "") this.#byCid.set(association.ownCid, association);
+    this.#bySession.set(association);
+    this.#byPath.set(association);
+    if (association.ownCid !== "") {
+      this.#byCid.delete(association.ownCid); // else the map would keep the handshake's copy of the key
+      this.#byCid.set(association.ownCid, association);
+    }
     if (handshake.resumed) association.ledger.resumedHandshakes += 1;
     else association.ledger.fullHandshakes += 1;
     this.#outbox.push({
@@ -538,13 +542,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #end(association: Association, why: string): void {
-    this.#bySession.delete(association.session);
+    this.#bySession.delete(association);
     if (this.#byCid.get(association.ownCid) === association) {
       this.#byCid.delete(association.ownCid);
     }
     this.#rebind(association, undefined);
-    const identity = identityKey(association.identity);
-    if (this.#byIdentity.get(identity) === association) this.#byIdentity.delete(identity);
+    this.#byIdentity.delete(association);
     this.#deadlines.stop(association);
     this.#storeDeletion(association);
     association.destroy();
@@ -552,20 +555,17 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #rebind(association: Association, path: Path | undefined, proven = true): void {
-    if (association.path !== undefined) {
-      const key = this.#pathKeys.of(association.path);
-      if (this.#byPath.get(key) === association) this.#byPath.delete(key);
-    }
+    if (association.path !== undefined) this.#byPath.delete(association);
     association.path = path;
     if (path === undefined) return;
-    const key = this.#pathKeys.of(path);
-    const other = this.#byPath.get(key);
+    const other = this.#byPath.get(path);
     if (other !== undefined && other !== association) {
       // Whoever lives by this address keeps it; with an id it gives way, but not to a mere claim.
       if (!proven || other.ownCid === "") return;
+      this.#byPath.delete(other);
       other.path = undefined;
     }
-    this.#byPath.set(key, association);
+    this.#byPath.set(association);
   }
 
   #forgetSession(association: Association): void {
@@ -578,7 +578,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #revoke(identity: Identity): void {
     const key = identityKey(identity);
-    for (const association of [...this.#bySession.values()]) {
+    for (const association of this.#bySession.values()) {
       if (identityKey(association.identity) === key) this.#end(association, "revoked");
     }
     for (const handshake of [...this.#handshakes.values()]) {
@@ -644,13 +644,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     association.reserved = state.writeFrom; // the first answer waits for the next reservation
     association.window.raise(state.received);
     association.doubtful = true;
-    this.#bySession.set(association.session, association);
+    this.#bySession.set(association);
     this.#nextSession = Math.max(this.#nextSession, association.session + 1);
     if (association.ownCid !== "") this.#byCid.set(association.ownCid, association);
-    if (association.path !== undefined)
-      this.#byPath.set(this.#pathKeys.of(association.path), association);
+    if (association.path !== undefined) this.#byPath.set(association);
     if (association.identity.kind !== "none" && this.#options.onePerIdentity !== false) {
-      this.#byIdentity.set(identityKey(association.identity), association);
+      this.#byIdentity.set(association);
     }
     const { session, identity } = association;
     this.#outbox.push({ type: "opened", session, identity, how: "restored" });
@@ -678,8 +677,9 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   /** Forgets associations that said nothing for so long, and sessions that can no longer be resumed. */
   #sweep(now: Instant): void {
-    for (const association of [...this.#bySession.values()]) {
-      if (now - association.lastReceived >= this.#tuning.idleLimit) this.#end(association, "idle");
+    for (const association of this.#bySession.values()) {
+      if (now - association.lastReceived * 1_000 >= this.#tuning.idleLimit)
+        this.#end(association, "idle");
     }
     this.#forgetStored(this.#sessions.forget({ expiredAt: now }));
     if (this.#bySession.size > 0) this.#startSweep();
@@ -725,6 +725,22 @@ function checkTuning(tuning: DtlsTuning): void {
   if (cidLength > 255 || sessionIdLength > 32) throw new UsageError("identifier too long");
 }
 
+const BY_SESSION: Keying<SessionId, Association> = {
+  keyOf: ({ session }) => session,
+  hash: (session) => session | 0, // they count up: their low bits differ
+  same: (a, b) => a === b,
+};
+// Only who has proven an identity is found by these two, so nobody can fill them with keys of his choice.
+const BY_PATH: Keying<Path | undefined, Association> = {
+  keyOf: ({ path }) => path,
+  hash: (path) => (path === undefined ? 0 : hashPath(path)),
+  same: (a, b) => b !== undefined && samePath(a, b),
+};
+const BY_IDENTITY: Keying<string, Association> = {
+  keyOf: ({ identity }) => identityKey(identity),
+  hash: (key) => hashText(key),
+  same: (a, b) => a === b,
+};
 /** The last content type that is a DTLS 1.2 record. */
 const LAST_TYPE = 27;
 const CID_TRIES = 10;

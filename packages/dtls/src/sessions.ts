@@ -17,21 +17,14 @@ export class SessionCache {
     return this.#packed.size;
   }
 
-  /** Keeps a session; returns the store keys of those that had to go for it. */
-  keep(session: SavedSession): string[] {
-    return this.restore(session.id, encodeSession(session));
+  /** Keeps a session; returns the store keys of those that had to go for it. `id`: its id as a string, shared with who has one. */
+  keep(session: SavedSession, id: string = latin1(session.id)): string[] {
+    return this.#put(id, latin1(encodeSession(session)));
   }
 
   /** As `keep`, from the packed form. */
   restore(id: Uint8Array, packed: Uint8Array): string[] {
-    const gone: string[] = [];
-    this.#packed.set(latin1(id), latin1(packed));
-    for (const oldest of this.#packed.keys()) {
-      if (this.#packed.size <= this.#limit) break;
-      this.#packed.delete(oldest);
-      gone.push(storeKey(oldest));
-    }
-    return gone;
+    return this.#put(latin1(id), latin1(packed));
   }
 
   find(id: Uint8Array, now: Instant): SavedSession | undefined {
@@ -57,6 +50,17 @@ export class SessionCache {
       if (!goes) continue;
       this.#packed.delete(id);
       gone.push(storeKey(id));
+    }
+    return gone;
+  }
+
+  #put(id: string, packed: string): string[] {
+    const gone: string[] = [];
+    this.#packed.set(id, packed);
+    for (const oldest of this.#packed.keys()) {
+      if (this.#packed.size <= this.#limit) break;
+      this.#packed.delete(oldest);
+      gone.push(storeKey(oldest));
     }
     return gone;
   }

@@ -40,7 +40,7 @@ function converse(server: DtlsServer, n: number): void {
   });
   client.handle({ type: "connect", session: 1, path: pathOf(n).theirs, how: "full" }, 0);
   let talked = false;
-  for (let moved = true; moved; ) {
+  for (let moved = true; moved;) {
     moved = false;
     for (let output = client.poll(); output; output = client.poll()) {
       moved = true;
