@@ -237,7 +237,7 @@ const FULL = {
   shakers: 32,
   idle: 10_000,
 };
-const SHORT = { sessions: [2, 20], turns: 16, shakers: 4, idle: 100, seconds: 0.1, rounds: 2 };
+const SHORT = { sessions: [2, 20], turns: 16, shakers: 4, idle: 200, seconds: 0.1, rounds: 1 };
 /** s; the compiler of the server's JavaScript has settled by then. */
 const WARM_UP = 3;
 /** s; what /proc cannot resolve further. */

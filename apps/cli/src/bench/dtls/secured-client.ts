@@ -1,5 +1,5 @@
 import type { Socket } from "node:dgram";
-import { EMPTY, type Instant, type Path } from "@godwit/base";
+import { EMPTY, unreachable, type Instant, type Path } from "@godwit/base";
 import { DtlsClient, type DtlsOutput } from "@godwit/dtls";
 import { systemRng } from "@godwit/io";
 import { KEY } from "./asks.ts";
@@ -94,8 +94,15 @@ export class SecuredClient {
           this.events?.answered(this, output.bytes);
         }
         return;
-      default:
+      case "closed":
+      case "moved":
+      case "validated":
+      case "lookup":
+      case "keyLog":
+      case "store":
         return;
+      default:
+        unreachable(output);
     }
   }
 
