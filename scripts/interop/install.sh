@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the peers of the interop tests by package name, below .peers/ of the repository. Safe to repeat: what is there stays.
-#   scripts/interop/install.sh [PEER …]     PEER: libcoap aiocoap leshan node-lib (default: all)
+#   scripts/interop/install.sh [PEER …]     PEER: libcoap aiocoap leshan node-lib openssl gnutls pion (default: all)
 # A peer that cannot be had is reported and left out; the tests then skip it, or fail where CI=true.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -49,7 +49,21 @@ node-lib() {
     retry npm install --prefix "$peers/npm" --silent --no-audit --no-fund --ignore-scripts lwm2m-node-lib@1.4.0
 }
 
-[ $# -gt 0 ] || set -- libcoap aiocoap leshan node-lib
+debian() { # COMMAND PACKAGE
+  command -v "$1" >/dev/null && return
+  as_root apt-get install -y -qq "$2" >/dev/null 2>&1 && return
+  retry as_root apt-get update -qq && retry as_root apt-get install -y -qq "$2" >/dev/null
+}
+
+openssl() { debian openssl openssl; }
+gnutls() { debian gnutls-cli gnutls-bin; }
+
+pion() {
+  debian go golang-go && mkdir -p "$peers/go" &&
+    (cd "$here/peers/pion" && retry go build -o "$peers/go/pion-dtls" .)
+}
+
+[ $# -gt 0 ] || set -- libcoap aiocoap leshan node-lib openssl gnutls pion
 for peer; do
   start=$SECONDS
   if declare -F "$peer" >/dev/null && "$peer"; then
