@@ -84,7 +84,8 @@ function whole({ code, body }) {
   ok(body.equals(LARGE), `${LARGE.length} bytes as they were sent, not ${body.length}: ${body}`);
 }
 
-function pair(group, peer, client, server) {
+/** The cases that `server` has the resources for. */
+export function pair(group, peer, client, server) {
   const { paths } = server;
   return STEPS.filter(({ needs }) => needs in paths).map((step) => ({
     group,

@@ -39,10 +39,12 @@ async function runLibcoap(bench, block, args) {
   return { code: code ?? "2.xx", body: body.subarray(0, -1) };
 }
 
-/** A client that is a script of ours over a library: all of them take the same words. */
-function scriptedClient(command, file) {
+/** A client that is a script of ours over a library: all of them take the same words, after those of `first`. */
+function scriptedClient(command, file, first = async () => []) {
+  const start = async (bench, args) =>
+    bench.run(command, [script(file), ...(await first(bench)), ...args]);
   const run = async (bench, ...args) => {
-    const { body, complaints } = await bench.run(command, [script(file), ...args]);
+    const { body, complaints } = await start(bench, args);
     const end = body.indexOf("\n");
     if (end < 0) throw new Error(`${file}: ${complaints || "no answer"}`);
     return { code: String(body.subarray(0, end)), body: body.subarray(end + 1) };
@@ -51,14 +53,15 @@ function scriptedClient(command, file) {
     get: (bench, uri, { block } = {}) => run(bench, "get", uri, ...exponent(block)),
     put: async (bench, uri, body, { block } = {}) =>
       run(bench, "put", uri, await bench.file(body), ...exponent(block)),
+    post: async (bench, uri, body) => run(bench, "post", uri, await bench.file(body)),
+    delete: (bench, uri) => run(bench, "delete", uri),
     async again(bench, uri) {
       const { code, body } = await run(bench, "again", uri);
       const end = body.indexOf("\n");
       return { codes: [code, String(body.subarray(0, end))], body: body.subarray(end + 1) };
     },
     async observe(bench, uri, count) {
-      const args = [script(file), "observe", uri, String(count)];
-      return (await bench.run(command, args)).text.split("\n");
+      return (await start(bench, ["observe", uri, String(count)])).text.split("\n");
     },
   };
 }
@@ -83,6 +86,31 @@ const scriptedServer = (command, file, hosts, paths) => ({
     const server = bench.start(command, [script(file), ...hosts, String(port)]);
     await server.expect(/^listening/);
     return `coap://127.0.0.1:${port}`;
+  },
+});
+
+/** aiocoap under an OSCORE context: `credentialsOf(bench)` gives its file, which the case's processes share. */
+export const aiocoapUnder = (credentialsOf) => ({
+  client: {
+    ...scriptedClient(PYTHON, "aiocoap_client.py", async (bench) => [
+      "--credentials",
+      await credentialsOf(bench),
+    ]),
+    echoes: true, // what RFC 8613 B.1.2 has it answer
+  },
+  server: {
+    paths: USUAL,
+    async start(bench) {
+      return (await this.serve(bench)).base;
+    },
+    /** The same with the process. */
+    async serve(bench, port) {
+      const at = String(port ?? (await freePort()));
+      const args = [script("aiocoap_server.py"), "127.0.0.1", at, await credentialsOf(bench)];
+      const process = bench.start(PYTHON, args);
+      await process.expect(/^listening/);
+      return { base: `coap://127.0.0.1:${at}`, port: at, process };
+    },
   },
 });
 

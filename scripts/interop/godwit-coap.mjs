@@ -15,70 +15,93 @@ import {
 } from "@godwit/coap";
 import { Driver, openUdp, systemRng } from "@godwit/io";
 import { LARGE, USUAL } from "./coap-peers.mjs";
+import { ProtectedNode } from "./godwit-oscore.mjs";
 
-export const client = {
-  echoes: true,
-  get: (bench, uri, { block } = {}) => ask(bench, uri, block, Code.GET, {}),
-  put: (bench, uri, body, { block } = {}) => ask(bench, uri, block, Code.PUT, { payload: body }),
-  async observe(bench, uri, count) {
-    const node = await Node.open(bench);
-    const seen = [];
-    const id = node.send(uri, Code.GET, { observe: 0 });
-    while (seen.length < count) seen.push(String(Buffer.from((await node.answer(id)).payload)));
-    node.feed({ type: "cancel", id, how: "deregister" });
-    return seen;
-  },
-};
-
-async function ask(bench, uri, block, code, parts) {
-  const node = await Node.open(bench, block ? { preferredSzx: Math.log2(block) - 4 } : {});
-  const answer = await node.answer(node.send(uri, code, parts));
-  return { code: formatCode(answer.code), body: Buffer.from(answer.payload) };
+/** `protectionOf(bench)`: the OSCORE context to speak under, as ProtectedNode takes it. */
+export function clientUnder(protectionOf = () => undefined) {
+  const ask = async (bench, uri, block, code, parts) => {
+    const tuning = block ? { preferredSzx: Math.log2(block) - 4 } : {};
+    const node = await Node.open(bench, { tuning, protection: protectionOf(bench) });
+    const answer = await node.answer(node.send(uri, code, parts));
+    return { code: formatCode(answer.code), body: Buffer.from(answer.payload) };
+  };
+  return {
+    echoes: true,
+    get: (bench, uri, { block } = {}) => ask(bench, uri, block, Code.GET, {}),
+    put: (bench, uri, body, { block } = {}) => ask(bench, uri, block, Code.PUT, { payload: body }),
+    async observe(bench, uri, count) {
+      const node = await Node.open(bench, { protection: protectionOf(bench) });
+      const seen = [];
+      const id = node.send(uri, Code.GET, { observe: 0 });
+      while (seen.length < count) seen.push(String(Buffer.from((await node.answer(id)).payload)));
+      node.feed({ type: "cancel", id, how: "deregister" });
+      return seen;
+    },
+  };
 }
+
+export const client = clientUnder();
 
 export const server = {
   paths: USUAL,
   /** `trusting`: takes peers to be where they seem to be, and so asks nobody for an Echo before it sends much. */
-  async start(bench, { trusting = false, tuning = {}, onUnobserved = () => {} } = {}) {
-    const node = await Node.open(bench, tuning);
-    const resources = new Resources(node);
-    node.onRequest = (asked) => {
-      if (trusting) node.feed({ type: "validated", session: asked.session });
-      resources.answer(asked);
-    };
-    node.onUnobserved = (exchange) => {
-      resources.forget(exchange);
-      onUnobserved();
-    };
-    const timer = setInterval(() => resources.tick(), 200);
-    bench.after(() => clearInterval(timer));
-    return `coap://127.0.0.1:${node.port}`;
+  async start(bench, options) {
+    return (await serve(bench, options)).base;
   },
 };
 
-/** A CoapNode on a socket of its own, with promises for answers. */
+/** The same, with `stop`, and on the port that is asked for. */
+export async function serve(
+  bench,
+  { trusting = false, tuning = {}, onUnobserved = () => {}, protection, port = 0 } = {},
+) {
+  const node = await Node.open(bench, { tuning, protection, port });
+  const resources = new Resources(node);
+  node.onRequest = (asked) => {
+    if (trusting) node.feed({ type: "validated", session: asked.session });
+    resources.answer(asked);
+  };
+  node.onUnobserved = (exchange) => {
+    resources.forget(exchange);
+    onUnobserved();
+  };
+  const timer = setInterval(() => resources.tick(), 200);
+  bench.after(() => clearInterval(timer));
+  const base = `coap://127.0.0.1:${node.port}`;
+  return { base, port: node.port, stop: () => node.close() };
+}
+
+/** A CoapNode, or a ProtectedNode, on a socket of its own, with promises for answers. */
 class Node {
   static #free = 1;
   onRequest = () => {};
   onUnobserved = () => {};
   #waiting = new Map();
+  #closed = false;
   #driver;
   #node;
   #local;
 
-  static async open(bench, tuning = {}) {
+  static async open(bench, { tuning = {}, protection, port = 0 } = {}) {
     const node = new Node();
-    const udp = await openUdp({ host: "127.0.0.1", port: 0 });
+    const udp = await openUdp({ host: "127.0.0.1", port });
     node.#local = udp.local[0];
-    node.#node = new CoapNode({ rng: systemRng(), tuning: coapTuning(tuning) });
+    const options = { rng: systemRng(), tuning: coapTuning(tuning), ...protection };
+    node.#node = protection ? new ProtectedNode(options) : new CoapNode(options);
     node.#driver = new Driver({
       machine: node.#node,
       port: udp,
       onOutput: (output) => node.#take(output),
       onFault: ({ error }) => console.error(error),
     });
-    bench.after(() => node.#driver.close());
+    bench.after(() => node.close());
     return node;
+  }
+
+  async close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#driver.close();
   }
 
   get port() {

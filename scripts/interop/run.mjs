@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { Bench } from "./bench.mjs";
 import { byHandCases } from "./by-hand-cases.mjs";
 import { coapCases } from "./coap-cases.mjs";
+import { coapOscoreCases } from "./coap-oscore-cases.mjs";
 import { lwm2mCases } from "./lwm2m-cases.mjs";
 import { lwm2mDeviceCases } from "./lwm2m-device-cases.mjs";
 import { dtlsCases } from "./dtls-cases.mjs";
@@ -30,6 +31,7 @@ for (const one of [
   ...lwm2mCases,
   ...lwm2mDeviceCases,
   ...oscoreCases,
+  ...coapOscoreCases,
   ...byHandCases,
   ...rebindCases,
   ...dtlsCases,

@@ -1,5 +1,7 @@
 """A CoAP server built on aiocoap: aiocoap_server.py HOST PORT [CREDENTIALS.json]
 
+With credentials, for OSCORE, it serves protected requests too.
+
 /hello            "hello"
 /clock            counts up each 200 ms, observable
 /large            3000 bytes, block-wise
@@ -8,10 +10,12 @@
 """
 
 import asyncio
+import json
 import sys
 
 import aiocoap
 from aiocoap import resource
+from aiocoap.credentials import CredentialsMap
 
 LARGE = bytes(ord("a") + i % 26 for i in range(3000))
 
@@ -67,7 +71,7 @@ class Separate(resource.Resource):
 
 
 async def main():
-    host, port = sys.argv[1], int(sys.argv[2])
+    host, port, *rest = sys.argv[1:]
     clock = Clock()
     site = resource.Site()
     site.add_resource(
@@ -82,8 +86,15 @@ async def main():
         ("separate", Separate()),
     ]:
         site.add_resource([path], leaf)
+    if rest:
+        from aiocoap.oscore_sitewrapper import OscoreSiteWrapper
+
+        credentials = CredentialsMap()
+        with open(rest[0], encoding="utf-8") as file:
+            credentials.load_from_dict(json.load(file))
+        site = OscoreSiteWrapper(site, credentials)
     await aiocoap.Context.create_server_context(
-        site, bind=(host, port), transports=["simplesocketserver"]
+        site, bind=(host, int(port)), transports=["simplesocketserver"]
     )
     print("listening", port, flush=True)
     await clock.run()
