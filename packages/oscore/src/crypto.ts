@@ -1,8 +1,8 @@
 import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
 import type { Aead, HkdfHash } from "./algorithms.ts";
 
-// One cipher object per message. A CCM of our own over kept AES objects would halve the 3.3 µs, but each kept object
-// costs 500 bytes beside its JavaScript twin and a context needs four: an idle context has to stay below 1 KB, and a
+// One cipher object per message. A CCM of our own over kept AES objects halves the 3.3 µs alone and gains nothing in
+// a busy server (docs/bench.md), and each kept object costs 500 bytes beside its JavaScript twin and a context needs four: an idle context has to stay below 1 KB, and a
 // bounded cache of them would make the rate fall with the number of contexts. So would handing tags to JavaScript to
 // compare.
 

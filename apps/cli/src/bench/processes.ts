@@ -1,10 +1,9 @@
 import { fork, spawn, type ChildProcess } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ChildAsk } from "./child.ts";
 import type { LoopAnswer, LoopAsk } from "./loop-process.ts";
+import { ROOM, ended, installed, pidOf } from "./child-process.ts";
 import { usageOf, type Usage } from "./proc.ts";
 import type { Flood } from "./flood.ts";
 import type { Idle } from "./idle.ts";
@@ -122,20 +121,6 @@ export async function libcoapSubject(): Promise<Subject | undefined> {
   return { port, usage: () => usageOf(pidOf(child)), stop: () => ended(child, () => child.kill()) };
 }
 
-function installed(command: string): string | undefined {
-  return (process.env["PATH"] ?? "")
-    .split(delimiter)
-    .map((directory) => join(directory, command))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
-}
-
 async function freePort(): Promise<number> {
   const socket = createSocket("udp4");
   await new Promise<void>((resolve) => socket.bind({ port: 0, address: "127.0.0.1" }, resolve));
@@ -144,19 +129,4 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-function pidOf({ pid }: ChildProcess): number {
-  if (pid === undefined) throw new Error("a process of the benchmark did not start");
-  return pid;
-}
-
-function ended(child: ChildProcess, end: () => void): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    child.once("exit", () => resolve());
-    end();
-  });
-}
-
-/** As the first line of the command has it. */
-const ROOM = ["--max-semi-space-size=64"];
 const ANY = "127.0.0.1:0";

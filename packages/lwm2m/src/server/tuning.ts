@@ -6,8 +6,6 @@ export type ServerTuning = {
   readonly openLocationLength: number;
   /** Where the session is authenticated; more when those are taken. */
   readonly boundLocationLength: number;
-  /** Lifetime assumed for LwM2M 1.0 without `lt`, in s. */
-  readonly defaultLifetime: number;
   /** How long after its lifetime a registration is still kept. */
   readonly lifetimeGrace: number;
   /** After a restart no registration ends before this much time has passed: its device could not update. */
@@ -44,7 +42,6 @@ export const serverTuning: ServerTuning = {
   nosec: false,
   openLocationLength: 8,
   boundLocationLength: 1,
-  defaultLifetime: 86_400,
   lifetimeGrace: 0,
   restartGrace: 300_000,
   awakeWindow: 93_000,

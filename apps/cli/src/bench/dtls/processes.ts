@@ -1,8 +1,7 @@
 import { fork, spawn, type ChildProcess } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ROOM, ended, installed, pidOf } from "../child-process.ts";
 import { usageOf, type Usage } from "../proc.ts";
 import { KEY, type DtlsAnswer, type DtlsAsk } from "./asks.ts";
 
@@ -71,20 +70,6 @@ export async function libcoapDtlsSubject(): Promise<DtlsSubject | undefined> {
   };
 }
 
-function installed(command: string): string | undefined {
-  return (process.env["PATH"] ?? "")
-    .split(delimiter)
-    .map((directory) => join(directory, command))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
-}
-
 /** A port that is free, and so is the one after it. */
 async function freePair(): Promise<number> {
   for (;;) {
@@ -105,19 +90,4 @@ async function bound(wanted: number): Promise<number> {
   return port;
 }
 
-function pidOf({ pid }: ChildProcess): number {
-  if (pid === undefined) throw new Error("a process of the benchmark did not start");
-  return pid;
-}
-
-function ended(child: ChildProcess, end: () => void): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    child.once("exit", () => resolve());
-    end();
-  });
-}
-
-/** As the first line of the command has it. */
-const ROOM = ["--max-semi-space-size=64"];
 const LIBCOAP = ["coap-server-openssl", "coap-server-gnutls"];
