@@ -3,7 +3,7 @@ import { formatAddress } from "@godwit/base";
 import { createPlatform, adminPassword, parseCredential, type Platform } from "@godwit/platform";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { loadMasterKey, openData, type Data } from "@godwit/io";
+import { loadMasterKey, openData, type Data, type LoadedMasterKey } from "@godwit/io";
 import { Server, parseAddress } from "@godwit/server";
 import { Command, Option } from "commander";
 import type { Logger } from "pino";
@@ -82,7 +82,8 @@ async function serve(options: Options): Promise<void> {
   const opened: { close(): Promise<void> }[] = [data];
   try {
     const { password, file, created } = await adminPassword(options.data);
-    const server = openServer(options, data, log);
+    const master = loadMasterKey(join(options.data, "master-key"));
+    const server = openServer(options, data, master, log);
     await server.start();
     opened.push(server);
     if (options.credentials !== undefined) await addCredentials(server, options.credentials);
@@ -102,6 +103,9 @@ async function serve(options: Options): Promise<void> {
       created
         ? `The administrator's password was made and is in ${file}`
         : `The administrator's password is in ${file}`,
+      ...(master.created
+        ? [`A master key was made: keep a copy of ${master.file}, credentials are lost without it`]
+        : []),
     ];
     if (!options.nosec && server.credentials().length === 0)
       lines.push(
@@ -117,8 +121,7 @@ async function serve(options: Options): Promise<void> {
   }
 }
 
-function openServer(options: Options, data: Data, log: Logger): Server {
-  const master = loadMasterKey(join(options.data, "master-key"));
+function openServer(options: Options, data: Data, master: LoadedMasterKey, log: Logger): Server {
   if (master.exposed) log.warn(`${master.file} can be read by others than its owner`);
   const server = new Server({
     coap: options.coap,
