@@ -18,6 +18,12 @@ export class ClientRequest {
   readonly keepAlive: boolean;
   /** May be carried out twice. */
   repeatable = false;
+  /** Message id and token are kept by the caller: they change with its consent only. */
+  lasting = false;
+  /** It waits for that: under which message id, and as what, it goes out then. `outer`: protected already. */
+  renaming:
+    | { readonly mid: number; readonly current: Request; readonly outer: Request | undefined }
+    | undefined = undefined;
   /** What is under way goes in smaller blocks than it could, as larger ones got no answer. */
   shrunk = false;
   /** By which the answer to what was sent last is verified; and to larger versions of it. */

@@ -108,6 +108,7 @@ export class ClientRole {
     this.#requests.set(input.id, running);
     try {
       running.repeatable = input.repeatable ?? IDEMPOTENT.has(request.code);
+      running.lasting = input.lasting ?? false;
       const szx = this.#sizes.szx(session.id, now);
       const narrow = szx < this.#tuning.preferredSzx && asksOnly(request);
       if (narrow || request.payload.length > blockSize(szx))
@@ -156,6 +157,17 @@ export class ClientRole {
     observing.delivered = true;
     session.work.requests.push(observing);
     this.#requests.set(id, observing);
+  }
+
+  proceed(id: RequestId, mid: number, now: Instant): void {
+    const request = this.#requests.get(id);
+    const { renaming } = request ?? {};
+    if (request === undefined || renaming?.mid !== mid) return;
+    request.renaming = undefined;
+    this.#follow(request.session, now);
+    const { current, outer } = renaming;
+    if (outer === undefined) this.#send(request, current, now, mid);
+    else this.#submit(request, current, outer, now, mid);
   }
 
   ping(session: EndpointSession, id: RequestId, now: Instant): void {
@@ -309,8 +321,7 @@ export class ClientRole {
         request.superseded = undefined;
         this.#alive(request);
         this.#follow(session, now);
-        request.token = session.link.nextToken(this.#tuning, this.#rng);
-        this.#submit(request, request.current, outcome.request, now, undefined);
+        this.#rename(request, request.current, outcome.request, now);
       }
       if (outgoing !== undefined) this.#layer.done(outgoing, now);
       return "taken";
@@ -426,10 +437,9 @@ export class ClientRole {
       return owner?.kind === "request" && equal(owner.token, message.token) ? owner : undefined;
     }
     const request = session.requestOf(message.token);
-    // What waits in the queue has not been asked yet.
-    return request?.outgoing !== undefined && request.outgoing.due === undefined
-      ? undefined
-      : request;
+    // What waits in the queue, or for a word of the caller, has not been asked yet.
+    const queued = request?.outgoing !== undefined && request.outgoing.due === undefined;
+    return queued || request?.renaming !== undefined ? undefined : request;
   }
 
   #answered(request: ClientRequest, response: Response, now: Instant): void {
@@ -467,9 +477,29 @@ export class ClientRole {
       number: OptionNumber.Echo,
       value: Uint8Array.from(echo.value),
     });
-    request.token = request.session.link.nextToken(this.#tuning, this.#rng);
-    this.#send(request, { ...request.current, options }, now);
+    this.#rename(request, { ...request.current, options }, undefined, now);
     return true;
+  }
+
+  /** The peer has not carried it out: it goes out once more, as a new message. `outer`: protected already. */
+  #rename(
+    request: ClientRequest,
+    current: Request,
+    outer: Request | undefined,
+    now: Instant,
+  ): void {
+    const { id, session } = request;
+    request.token = session.link.nextToken(this.#tuning, this.#rng);
+    if (!request.lasting || id === undefined) {
+      if (outer === undefined) this.#send(request, current, now);
+      else this.#submit(request, current, outer, now, undefined);
+      return;
+    }
+    const mid = session.link.nextMid(this.#tuning, now, false);
+    if (mid === undefined) return this.#fail(request, "full", now);
+    request.renaming = { mid, current, outer };
+    const again = { mid, token: request.token };
+    this.#outbox.push({ type: "renamed", id, session: session.id, again });
   }
 
   /** The Observe value of a response that is, or begins, an observation's. */
@@ -661,6 +691,7 @@ export class ClientRole {
     removeFrom(session.link.work.requests, request);
     this.#forget(request);
     request.waiting = undefined;
+    request.renaming = undefined;
     if (request.order === undefined) {
       session.work.running -= 1;
       this.#running -= 1;

@@ -65,6 +65,7 @@ export class CoapNode implements Machine<CoapNodeInput, CoapNodeOutput> {
         break;
       }
       case "request":
+      case "proceed":
       case "cancel":
       case "resumeObservation":
       case "respond":

@@ -29,9 +29,13 @@ export type EndpointInput =
       readonly repeatable?: boolean;
       /** Sends once more under the message id and token of an earlier try, so that the peer's deduplication finds it. */
       readonly again?: { readonly mid: number; readonly token: Uint8Array };
+      /** The caller keeps message id and token: before the request goes out under others it says so by `renamed`, and waits. */
+      readonly lasting?: boolean;
       /** Counts the bytes as keep-alive in the ledger. */
       readonly keepAlive?: boolean;
     }
+  /** Lets `id` go out under the message id and token that `renamed` told. Too late for it, it does nothing. */
+  | { readonly type: "proceed"; readonly id: RequestId; readonly mid: number }
   /** Stops waiting for `id`. An observation is also cancelled at the peer: by Observe 1, or by RST to its next notification. */
   | { readonly type: "cancel"; readonly id: RequestId; readonly how?: "deregister" | "forget" }
   /** Takes up an observation from before a restart: notifications with this token come out as responses to `id`. */
@@ -141,6 +145,16 @@ export type EndpointOutput =
         | "unprotected"
         | "full";
       readonly again: { readonly mid: number; readonly token: Uint8Array } | undefined;
+    }
+  /**
+   * The peer has not carried out `id`, and is asked anew under another message id and token: it wants an Echo (RFC 9175 2.3),
+   * or other keys (RFC 8613 B.2). A `lasting` request waits for `proceed`.
+   */
+  | {
+      readonly type: "renamed";
+      readonly id: RequestId;
+      readonly session: SessionId;
+      readonly again: { readonly mid: number; readonly token: Uint8Array };
     }
   /** The first transmission of `id` got its ACK, or a first answer: the peer is there. */
   | { readonly type: "alive"; readonly session: SessionId }

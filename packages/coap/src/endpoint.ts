@@ -140,6 +140,9 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       case "request":
         this.#client.request(this.#session(input.session, true), input, now);
         break;
+      case "proceed":
+        this.#client.proceed(input.id, input.mid, now);
+        break;
       case "cancel":
         this.#client.cancel(input.id, input.how ?? "deregister", now);
         break;

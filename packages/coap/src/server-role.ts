@@ -287,7 +287,8 @@ export class ServerRole {
     const { id, session, mid, token, confirmable, request } = exchange;
     if (this.#tuning.maxUnsafeKept === 0 || isSafe(request.code)) return false;
     if (hasBlock(request.options)) return false;
-    const hash = messageHash(encodeMessage({ type: CON, mid, token, ...request }));
+    const options = withoutOption(request.options, OptionNumber.Echo); // it proves, and asks for nothing
+    const hash = messageHash(encodeMessage({ type: CON, mid, token, ...request, options }));
     const place = this.#cache.find(session.replies, mid, hash, now);
     const isAnswered = place >= 0 && this.#cache.state(place) === ANSWERED;
     const said = isAnswered

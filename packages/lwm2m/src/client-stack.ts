@@ -283,7 +283,8 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
     if (output.type === "send") (this.#dtls ?? this.#udp).handle(output, now);
     else if (output.type === "dropped")
       this.#outbox.push({ type: "dropped", reason: output.reason });
-    else if (output.type !== "fragment") this.client.handle(output, now); // nobody asked for them
+    else if (output.type !== "fragment" && output.type !== "renamed")
+      this.client.handle(output, now); // nobody asked for these
   }
 }
 

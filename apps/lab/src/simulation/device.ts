@@ -114,9 +114,10 @@ export class SimulatedDevice {
   }: {
     readonly kept: boolean | "credentials";
     /** What its store has of its keys in place of the newest. */
-    readonly record?: Uint8Array | undefined;
+    readonly record?: Uint8Array | "lost" | undefined;
   }): void {
-    if (record !== undefined)
+    if (record === "lost") this.#records.delete(keyOf(OSCORE_RECORD));
+    else if (record !== undefined)
       this.#records.set(keyOf(OSCORE_RECORD), { ...OSCORE_RECORD, value: record });
     // As through a file: nothing of the old life is shared with the new one.
     if (kept === false) this.#records.clear();

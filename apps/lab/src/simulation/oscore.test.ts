@@ -23,6 +23,8 @@ class Pair {
   readonly said: DeviceEvent[] = [];
   /** Orders obeyed that must not be obeyed twice. */
   executions = 0;
+  /** What happens as one is obeyed. */
+  onExecute: () => void = () => {};
 
   constructor(how: PairOptions = {}) {
     const { seed = 1, preset = "linux-random", derivation = "negotiated", link = {} } = how;
@@ -50,7 +52,10 @@ class Pair {
     });
     const perform = this.device.values.perform.bind(this.device.values);
     this.device.values.perform = (operation) => {
-      if (operation.type === "execute") this.executions += 1;
+      if (operation.type === "execute") {
+        this.executions += 1;
+        this.onExecute();
+      }
       return perform(operation);
     };
     this.device.start();
@@ -353,6 +358,25 @@ test("F3: a NAT that forgets between an order and its answer leads to one execut
     pair.world.run("10 minutes");
     assert.equal(pair.executions, 1, restarts);
     assert.equal(order(), "", restarts);
+  }
+});
+
+test("F17: an order that was obeyed after an Echo or new keys, and not answered, is not obeyed again by a killed server's next life", () => {
+  for (const lost of ["the window", "the keys"] as const) {
+    const pair = new Pair({ lifetime: 200 });
+    const { device } = pair;
+    if (lost === "the keys") device.host.link.up.dropNext(1); // it does not come to speak first
+    device.reboot({ kept: true, ...(lost === "the keys" && { record: "lost" }) });
+    if (lost === "the window") pair.world.run("10 s");
+    pair.onExecute = () => device.host.link.up.dropNext(1);
+    const order = pair.order("execute", "/3/0/4");
+    pair.world.run("500 ms");
+    assert.equal(pair.executions, 1, lost);
+    pair.onExecute = () => {};
+    pair.server.restart();
+    pair.world.run("10 minutes");
+    assert.equal(pair.executions, 1, lost);
+    assert.equal(order(), "", lost);
   }
 });
 

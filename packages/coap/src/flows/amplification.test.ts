@@ -138,6 +138,46 @@ test("RFC 9175 2.3: our client repeats its request with the Echo by itself", () 
   ]);
 });
 
+test("lasting: a request that the peer wants anew waits for its caller, who knows message id and token before they are used", () => {
+  for (const word of ["proceed", "another", "cancel"] as const) {
+    const pair = new Pair((asked, p) => {
+      if (asked.validated) return response(Code.Changed);
+      p.server.handle({ type: "challenge", exchange: asked.exchange }, p.now);
+      return undefined;
+    });
+    const { session } = pair;
+    const execute = request(Code.POST, { path: "/3/0/4" });
+    const again = { mid: 7, token: Uint8Array.of(7) };
+    pair.handle("client", {
+      type: "request",
+      id: 1,
+      session,
+      request: execute,
+      again,
+      lasting: true,
+    });
+    pair.run(60_000);
+    const renamed = pair.seen.client.find((o) => o.type === "renamed");
+    assert.ok(renamed?.type === "renamed" && renamed.id === 1);
+    const { mid, token } = renamed.again;
+    assert.notEqual(mid, 7);
+    assert.equal(pair.messages("client").length, 1, "nothing leaves without its caller's word");
+    if (word === "cancel") pair.handle("client", { type: "cancel", id: 1, how: "forget" });
+    const told = word === "another" ? mid + 1 : mid;
+    pair.handle("client", { type: "proceed", id: 1, mid: told });
+    pair.run(60_000);
+    const second = pair.messages("client")[1];
+    if (word !== "proceed") {
+      assert.equal(second, undefined, word);
+      continue;
+    }
+    assert.deepEqual([second?.mid, second?.token], [mid, token]);
+    assert.equal(pair.responses(1)[0]?.code, Code.Changed);
+    pair.handle("client", { type: "proceed", id: 1, mid });
+    assert.equal(pair.messages("client").length, 2, "a word too many does nothing");
+  }
+});
+
 test("tuning.maxEchoRepeats: a server that is never content gets two repetitions, then the application has its 4.01", () => {
   const never = response(Code.Unauthorized, {
     options: [opaqueOption(OptionNumber.Echo, Uint8Array.of(1))],

@@ -170,6 +170,7 @@ export class ClientStory {
         break;
       }
       case "received":
+      case "proceed":
       case "resumeObservation":
       case "challenge":
       case "moved":

@@ -60,7 +60,7 @@ export type PendingRegistration =
     };
 
 export type PendingOrder = {
-  readonly kind: "accept" | "dispatch" | "finish";
+  readonly kind: "accept" | "dispatch" | "rename" | "finish";
   readonly operation: Operation;
 };
 

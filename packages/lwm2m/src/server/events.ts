@@ -7,7 +7,17 @@ import type { RegistrationView } from "./registration.ts";
 export type ServerInput =
   | Extract<
       EndpointOutput,
-      { type: "request" | "fragment" | "response" | "failed" | "alive" | "unobserved" | "pong" }
+      {
+        type:
+          | "request"
+          | "fragment"
+          | "response"
+          | "failed"
+          | "renamed"
+          | "alive"
+          | "unobserved"
+          | "pong";
+      }
     >
   /** The transport knows who is at the other end. Raw UDP sessions need no such word: they prove nothing. */
   | { readonly type: "opened"; readonly session: SessionId; readonly identity: Identity }

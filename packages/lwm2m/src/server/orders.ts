@@ -122,6 +122,7 @@ export class Orders {
         id: operation.id,
         session: registration.session,
         request: this.#rooted(registration, operation.request),
+        lasting: !isIdempotent(operation.kind, operation.request),
         ...(operation.again === undefined ? {} : { again: operation.again }),
       },
     });
@@ -156,6 +157,17 @@ export class Orders {
     }
     this.#notified(input);
     if (registration !== undefined) this.flush(registration, now);
+  }
+
+  /**
+   * The device wants proof before it obeys, and gets the order under another message id and token: a later life of ours must
+   * repeat it under these.
+   */
+  renamed(id: number, again: NonNullable<Operation["again"]>): void {
+    const operation = this.#core.operations.get(id);
+    if (operation === undefined || operation.state.name !== "sent") return;
+    operation.again = { mid: again.mid, token: again.token.slice() };
+    this.#core.store([this.#core.operationChange(operation)], { kind: "rename", operation });
   }
 
   /** 5.03: the device has not obeyed and may do so later (RFC 7252 5.9.3.4). */
@@ -373,6 +385,17 @@ export class Orders {
         const registration = this.#core.registry.byEndpoint(operation.endpoint);
         if (ok && registration !== undefined) return this.#send(registration, operation);
         operation.state = { name: "waiting" }; // the device's next word tries again
+        return;
+      }
+      case "rename": {
+        const { id, again, state } = operation;
+        if (state.name !== "sent" || again === undefined) return;
+        if (ok) {
+          this.#core.out.push({ type: "coap", input: { type: "proceed", id, mid: again.mid } });
+          return;
+        }
+        this.#abandon(id);
+        operation.state = { name: "waiting" };
         return;
       }
       case "finish": // if not ok it did happen all the same; only its record is not durable

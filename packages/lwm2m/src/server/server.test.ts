@@ -442,6 +442,29 @@ test("what may not be done twice is sent only after its message id is durable", 
   );
 });
 
+test("an Execute that a device wants proof for goes out under its new message id once that is durable", () => {
+  for (const ok of [true, false]) {
+    const bench = new Bench();
+    const location = bench.enrol(1, "dev");
+    const id = bench.order("dev", "execute", executeRequest([3, 0, 4]));
+    assert.equal(bench.sent()[0]?.lasting, true);
+    bench.store = "hold";
+    const again = { mid: 99, token: Uint8Array.of(99) };
+    bench.feed({ type: "renamed", id, session: 1, again });
+    assert.ok(!bench.coap.some(({ type }) => type === "proceed"));
+    bench.decide(ok);
+    if (!ok) {
+      assert.ok(bench.coap.some((c) => c.type === "cancel" && c.id === id));
+      assert.equal(bench.state(id), "waiting");
+      continue;
+    }
+    assert.deepEqual(bench.coap.at(-1), { type: "proceed", id, mid: 99 });
+    const revived = new Bench({}, bench);
+    revived.update(1, location);
+    assert.deepEqual(revived.sent()[0]?.again, again);
+  }
+});
+
 test("an Execute that a device may have obeyed before it restarted is not sent again", () => {
   const bench = new Bench();
   bench.enrol(1, "dev");

@@ -162,6 +162,8 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
           return this.#registering.incumbentSilent(input.id, now);
         }
         return this.#orders.unanswered(input.id, input.reason, now);
+      case "renamed":
+        return this.#orders.renamed(input.id, input.again);
       case "alive":
         return this.#orders.seen(input.session, now);
       case "pong":
@@ -213,6 +215,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
         return this.#registering.stored(pending, ok, now);
       case "accept":
       case "dispatch":
+      case "rename":
       case "finish":
         return this.#orders.stored(pending, ok, now);
       case "quiet":
