@@ -74,11 +74,11 @@ const handshakes = crash.devices.reduce((sum, device) => sum + device.handshakes
 const resumed = crash.devices.reduce((sum, device) => sum + device.resumed, 0);
 const { code, took } = await crash.close();
 if (crash.secured !== undefined) {
-  const { audit, runs, executedAgain } = crash.secured;
+  const { audit, runs } = crash.secured;
   console.log(
     `${audit.messages} protected datagrams captured, ${audit.repeated} of them sent again byte for byte; ${audit.nonces} pairs of key and nonce, ` +
       `each for one message; ${audit.echoes} Echo challenges; ${runs} runs of B.2; ${audit.unprotected} unprotected answers; ` +
-      `${resumed} registrations taken up again by an Update; ${executedAgain} orders executed again by a device that lost power before its answer`,
+      `${resumed} registrations taken up again by an Update; ${crash.unsure} orders whose device cannot say whether it obeyed`,
   );
 }
 ready.sort((a, b) => a - b);

@@ -95,7 +95,8 @@ export class Device {
   readonly #tree: ObjectTree;
   readonly #listeners = new Map<keyof DeviceEvents, Set<(event: never) => void>>();
   #running: Running | undefined;
-  #saving: Promise<void> = Promise.resolve();
+  /** Whether the newest state was written. */
+  #saving: Promise<boolean> = Promise.resolve(true);
   #dirty = false;
 
   /** @throws UsageError for options that cannot work */
@@ -294,10 +295,14 @@ export class Device {
     if (session !== undefined) this.#emit("session", session);
   }
 
-  async #perform({ id, operation }: Extract<Heard, { type: "perform" }>): Promise<void> {
+  async #perform({ id, operation, once }: Extract<Heard, { type: "perform" }>): Promise<void> {
     let outcome: Awaited<ReturnType<ObjectTree["perform"]>>;
     try {
-      outcome = await this.#tree.perform(operation);
+      // Begun is written down before it is begun: who loses power meanwhile does not obey twice.
+      const safe = !once || this.#options.store === undefined || (await this.#saving);
+      outcome = safe
+        ? await this.#tree.perform(operation)
+        : { type: "refused", code: Code.ServiceUnavailable, diagnostic: "storage failed" };
     } catch (fault) {
       this.#fault(fault);
       outcome = { type: "refused", code: Code.InternalServerError, diagnostic: "" };
@@ -319,8 +324,14 @@ export class Device {
     this.#saving = this.#saving.then(async () => {
       this.#dirty = false;
       const snapshot = this.#running?.stack.snapshot();
-      if (snapshot === undefined) return;
-      await store.save(snapshot).catch((fault: unknown) => this.#fault(fault));
+      if (snapshot === undefined) return true;
+      try {
+        await store.save(snapshot);
+        return true;
+      } catch (fault) {
+        this.#fault(fault);
+        return false;
+      }
     });
   }
 

@@ -489,8 +489,8 @@ export class ClientRole {
     now: Instant,
   ): void {
     const { id, session } = request;
-    request.token = session.link.nextToken(this.#tuning, this.#rng);
     if (!request.lasting || id === undefined) {
+      request.token = session.link.nextToken(this.#tuning, this.#rng);
       if (outer === undefined) this.#send(request, current, now);
       else this.#submit(request, current, outer, now, undefined);
       return;

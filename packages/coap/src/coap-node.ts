@@ -66,6 +66,7 @@ export class CoapNode implements Machine<CoapNodeInput, CoapNodeOutput> {
       }
       case "request":
       case "proceed":
+      case "remember":
       case "cancel":
       case "resumeObservation":
       case "respond":

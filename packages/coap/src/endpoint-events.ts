@@ -1,4 +1,4 @@
-import type { DatagramEvent, SessionId } from "@godwit/base";
+import type { DatagramEvent, Instant, SessionId } from "@godwit/base";
 import type { Request, Response } from "./message.ts";
 import type { UnprotectedRequest } from "./protection.ts";
 
@@ -6,6 +6,17 @@ import type { UnprotectedRequest } from "./protection.ts";
 export type RequestId = number;
 /** Names a request that the peer sent; given by the endpoint, never reused. */
 export type ExchangeId = number;
+
+/**
+ * Names a request of the peer over restarts of both sides: a repetition has the same token and asks for the same. `hash` is
+ * over the message as it was meant, without protection and Echo.
+ */
+export type RequestName = {
+  /** 0 if the token is long enough (4 bytes) to do without: who is asked for an Echo repeats under another message id. */
+  readonly mid: number;
+  readonly token: Uint8Array;
+  readonly hash: number;
+};
 
 /** What the endpoint is told. Session-keyed throughout: no address is known here. */
 export type EndpointInput =
@@ -69,6 +80,17 @@ export type EndpointInput =
     }
   /** Ends an accepted observation without a word to the peer. */
   | { readonly type: "unobserve"; readonly exchange: ExchangeId }
+  /**
+   * A request that came before a restart, or in another session: its repetition in this one gets this answer. Only where
+   * `maxUnsafeKept` is not 0. `since`: when it came.
+   */
+  | {
+      readonly type: "remember";
+      readonly session: SessionId;
+      readonly name: RequestName;
+      readonly answer: Response;
+      readonly since: Instant;
+    }
   /** CoAP ping: an empty CON, answered by RST. */
   | { readonly type: "ping"; readonly id: RequestId; readonly session: SessionId }
   /** The session's path changed. What waits for an answer is sent again at once; the new path is unproven unless `validated`. */
@@ -103,6 +125,8 @@ export type EndpointOutput =
       readonly request: Request;
       /** The peer's path is proven, or its request carried a valid Echo. */
       readonly validated: boolean;
+      /** For `remember`: of what is not safe to do twice, where `maxUnsafeKept` is not 0. */
+      readonly name?: RequestName | undefined;
     }
   /**
    * The peer goes on with a block-wise transfer that did not begin in this session: perhaps it began in another, and the
@@ -147,7 +171,7 @@ export type EndpointOutput =
       readonly again: { readonly mid: number; readonly token: Uint8Array } | undefined;
     }
   /**
-   * The peer has not carried out `id`, and is asked anew under another message id and token: it wants an Echo (RFC 9175 2.3),
+   * The peer has not carried out `id`, and is asked anew under another message id (and the same token if it is `lasting`): it wants an Echo (RFC 9175 2.3),
    * or other keys (RFC 8613 B.2). A `lasting` request waits for `proceed`.
    */
   | {

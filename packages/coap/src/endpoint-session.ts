@@ -171,8 +171,13 @@ export class EndpointSession extends PathProof implements SessionReplies {
           : Uint8Array.of((this.#token = (this.#token + 1) & 0xff));
       if (!this.#knows(token)) return token;
     }
+    return this.namingToken(rng);
+  }
+
+  /** So long that by it the request is known for good, whatever message it comes in. */
+  namingToken(rng: Rng): Uint8Array {
     let token: Uint8Array;
-    do token = rng.bytes(4);
+    do token = rng.bytes(NAMING_TOKEN);
     while (this.#knows(token)); // 2^32 tokens for some hundred requests
     return token;
   }
@@ -210,4 +215,6 @@ function sameToken(a: Uint8Array, b: Uint8Array): boolean {
 const MIDS_PER_PART = 4_096;
 const NOTHING: readonly never[] = [];
 const NOBODY: readonly EndpointSession[] = [];
+/** Bytes of a token that no other request of the same peer will have. */
+export const NAMING_TOKEN = 4;
 const EMPTY_TOKEN = new Uint8Array(0);

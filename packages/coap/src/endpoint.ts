@@ -114,15 +114,21 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
 
   /**
    * Message id and token for one request to `session`, for callers that must know them before it is sent: what they store
-   * and later give as `again` is the same message to the peer, even after a restart.
+   * and later give as `again` is the same message to the peer, even after a restart. `lasting`: the token alone tells it
+   * from all others.
    */
-  allocate(session: SessionId, now: Instant): { readonly mid: number; readonly token: Uint8Array } {
+  allocate(
+    session: SessionId,
+    now: Instant,
+    lasting = false,
+  ): { readonly mid: number; readonly token: Uint8Array } {
     const rider = this.#session(session, true);
     this.#follow(rider, now);
     const of = rider.link;
     const mid = of.nextMid(this.#tuning, now, false) ?? of.nextMid(this.#tuning, now, true);
     if (mid === undefined) throw new UsageError("message ids can always be reused");
-    return { mid, token: of.nextToken(this.#tuning, this.#rng) };
+    const token = lasting ? of.namingToken(this.#rng) : of.nextToken(this.#tuning, this.#rng);
+    return { mid, token };
   }
 
   get wakeAt(): Instant | undefined {
@@ -160,6 +166,9 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
         break;
       case "challenge":
         this.#server.challenge(input.exchange, now);
+        break;
+      case "remember":
+        this.#server.remember(input);
         break;
       case "ping":
         this.#client.ping(this.#session(input.session, true), input.id, now);
@@ -271,6 +280,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     }
     const outgoing = this.#layer.find(session, mid);
     count(session, "in", EMPTY_LENGTH, 0, outgoing?.keepAlive === true ? "keepAlive" : "payload");
+    if (mid === session.path.ping) return this.#pinged(session);
     if (outgoing === undefined || (type === ACK && !outgoing.confirmable)) {
       if (type === RST && this.#server.reset(session, mid, now)) return;
       this.#sender.drop(session, type === ACK ? "strayAck" : "strayReset");
@@ -288,6 +298,13 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#client.acknowledged(outgoing, now);
       this.#server.acknowledged(outgoing, mid, now);
     }
+  }
+
+  /** Somebody is at the path who reads what goes there. */
+  #pinged(session: EndpointSession): void {
+    session.path.ping = undefined;
+    session.path.proven = true;
+    for (const rider of session.riders) this.#protection?.proven(rider.id);
   }
 
   #request(session: EndpointSession, message: Message, bytes: Uint8Array, now: Instant): void {
@@ -348,7 +365,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     }
     session.path.restart(++this.#paths, validated);
     this.#sizes.forget(session.id);
-    this.#layer.moved(session);
+    this.#layer.moved(session, now);
   }
 
   #validated(session: EndpointSession): void {

@@ -28,6 +28,7 @@ export type {
   EndpointOutput,
   ExchangeId,
   RequestId,
+  RequestName,
   TransportInput,
   TransportOutput,
 } from "./endpoint-events.ts";

@@ -184,6 +184,11 @@ export class ReplyCache {
     return this.#kept?.find(session, mid, hash, now);
   }
 
+  /** Takes up what was answered before a restart, at `since`. */
+  keep(session: SessionId, mid: number, hash: number, reply: Uint8Array, since: Instant): void {
+    this.#kept?.add(session, mid, hash, reply, since);
+  }
+
   expire(now: Instant): void {
     while (this.#oldest !== NONE && this.#columns.until[this.#oldest]! <= now)
       this.#remove(this.#oldest);

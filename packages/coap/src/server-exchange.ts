@@ -1,5 +1,5 @@
 import type { Instant } from "@godwit/base";
-import type { ExchangeId } from "./endpoint-events.ts";
+import type { ExchangeId, RequestName } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
 import type { Request, Response } from "./message.ts";
 
@@ -16,8 +16,8 @@ export class ServerExchange {
   link: EndpointSession;
   /** By which its answers are protected. */
   protection: unknown = undefined;
-  /** Of what was asked under protection: by it the same is known when it comes protected anew. */
-  innerHash: number | undefined = undefined;
+  /** Of what must not be done twice: by it the same is known when it comes in another message. */
+  name: RequestName | undefined = undefined;
   /** As it came, without its protection. */
   original: Request;
   /** As the application gets it: its body whole. */

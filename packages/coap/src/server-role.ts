@@ -11,8 +11,8 @@ import { EchoMint } from "./amplification.ts";
 import { blockSize, szxFor } from "./block-option.ts";
 import { BlockServer } from "./block-server.ts";
 import { Code, isSuccess } from "./codes.ts";
-import type { EndpointOutput, ExchangeId } from "./endpoint-events.ts";
-import type { EndpointSession } from "./endpoint-session.ts";
+import type { EndpointInput, EndpointOutput, ExchangeId, RequestName } from "./endpoint-events.ts";
+import { NAMING_TOKEN, type EndpointSession } from "./endpoint-session.ts";
 import { decodeMessage, encodeMessage } from "./message-codec.ts";
 import { Outgoing, type MessageLayer } from "./message-layer.ts";
 import {
@@ -164,7 +164,7 @@ export class ServerRole {
       return;
     }
     if (!link.path.proven) this.#prove(link, accepted, now);
-    if (exchange.protection !== undefined && this.#saidBefore(exchange, now)) return;
+    if (this.#saidBefore(exchange, now)) return;
     if (hasBlock(accepted)) {
       const result = this.#blocks.request(session.id, request, now);
       if (result.kind === "whole") exchange.request = result.request;
@@ -280,15 +280,15 @@ export class ServerRole {
   }
 
   /**
-   * A peer that repeats a request after its keys' numbers have gone on, or after a restart, protects it anew: other bytes,
-   * the same message id and token. What must not be obeyed twice is known by what is inside (see `maxUnsafeKept`).
+   * A peer that repeats a request after its keys' numbers have gone on, or after a restart, protects it anew; one that was
+   * asked for an Echo does so under another message id. What must not be obeyed twice is known by its name.
    */
   #saidBefore(exchange: ServerExchange, now: Instant): boolean {
-    const { id, session, mid, token, confirmable, request } = exchange;
-    if (this.#tuning.maxUnsafeKept === 0 || isSafe(request.code)) return false;
-    if (hasBlock(request.options)) return false;
-    const options = withoutOption(request.options, OptionNumber.Echo); // it proves, and asks for nothing
-    const hash = messageHash(encodeMessage({ type: CON, mid, token, ...request, options }));
+    const { id, session, confirmable } = exchange;
+    const name = this.#nameOf(exchange);
+    exchange.name = name;
+    if (name === undefined || !isNamed(exchange)) return false;
+    const { mid, hash } = name;
     const place = this.#cache.find(session.replies, mid, hash, now);
     const isAnswered = place >= 0 && this.#cache.state(place) === ANSWERED;
     const said = isAnswered
@@ -302,8 +302,23 @@ export class ServerRole {
     }
     if (place >= 0) return true; // the answer is under way
     this.#cache.add(session.replies, mid, hash, confirmable, true, id, now);
-    exchange.innerHash = hash;
     return false;
+  }
+
+  #nameOf(exchange: ServerExchange): RequestName | undefined {
+    const { hash, token, request } = exchange;
+    if (this.#tuning.maxUnsafeKept === 0 || isSafe(request.code)) return undefined;
+    if (hasBlock(request.options)) return undefined;
+    if (!isNamed(exchange)) return { mid: exchange.mid, token: token.slice(), hash };
+    const mid = token.length < NAMING_TOKEN ? exchange.mid : 0;
+    const options = withoutOption(request.options, OptionNumber.Echo); // it proves, and asks for nothing
+    const asked = encodeMessage({ type: CON, mid, token, ...request, options });
+    return { mid, token: token.slice(), hash: messageHash(asked) };
+  }
+
+  remember({ session, name, answer, since }: Extract<EndpointInput, { type: "remember" }>): void {
+    const { mid, token, hash } = name;
+    this.#cache.keep(session, mid, hash, encodeAnswer(ACK, mid, token, answer), since);
   }
 
   #isBusy(session: EndpointSession): boolean {
@@ -601,6 +616,7 @@ export class ServerRole {
       session: exchange.session.id,
       request: exchange.request,
       validated: exchange.link.path.proven,
+      name: exchange.name,
     });
   }
 
@@ -696,9 +712,10 @@ export class ServerRole {
     }
     const around = protection === undefined ? 0 : overhead(bytes, session, token, answer);
     const { length } = answer.payload;
-    if (exchange.innerHash !== undefined) {
-      const said = encodeAnswer(ACK, exchange.mid, token, answer);
-      this.#cache.settle(session.replies, exchange.mid, exchange.innerHash, ANSWERED, said, now);
+    const { name } = exchange;
+    if (name !== undefined && isNamed(exchange)) {
+      const said = encodeAnswer(ACK, name.mid, token, answer);
+      this.#cache.settle(session.replies, name.mid, name.hash, ANSWERED, said, now);
     }
     if (piggybacked) this.#remember(exchange, ANSWERED, bytes, now);
     else if (!exchange.confirmable) this.#remember(exchange, SILENT, undefined, now);
@@ -777,6 +794,11 @@ function hasBlock(options: readonly Option[]): boolean {
     if (number === OptionNumber.Block1 || number === OptionNumber.Block2) return true;
   }
   return false;
+}
+
+/** Whether it is known by more than the bytes of its message. */
+function isNamed({ token, protection }: ServerExchange): boolean {
+  return protection !== undefined || token.length >= NAMING_TOKEN;
 }
 
 /** RFC 7252 5.1, RFC 8132 2. */

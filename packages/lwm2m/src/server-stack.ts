@@ -153,7 +153,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.server = new Lwm2mServer(
       {
         rng,
-        allocate: (session, at) => this.#endpoint.allocate(session, at),
+        allocate: (session, at, lasting) => this.#endpoint.allocate(session, at, lasting),
         sameHost: (a, b) => this.#sameHost(a, b),
         endpointOf: (identity) => this.#credentials.endpointOf(identity),
         isSecured: (endpoint) => this.#credentials.isSecured(endpoint),

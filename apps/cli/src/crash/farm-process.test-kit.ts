@@ -46,7 +46,7 @@ export type FarmReport =
 
 /** A line of the journal. */
 export type Deed =
-  | { readonly kind: "executed"; readonly order: string; readonly life: string }
+  | { readonly kind: "executed"; readonly order: string }
   | { readonly kind: "written"; readonly value: unknown };
 
 export type ForwardedEvent = (typeof FORWARDED)[number];
@@ -58,13 +58,11 @@ export function runFarm(): void {
   const running = new Map<string, Device>();
   /** A device opens its store when its last life has closed it. */
   const closing = new Map<string, Promise<void>>();
-  let lives = 0;
   let [server, directory, journal] = ["", "", -1];
   const note = (deed: Deed): void => void writeSync(journal, `${JSON.stringify(deed)}\n`);
 
   const start = async (endpoint: string): Promise<void> => {
     await closing.get(endpoint);
-    const life = `${process.pid}.${++lives}`;
     const { credential, lifetime, queueMode, awake } = devices.get(endpoint)!; // set up
     const { senderId, recipientId, masterSecret } = credential;
     const device = new Device({
@@ -80,7 +78,7 @@ export function runFarm(): void {
     device.add(3303, {
       5700: () => 21,
       5605: (args: ReadonlyMap<number, string>) =>
-        note({ kind: "executed", order: args.get(0) ?? "", life }),
+        note({ kind: "executed", order: args.get(0) ?? "" }),
       5750: { read: () => endpoint, write: (value) => note({ kind: "written", value }) },
     });
     for (const name of FORWARDED) {

@@ -68,6 +68,7 @@ export class CrashRounds {
   #round = 0;
   #named = 0;
   #accepted = 0;
+  #unsure = 0;
   #loading = false;
   #enrolled = false;
 
@@ -122,6 +123,11 @@ export class CrashRounds {
   /** What is known of captured OSCORE traffic, where there is any. */
   get secured(): SecuredFleet | undefined {
     return this.#secured;
+  }
+
+  /** Orders that ended with "it may have obeyed": their devices lost power, or their memory. */
+  get unsure(): number {
+    return this.#unsure;
   }
 
   get executions(): number {
@@ -290,18 +296,26 @@ export class CrashRounds {
       const known = this.#openOf.get(device.endpoint) ?? 0;
       if (known >= OPEN_PER_DEVICE) continue;
       const order = this.#invent(device);
+      this.#openOf.set(device.endpoint, known + 1);
       try {
         const { status, body } = await this.#served.call(...requestOf(order));
         if (status === 200 || status === 202) {
           order.id = (body as Task).id;
           this.#open.set(order.id, order);
-          this.#openOf.set(order.endpoint, known + 1);
           this.#accepted += 1;
-        } else if (status !== 404) this.#deeds.faults.push(`${named(order)}: HTTP ${status}`);
+          continue;
+        }
+        if (status !== 404) this.#deeds.faults.push(`${named(order)}: HTTP ${status}`);
+        this.#closed(order);
       } catch {
+        this.#closed(order);
         return; // killed: nothing was promised
       }
     }
+  }
+
+  #closed({ endpoint }: Order): void {
+    this.#openOf.set(endpoint, (this.#openOf.get(endpoint) ?? 0) - 1);
   }
 
   #invent({ endpoint, lives }: AuditedDevice): Order {
@@ -371,7 +385,7 @@ export class CrashRounds {
       // Seen ended in two rounds: it outlived a kill. Later it may be forgotten, for newer ones.
       if (++order.seen < 2) return;
       this.#open.delete(order.id);
-      this.#openOf.set(order.endpoint, (this.#openOf.get(order.endpoint) ?? 0) - 1);
+      this.#closed(order);
     });
     return faults;
   }
@@ -385,7 +399,12 @@ export class CrashRounds {
       const reborn = this.devices.some(
         (d) => d.endpoint === order.endpoint && d.lives > order.lives,
       );
-      if (reborn && task.state === "failed") return [];
+      // A device that lost power in the middle does not know, and says so; it must not have obeyed twice.
+      const unsure = task.state === "failed" || task.answer?.code === "5.00";
+      if (reborn && unsure) {
+        this.#unsure += 1;
+        return [];
+      }
       const why = task.answer?.code ?? task.reason;
       return [`${named(order)} ${task.state}: ${why}`];
     }

@@ -17,13 +17,6 @@ export class SecuredFleet {
   readonly audit: NonceAudit;
   /** For `godwit serve`: at every start, as in a unit file. */
   readonly args: readonly string[];
-  /**
-   * Orders that two lives of one device executed: it lost power between the deed and its answer, and kept nothing of it.
-   * Nobody can tell that it did, so it is counted and no fault; twice in one life is.
-   */
-  executedAgain = 0;
-  /** In which life an order was executed. */
-  readonly #executedIn = new Map<string, string>();
   readonly #devices: readonly FarmDevice[];
   readonly #directory = mkdtempSync(join(tmpdir(), "godwit-farm-"));
   readonly #farms: Farm[] = [];
@@ -110,11 +103,7 @@ export class SecuredFleet {
           deeds.written.add(deed.value);
           continue;
         }
-        const { order, life } = deed;
-        const before = this.#executedIn.get(order);
-        this.#executedIn.set(order, life);
-        if (before !== undefined && before !== life) this.executedAgain += 1;
-        else deeds.executions.set(order, (deeds.executions.get(order) ?? 0) + 1);
+        deeds.executions.set(deed.order, (deeds.executions.get(deed.order) ?? 0) + 1);
       }
     }
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hex, toHex } from "@godwit/base";
+import { hex, toHex, utf8 } from "@godwit/base";
 import { Code, OptionNumber, request, uintOption, withOption } from "@godwit/coap";
 import { oscore } from "@godwit/client";
 import type { Credential, OperationKind, ServerEvent } from "@godwit/lwm2m";
@@ -377,6 +377,23 @@ test("F17: an order that was obeyed after an Echo or new keys, and not answered,
     pair.world.run("10 minutes");
     assert.equal(pair.executions, 1, lost);
     assert.equal(order(), "", lost);
+  }
+});
+
+test("F21: a device that loses power as it obeys, and wants an Echo after it, does not obey again", () => {
+  for (const restarts of ["the device", "both"] as const) {
+    const pair = new Pair({ lifetime: 1_800 });
+    pair.onExecute = () => pair.device.reboot({ kept: true });
+    const order = pair.order("execute", "/3/0/4");
+    pair.world.run("500 ms");
+    pair.onExecute = () => {};
+    if (restarts === "both") pair.server.restart();
+    pair.device.update();
+    pair.world.run("10 minutes");
+    assert.equal(pair.executions, 1, restarts);
+    const said = "the device restarted before it answered; it may have obeyed";
+    assert.equal(order(), toHex(utf8(said)), restarts);
+    assert.equal(pair.count("registered"), 1, restarts);
   }
 });
 

@@ -64,6 +64,8 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
   readonly #timers = new TimerTable<TimerName>();
   #state: State = { name: "idle" };
   #session: SessionId | undefined;
+  /** The session in which repetitions of what was asked for before it are known. */
+  #reminded: SessionId | undefined;
   /** A registration from before a restart that has not been confirmed yet. */
   #kept: ClientSnapshot["registration"];
   #registeredBefore: boolean;
@@ -106,6 +108,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
         server: this.#server,
         objects,
         attributes: snapshot?.attributes ?? [],
+        deeds: snapshot?.deeds ?? [],
       },
     );
   }
@@ -211,6 +214,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
       server: this.#server.plain(),
       attributes: this.#management.attributes,
       binding: this.#keepAlive.knowledge,
+      deeds: this.#management.deeds,
       registeredBefore: this.#registeredBefore,
     };
   }
@@ -218,6 +222,8 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
   // ── the way to the server ────────────────────────────────────────────────────────────────────────────────────────
 
   #connected(session: SessionId, now: Instant): void {
+    if (session !== this.#reminded) this.#management.remind(session, now);
+    this.#reminded = session;
     this.#session = session;
     switch (this.#state.name) {
       case "idle":
@@ -520,7 +526,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     if (this.#state.name !== "registered")
       return this.#answer(exchange, response(Code.ServiceUnavailable), now);
     this.#disturbed(now);
-    this.#management.request(exchange, input.request, now);
+    this.#management.request(exchange, input.request, now, input.name);
   }
 
   #answered(id: RequestId, answer: Response, now: Instant): void {

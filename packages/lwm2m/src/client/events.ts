@@ -77,7 +77,13 @@ export type Outcome =
 
 export type ClientOutput =
   | { readonly type: "coap"; readonly input: EndpointInput }
-  | { readonly type: "perform"; readonly id: PerformId; readonly operation: Operation }
+  /** `once`: what `snapshot` returns now must be durable first, so that it is not done again after a restart. */
+  | {
+      readonly type: "perform";
+      readonly id: PerformId;
+      readonly operation: Operation;
+      readonly once: boolean;
+    }
   | ClientEvent;
 
 /** What happened, for the application and for people. */

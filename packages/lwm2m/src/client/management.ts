@@ -1,4 +1,11 @@
-import { Deadlines, UsageError, earlier, unreachable, type Instant } from "@godwit/base";
+import {
+  Deadlines,
+  UsageError,
+  earlier,
+  unreachable,
+  type Instant,
+  type SessionId,
+} from "@godwit/base";
 import {
   Code,
   ContentFormat,
@@ -8,6 +15,7 @@ import {
   type EndpointInput,
   type ExchangeId,
   type Request,
+  type RequestName,
   type Response,
 } from "@godwit/coap";
 import {
@@ -24,8 +32,9 @@ import { orRefused, refused, type Refusal } from "../refusal.ts";
 import { valueFormat } from "../value-format.ts";
 import type { ValueNode } from "../value.ts";
 import type { Lwm2mVersion } from "../version.ts";
+import { Deeds, answerOf, type Deed } from "./deeds.ts";
 import { discoverLinks } from "./discovery.ts";
-import type { ClientEvent, Operation, Outcome, PerformId } from "./events.ts";
+import type { ClientEvent, ClientOutput, Operation, Outcome, PerformId } from "./events.ts";
 import { Observations, type Observation } from "./observations.ts";
 import { readOperation, type Announced, type Asked } from "./operation.ts";
 import type { ServerObject } from "./server-object.ts";
@@ -39,7 +48,7 @@ import type { ClientTuning } from "./tuning.ts";
 /** What management needs of the client around it. */
 export interface ManagementHost {
   coap(input: EndpointInput, now: Instant): void;
-  emit(event: ClientEvent | { type: "perform"; id: PerformId; operation: Operation }): void;
+  emit(event: ClientEvent | Extract<ClientOutput, { type: "perform" }>): void;
   /** The server executed /1/x/8 or /1/x/4. */
   triggered(what: "update" | "disable", now: Instant): void;
   /** Something of the registration may have changed: /1, or the instances. */
@@ -53,6 +62,7 @@ export type ManagementOptions = {
   readonly server: ServerObject;
   readonly objects: readonly ObjectEntry[];
   readonly attributes: readonly (readonly [path: string, attributes: Attributes])[];
+  readonly deeds: readonly Deed[];
 };
 
 /** Answers the server's operations and notifies it of what it observes. */
@@ -62,6 +72,7 @@ export class Management implements Announced {
   readonly #server: ServerObject;
   readonly #observations: Observations;
   readonly #attributes = new Map<string, Attributes>();
+  readonly #deeds: Deeds;
   readonly #pending = new Map<PerformId, Pending>();
   readonly #timeouts = new Deadlines<PerformId>();
   #objects: readonly ObjectEntry[];
@@ -74,6 +85,7 @@ export class Management implements Announced {
     this.#options = options;
     this.#server = options.server;
     for (const [path, attributes] of options.attributes) this.#attributes.set(path, attributes);
+    this.#deeds = new Deeds(options.tuning.maxDeeds, options.deeds);
     this.#observations = new Observations((observation) => this.#effective(observation));
     this.#objects = withServer(options.objects, options.server.instance);
     this.#definitions = this.#define();
@@ -108,6 +120,10 @@ export class Management implements Announced {
     return Array.from(this.#attributes);
   }
 
+  get deeds(): readonly Deed[] {
+    return this.#deeds.all;
+  }
+
   get wakeAt(): Instant | undefined {
     return earlier(this.#timeouts.next, this.#observations.wakeAt);
   }
@@ -120,7 +136,13 @@ export class Management implements Announced {
     return this.#objects.some(({ id, instances }) => id === object && instances.includes(instance));
   }
 
-  request(exchange: ExchangeId, request: Request, now: Instant): void {
+  /** `name`: by which a repetition is known. */
+  request(
+    exchange: ExchangeId,
+    request: Request,
+    now: Instant,
+    name: RequestName | undefined,
+  ): void {
     const asked = readOperation(request, {
       root: this.#options.root,
       lwm2m: this.#lwm2m,
@@ -128,7 +150,15 @@ export class Management implements Announced {
       announced: this,
     });
     if (asked.type === "refused") this.#refuse(exchange, asked, now);
-    else this.#take(exchange, asked, now);
+    else this.#take(exchange, asked, now, name);
+  }
+
+  /** The server may repeat in this session what it asked for in others, or of an earlier life. */
+  remind(session: SessionId, now: Instant): void {
+    for (const deed of this.#deeds.all) {
+      const { name, since } = deed;
+      this.#host.coap({ type: "remember", session, name, answer: answerOf(deed), since }, now);
+    }
   }
 
   performed(id: PerformId, outcome: Outcome, now: Instant): void {
@@ -172,7 +202,7 @@ export class Management implements Announced {
     }
   }
 
-  #take(exchange: ExchangeId, asked: Asked, now: Instant): void {
+  #take(exchange: ExchangeId, asked: Asked, now: Instant, name: RequestName | undefined): void {
     switch (asked.type) {
       case "read":
         return this.#read(exchange, asked, now);
@@ -186,7 +216,7 @@ export class Management implements Announced {
       case "writeAttributes":
         return this.#writeAttributes(exchange, asked.path, asked.change, now);
       case "perform":
-        return this.#perform({ type: "answer", exchange, operation: asked.operation }, now);
+        return this.#perform({ type: "answer", exchange, operation: asked.operation }, now, name);
       default:
         return unreachable(asked);
     }
@@ -234,7 +264,7 @@ export class Management implements Announced {
     this.#host.emit({ type: "stateChanged" });
   }
 
-  #perform(pending: Pending, now: Instant): void {
+  #perform(pending: Pending, now: Instant, name?: RequestName): void {
     const { operation } = pending;
     const object = operation.type === "create" ? operation.object : operation.path[0];
     if (object === 1) return this.#finish(pending, this.#obey(operation, now), now);
@@ -245,7 +275,12 @@ export class Management implements Announced {
     const id = ++this.#lastPerform;
     this.#pending.set(id, pending);
     this.#timeouts.set(id, now + performTimeout);
-    this.#host.emit({ type: "perform", id, operation });
+    const once = name !== undefined && pending.type === "answer" && isOnce(operation);
+    if (once) {
+      this.#deeds.begin(pending.exchange, name, now);
+      this.#host.emit({ type: "stateChanged" });
+    }
+    this.#host.emit({ type: "perform", id, operation, once });
   }
 
   #finish(pending: Pending, outcome: Outcome, now: Instant): void {
@@ -529,6 +564,7 @@ export class Management implements Announced {
   }
 
   #respond(exchange: ExchangeId, answer: Response, now: Instant): void {
+    if (this.#deeds.answered(exchange, answer)) this.#host.emit({ type: "stateChanged" });
     this.#host.coap({ type: "respond", exchange, response: answer }, now);
   }
 }
@@ -543,6 +579,14 @@ function withServer(objects: readonly ObjectEntry[], instance: number): readonly
   }
   const others = objects.filter(({ id }) => id !== 0 && id !== 1 && id !== 21 && id !== 23);
   return [{ id: 1, version: undefined, instances: [instance] }, ...others];
+}
+
+/** Done twice it is not the same as done once. */
+function isOnce(operation: Operation): boolean {
+  const { type } = operation;
+  return (
+    type === "execute" || type === "create" || (type === "write" && operation.mode === "update")
+  );
 }
 
 /** A resource without a node is not there; an instance without resources is, and is empty. */

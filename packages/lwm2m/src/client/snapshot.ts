@@ -3,6 +3,7 @@ import type { Attributes } from "../attributes.ts";
 import type { ObjectList } from "../object-list.ts";
 import type { Plain } from "../value.ts";
 import type { Lwm2mVersion } from "../version.ts";
+import type { Deed } from "./deeds.ts";
 import type { BindingKnowledge } from "./keep-alive.ts";
 
 /**
@@ -27,6 +28,8 @@ export type ClientSnapshot = {
   /** Attached attributes by path. */
   readonly attributes: readonly (readonly [path: string, attributes: Attributes])[];
   readonly binding: BindingKnowledge;
+  /** What must not be done twice and was begun; none in snapshots of old. */
+  readonly deeds?: readonly Deed[];
   /** A first registration was made: /1/x/14 no longer counts. */
   readonly registeredBefore: boolean;
 };

@@ -28,6 +28,8 @@ export type ClientTuning = {
   /** How much later than asked an answer may come: two retransmissions of the server. */
   readonly probeSlack: number;
 
+  /** Orders that must not be obeyed twice, and whose repetition is known again after a restart. */
+  readonly maxDeeds: number;
   /** Observations by the server; one more is answered as a plain Read (RFC 7641 4.1). */
   readonly maxObservations: number;
   /** Operations the application has not finished; one more is answered 5.03. */
@@ -51,6 +53,7 @@ export const clientTuning: ClientTuning = {
   probePrecision: 5,
   checkEvery: 10,
   probeSlack: 10_000,
+  maxDeeds: 16,
   maxObservations: 64,
   maxPerforms: 32,
   maxAttributePaths: 256,

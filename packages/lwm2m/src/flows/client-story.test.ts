@@ -171,6 +171,7 @@ export class ClientStory {
       }
       case "received":
       case "proceed":
+      case "remember":
       case "resumeObservation":
       case "challenge":
       case "moved":

@@ -307,6 +307,8 @@ export class TestDevice {
   readonly events: DeviceSaid[] = [];
   /** Words of Executes that were obeyed, in order. */
   readonly obeyed: string[] = [];
+  /** Loses power as it obeys its next Execute: before it has noted its answer, or after it, which is lost. */
+  cut: "begun" | "answered" | undefined;
   /** Paths that were read. */
   readonly reads: string[] = [];
   readonly values: Map<string, Value> = new Map([
@@ -439,7 +441,17 @@ export class TestDevice {
     if (output.type === "store") return this.#store(output.ticket, output.changes);
     if (output.type === "perform") {
       const outcome = this.#perform(output.operation);
-      this.#node.feed({ type: "performed", id: output.id, outcome });
+      const { cut } = this;
+      if (cut === undefined || !output.once) {
+        this.#node.feed({ type: "performed", id: output.id, outcome });
+        return;
+      }
+      this.cut = undefined;
+      if (cut === "answered") {
+        this.host.link.up.dropNext(1);
+        this.#node.feed({ type: "performed", id: output.id, outcome });
+      }
+      this.reboot({ kept: true, outage: "30 s" });
       return;
     }
     if (output.type === "asleep") this.asleep = true;

@@ -124,6 +124,45 @@ test("F21: a device that reboots with its state goes on with its registration", 
   assert.deepEqual(device.obeyed, ["open"]);
 });
 
+test("F21: a device that loses power as it obeys does not obey again, and says what it knows", () => {
+  for (const security of [undefined, { identity: "dev01", strategy: "cid" }] as const)
+    for (const cut of ["begun", "answered"] as const)
+      for (const restarts of [false, true]) {
+        const story = `${security?.strategy ?? "plain"}, ${cut}, ${restarts ? "server restarts" : ""}`;
+        const world = new World({ seed: 48 });
+        const behind = world.nat("linux-random");
+        const { server, device } = pair(world, {
+          behind,
+          lifetime: 1_800,
+          ...(security && { security }),
+        });
+        device.cut = cut;
+        const order = server.execute(device, "open");
+        world.run("20 s");
+        if (restarts) server.crash();
+        world.run("5 minutes");
+        const unknown = "5.00 the device restarted before it answered; it may have obeyed";
+        assert.equal(order.answer, cut === "begun" ? unknown : "2.04", story);
+        assert.deepEqual(device.obeyed, ["open"], story);
+        assert.equal(device.count("registered"), 1, story);
+        device.update();
+        const next = server.execute(device, "close");
+        world.run("10 s");
+        assert.equal(next.answer, "2.04", story);
+        assert.deepEqual(device.obeyed, ["open", "close"], story);
+      }
+});
+
+test("tuning.maxDeeds: the newest orders that must not be obeyed twice are known after a restart", () => {
+  const world = new World({ seed: 49 });
+  const { server, device } = pair(world, { lifetime: 1_800, tuning: { maxDeeds: 3 } });
+  for (const word of ["a", "b", "c", "d", "e"]) {
+    server.execute(device, word);
+    world.run("1 s");
+  }
+  assert.equal(device.stack.snapshot().deeds?.length, 3);
+});
+
 test("F21: a device that reboots without its state registers anew in place of the old one, and is observed again", () => {
   for (const behind of ["linux-home", "linux-random"] as const) {
     const world = new World({ seed: 45 });

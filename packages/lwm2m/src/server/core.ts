@@ -23,10 +23,11 @@ import type { ServerTuning } from "./tuning.ts";
 /** What the server must know about the world around it; all answers are immediate and without side effects. */
 export type ServerSurroundings = {
   readonly rng: Rng;
-  /** Message id and token the endpoint will use nowhere else, for a request to this session. */
+  /** Message id and token the endpoint will use nowhere else, for a request to this session; `lasting`: see Endpoint. */
   readonly allocate: (
     session: SessionId,
     now: Instant,
+    lasting: boolean,
   ) => { readonly mid: number; readonly token: Uint8Array };
   /** Whether two raw sessions come from the same host. Proves nothing, but an incumbent rebooted more often than not. */
   readonly sameHost: (a: SessionId, b: SessionId) => boolean;

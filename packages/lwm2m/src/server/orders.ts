@@ -101,9 +101,10 @@ export class Orders {
     if (operation.kind === "cancelObserve")
       return this.#stopObserving(registration, operation, now);
     operation.leastIdle = Math.min(idle, operation.leastIdle ?? idle);
-    operation.again ??= this.#core.around.allocate(registration.session, now);
+    const idempotent = isIdempotent(operation.kind, operation.request);
+    operation.again ??= this.#core.around.allocate(registration.session, now, !idempotent);
     const stored = operation.storedHeard === this.#mayBeHeard(operation);
-    if (stored || isIdempotent(operation.kind, operation.request)) {
+    if (stored || idempotent) {
       return this.#send(registration, operation);
     }
     this.#core.store([this.#core.operationChange(operation)], { kind: "dispatch", operation });
