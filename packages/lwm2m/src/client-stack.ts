@@ -1,5 +1,6 @@
-// The whole device below the sockets: raw UDP or DTLS, the CoAP endpoint, the LwM2M client. One machine with datagrams, orders and
-// answers of the application going in, datagrams and events coming out. It runs alike under the real driver and in the simulator.
+// The whole device below the sockets: raw UDP or DTLS, the CoAP endpoint and what protects its requests, the LwM2M
+// client. One machine with datagrams, orders and answers of the application going in, datagrams and events coming out. It
+// runs alike under the real driver and in the simulator.
 
 import {
   Ledger,
@@ -64,13 +65,13 @@ export type ClientStackOptions = ClientOptions & {
     readonly layer: ProtectionLayer<never>;
     readonly session: SessionId;
   };
-  /** Speaks DTLS; not together with `protection`. */
+  /** Speaks DTLS: all that `protection` makes travels in it. */
   readonly dtls?: ClientDtlsOptions;
   /** Needed with rows of DTLS from an earlier run. */
   readonly now?: Instant;
 };
 
-/** A device on CoAP over UDP, protected or plain, or over DTLS. */
+/** A device on CoAP over UDP or DTLS, protected or plain. */
 export class ClientStack implements Machine<ClientStackInput, ClientStackOutput> {
   readonly client: Lwm2mClient;
   readonly #udp: UdpSessions;
@@ -79,6 +80,12 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   readonly #outbox = new Outbox<ClientStackOutput>();
   readonly #protection: ClientStackOptions["protection"];
   readonly #ledger = new Ledger();
+  /** Writes under way. */
+  readonly #writing = new Map<
+    number,
+    { readonly whose: "protection" | "dtls"; readonly ticket: number }
+  >();
+  #ticket = 0;
   /** The path to the server. */
   #path: SessionId | undefined;
 
@@ -95,8 +102,6 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
     });
     this.#udp = new UdpSessions(tuning);
     const { protection, dtls, rng, now = 0 } = options;
-    if (protection !== undefined && dtls !== undefined)
-      throw new UsageError("a device speaks DTLS or is protected otherwise, not both");
     this.#protection = protection;
     this.#dtls = dtls && new SecureTransport(rng, dtls, now);
     const ledgerOf = (session: SessionId): Ledger => {
@@ -120,9 +125,17 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
 
   /** Every byte to and from the server, by purpose. */
   get ledger(): Ledger {
+    if (this.#dtls !== undefined) return this.#inDtls(this.#dtls.ledger);
     if (this.#protection !== undefined) return this.#ledger;
-    if (this.#dtls !== undefined) return this.#dtls.ledger;
     return this.#path === undefined ? NOTHING : this.#udp.ledgerOf(this.#path);
+  }
+
+  /** With what is protected in it. Its datagrams are those of DTLS. */
+  #inDtls(all: Ledger): Ledger {
+    if (this.#protection === undefined) return all;
+    const { datagramsIn, datagramsOut } = all;
+    all.absorb(this.#ledger);
+    return Object.assign(all, { datagramsIn, datagramsOut });
   }
 
   snapshot(): ClientSnapshot {
@@ -132,10 +145,9 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   handle(input: ClientStackInput, now: Instant): void {
     if (input.type === "datagram") (this.#dtls ?? this.#udp).handle(input, now);
     else if (input.type === "connect") this.#connect(input.path, now);
-    else if (input.type === "stored" || input.type === "park") {
-      this.#protection?.layer.handle(input, now);
-      if (input.type === "stored") this.#dtls?.handle(input, now);
-    } else this.client.handle(input, now);
+    else if (input.type === "park") this.#protection?.layer.handle(input, now);
+    else if (input.type === "stored") this.#stored(input, now);
+    else this.client.handle(input, now);
     this.#settle(now);
   }
 
@@ -151,20 +163,41 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
     return this.#outbox.take();
   }
 
+  /** Tickets of its two layers may be the same: outside they have ours. */
+  #store(whose: "protection" | "dtls", { ticket, changes }: StoreOutput): void {
+    this.#writing.set(++this.#ticket, { whose, ticket });
+    this.#outbox.push({ type: "store", ticket: this.#ticket, changes });
+  }
+
+  #stored(input: StoredInput, now: Instant): void {
+    const writing = this.#writing.get(input.ticket);
+    if (writing === undefined) throw new UsageError(`ticket ${input.ticket} is not open`);
+    this.#writing.delete(input.ticket);
+    const stored = { ...input, ticket: writing.ticket };
+    if (writing.whose === "dtls") this.#dtls?.handle(stored, now);
+    else this.#protection?.layer.handle(stored, now);
+  }
+
   #connect(path: Path, now: Instant): void {
     if (this.#dtls !== undefined) return this.#dtls.handle({ type: "connect", path }, now);
     const there = this.#udp.connect(path, now);
     const before = this.#path;
     this.#path = there;
-    const session = this.#protection?.session ?? there;
-    if (this.#protection !== undefined) {
-      this.#protection.layer.handle({ type: "carrier", session, carrier: there }, now);
-      this.#endpoint.handle({ type: "moved", session, validated: true }, now);
-    } else if (before !== undefined && before !== there)
-      this.client.handle({ type: "closed", session: before }, now);
+    const session = this.#carriedBy(there, now);
+    const ends = this.#protection === undefined && before !== undefined && before !== there;
+    if (ends) this.client.handle({ type: "closed", session: before }, now);
     if (before !== undefined && before !== there)
       this.#udp.handle({ type: "close", session: before }, now);
     this.client.handle({ type: "connected", session }, now);
+  }
+
+  /** The session that the layers above know, now that `carrier` leads to the server. */
+  #carriedBy(carrier: SessionId, now: Instant): SessionId {
+    if (this.#protection === undefined) return carrier;
+    const { session, layer } = this.#protection;
+    layer.handle({ type: "carrier", session, carrier }, now);
+    this.#endpoint.handle({ type: "moved", session, validated: true }, now);
+    return session;
   }
 
   /** Hands the outputs of each layer to the next until all are quiet. */
@@ -220,7 +253,7 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   #fromProtection(output: ProtectionOutput, now: Instant): void {
     switch (output.type) {
       case "store":
-        this.#outbox.push(output);
+        this.#store("protection", output);
         break;
       case "released":
         this.#endpoint.handle(
@@ -252,11 +285,15 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
         return this.#opened(output.session, output.how !== "kept", now);
       case "moved":
         this.#endpoint.handle({ ...output, validated: true }, now);
-        return this.client.handle(output, now);
+        return this.client.handle(
+          { type: "moved", session: this.#protection?.session ?? output.session },
+          now,
+        );
       case "received":
         return this.#endpoint.handle(output, now);
-      case "datagram":
       case "store":
+        return this.#store("dtls", output);
+      case "datagram":
       case "stale":
       case "handshakeFailed":
       case "keyLog":
@@ -272,14 +309,15 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
     const again = this.#path === session;
     this.#path = session;
     if (anew) this.#endpoint.handle({ type: "moved", session, validated: true }, now);
-    if (!again || !this.client.asking) this.client.handle({ type: "connected", session }, now);
+    const above = again ? (this.#protection?.session ?? session) : this.#carriedBy(session, now);
+    if (!again || !this.client.asking)
+      this.client.handle({ type: "connected", session: above }, now);
   }
 
   #fromEndpoint(output: EndpointOutput, now: Instant): void {
     // The server answers what we ask: it speaks now.
-    if (output.type === "response") {
-      this.#dtls?.handle({ type: "fresh", session: output.session }, now);
-    }
+    if (output.type === "response")
+      this.#dtls?.handle({ type: "fresh", session: this.#dtls.session }, now);
     if (output.type === "send") (this.#dtls ?? this.#udp).handle(output, now);
     else if (output.type === "dropped")
       this.#outbox.push({ type: "dropped", reason: output.reason });

@@ -4,6 +4,7 @@
 
 import {
   FormatError,
+  Ledger,
   Outbox,
   Reader,
   UsageError,
@@ -14,7 +15,6 @@ import {
   utf8,
   type DatagramEvent,
   type Instant,
-  type Ledger,
   type Machine,
   type Path,
   type Rng,
@@ -202,6 +202,20 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   ledgerOf(session: SessionId): Ledger {
     return this.#protected?.ledgerOf(session) ?? this.#transports.ledgerOf(session);
+  }
+
+  /** All that the session has cost: also what carries it, unless that carries others, too. */
+  accountOf(session: SessionId): Ledger {
+    const own = this.ledgerOf(session);
+    const carrier = this.#protected?.carrierAloneOf(session);
+    if (carrier === undefined || !isSecured(carrier)) return own;
+    const around = this.#transports.ledgerOf(carrier);
+    const all = new Ledger();
+    all.absorb(own);
+    all.absorb(around);
+    all.datagramsIn = around.datagramsIn;
+    all.datagramsOut = around.datagramsOut;
+    return all;
   }
 
   /** Where the session's peer is now, for people to see. */

@@ -369,7 +369,7 @@ export class Server {
     return {
       ...rest,
       address: path && formatAddress(path.remote),
-      ledger: stack.ledgerOf(session).snapshot(),
+      ledger: stack.accountOf(session).snapshot(),
       observations: stack.server.observationsOf(registration.endpoint),
     };
   }

@@ -1,4 +1,4 @@
-import type { SocketAddress } from "@godwit/base";
+import type { Ledger, SocketAddress } from "@godwit/base";
 import { OSCORE_RECORD, oscoreProtection, type OscoreSecurity } from "@godwit/client";
 import {
   ClientStack,
@@ -91,6 +91,11 @@ export class SimulatedDevice {
     return this.#records.get(keyOf(OSCORE_RECORD))?.value;
   }
 
+  /** What its session has cost. */
+  get ledger(): Ledger {
+    return this.#stack.ledger;
+  }
+
   /** Whether its radio is off until it has something to say. */
   get asleep(): boolean {
     return this.#asleep;
@@ -134,7 +139,7 @@ export class SimulatedDevice {
     const { now } = this.#world;
     const record = this.#records.get(keyOf(OSCORE_RECORD))?.value;
     const protection = security && oscoreProtection(security, rng, record, now, oscore);
-    const stored = [...this.#records.values()];
+    const stored = [...this.#records.values()].filter(({ table }) => table !== OSCORE_RECORD.table);
     return new ClientStack({
       ...client,
       endpoint,

@@ -58,6 +58,12 @@ export class ProtectedSessions<C> {
     return this.#carriers.has(session);
   }
 
+  /** What carries the session, and no other. */
+  carrierAloneOf(session: SessionId): SessionId | undefined {
+    const carrier = this.#sessions.get(session)?.carrier;
+    return carrier !== undefined && this.#carriers.get(carrier) === 1 ? carrier : undefined;
+  }
+
   sessionOf(credential: string): SessionId | undefined {
     return this.#byCredential.get(credential)?.session;
   }
