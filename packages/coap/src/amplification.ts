@@ -12,8 +12,6 @@ export class PathProof {
   proven: boolean;
   /** The peer was asked for an Echo on this path. If it comes back without one, it does not know the option. */
   challenged = false;
-  /** Message id of a ping on this path, whose answer proves it. */
-  ping: number | undefined = undefined;
   #received = 0;
   #sent = 0;
 
@@ -40,7 +38,6 @@ export class PathProof {
     this.nonce = nonce;
     this.proven = proven;
     this.challenged = false;
-    this.ping = undefined;
     this.#received = 0;
     this.#sent = 0;
   }
@@ -50,7 +47,6 @@ export class PathProof {
     this.nonce = other.nonce;
     this.proven = other.proven;
     this.challenged = other.challenged;
-    this.ping = other.ping;
     this.#received = other.#received;
     this.#sent = other.#sent;
   }

@@ -280,7 +280,6 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     }
     const outgoing = this.#layer.find(session, mid);
     count(session, "in", EMPTY_LENGTH, 0, outgoing?.keepAlive === true ? "keepAlive" : "payload");
-    if (mid === session.path.ping) return this.#pinged(session);
     if (outgoing === undefined || (type === ACK && !outgoing.confirmable)) {
       if (type === RST && this.#server.reset(session, mid, now)) return;
       this.#sender.drop(session, type === ACK ? "strayAck" : "strayReset");
@@ -298,13 +297,6 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#client.acknowledged(outgoing, now);
       this.#server.acknowledged(outgoing, mid, now);
     }
-  }
-
-  /** Somebody is at the path who reads what goes there. */
-  #pinged(session: EndpointSession): void {
-    session.path.ping = undefined;
-    session.path.proven = true;
-    for (const rider of session.riders) this.#protection?.proven(rider.id);
   }
 
   #request(session: EndpointSession, message: Message, bytes: Uint8Array, now: Instant): void {
@@ -365,7 +357,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     }
     session.path.restart(++this.#paths, validated);
     this.#sizes.forget(session.id);
-    this.#layer.moved(session, now);
+    this.#layer.moved(session);
   }
 
   #validated(session: EndpointSession): void {

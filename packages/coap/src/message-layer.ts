@@ -138,15 +138,13 @@ export class MessageLayer {
       this.#due(outgoing, now);
       newest.renew(outgoing, now);
       this.#transmit(outgoing, "retransmission");
-      if (outgoing.held) this.#probe(outgoing.session, now);
     }
   }
 
   /** The path is another one: all in flight goes there at once, and the back-off goes on. */
-  moved(session: EndpointSession, now: Instant): void {
+  moved(session: EndpointSession): void {
     for (const outgoing of session.inFlight)
       if (outgoing.confirmable) this.#transmit(outgoing, "retransmission");
-    if (session.held) this.#probe(session, now);
   }
 
   /** The allowance has grown: what was held back may leave now. */
@@ -167,7 +165,6 @@ export class MessageLayer {
       to.work.inFlight.push(outgoing);
       if (outgoing.confirmable) this.#transmit(outgoing, "retransmission");
     }
-    if (to.held) this.#probe(to, now);
     for (const outgoing of queued) {
       removeFrom(from.work.queue, outgoing);
       outgoing.session = to;
@@ -211,13 +208,6 @@ export class MessageLayer {
     outgoing.session.work.inFlight.push(outgoing);
     this.#due(outgoing, now);
     this.#transmit(outgoing, "payload");
-    if (outgoing.held) this.#probe(outgoing.session, now);
-  }
-
-  /** What waits is more than an unproven path may get: the answer to a ping of 4 bytes proves it. */
-  #probe(session: EndpointSession, now: Instant): void {
-    session.path.ping ??= session.nextMid(this.#tuning, now, false);
-    if (session.path.ping !== undefined) this.#sender.ping(session, session.path.ping);
   }
 
   #due(outgoing: Outgoing, now: Instant): void {

@@ -1,7 +1,7 @@
 import { type Outbox, type Purpose } from "@godwit/base";
 import type { EndpointOutput } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
-import { ACK, CON, RST } from "./message.ts";
+import { ACK, RST } from "./message.ts";
 import type { CoapTuning } from "./tuning.ts";
 
 /**
@@ -50,11 +50,6 @@ export class Sender {
   /** An empty ACK. */
   acknowledge(session: EndpointSession, mid: number, again = false): void {
     this.send(session, empty(ACK, mid), 0, again ? "retransmission" : "payload");
-  }
-
-  /** An empty CON: a peer that is there answers by RST (RFC 7252 4.3). */
-  ping(session: EndpointSession, mid: number): void {
-    this.send(session, empty(CON, mid), 0, "payload");
   }
 
   /** RST: we have no use for the message. */
