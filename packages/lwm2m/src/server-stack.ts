@@ -465,17 +465,21 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #fromEndpoint(output: EndpointOutput, now: Instant): void {
     if (output.type === "send") this.#transports.handle(output, now);
     else if (output.type === "dropped") this.#out.push(output);
+    else if (output.type === "proven") this.#proven(output.session, now);
     else if (output.type !== "request" || this.#mayObey(output, now)) {
       this.server.handle(output, now);
     }
   }
 
+  /** The peer is where its session says. */
+  #proven(session: SessionId, now: Instant): void {
+    if (isSecured(session)) this.#transports.handle({ type: "validated", session }, now);
+  }
+
   /** What may be a replay of what was received before a restart is not obeyed. */
   #mayObey(asked: Extract<EndpointOutput, { type: "request" }>, now: Instant): boolean {
     const { session, exchange, request, validated } = asked;
-    if (validated && isSecured(session)) {
-      this.#transports.handle({ type: "validated", session }, now);
-    }
+    if (validated) this.#proven(session, now);
     const judgement = this.#doubt.judge(session, request, validated);
     switch (judgement) {
       case "obey":
