@@ -4,6 +4,7 @@
 
 import {
   FormatError,
+  Ledger,
   Outbox,
   Reader,
   UsageError,
@@ -14,7 +15,6 @@ import {
   utf8,
   type DatagramEvent,
   type Instant,
-  type Ledger,
   type Machine,
   type Path,
   type Rng,
@@ -123,6 +123,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   readonly #writing = new Map<number, Written>();
   #ownTicket = 0;
   readonly #protected: ProtectedSessions<unknown> | undefined;
+  /** Of protected messages that are nobody's. */
+  readonly #strays = new Ledger();
 
   constructor(options: ServerStackOptions) {
     const { rng, coap = {}, server = {}, load = () => [], now, sealer } = options;
@@ -202,6 +204,13 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   ledgerOf(session: SessionId): Ledger {
     return this.#protected?.ledgerOf(session) ?? this.#transports.ledgerOf(session);
+  }
+
+  /** How much was thrown away that belongs to no session, by reason. */
+  get strays(): Readonly<Record<string, number>> {
+    const { strays } = this.#transports;
+    strays.absorb(this.#strays);
+    return strays.snapshot().drops;
   }
 
   /** Where the session's peer is now, for people to see. */
@@ -433,7 +442,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.server.handle({ type: "moved", session: output.session }, now);
         return;
       case "dropped":
-        this.ledgerOf(output.session ?? NOBODY).drop(output.reason);
+        (output.session === undefined ? this.#strays : this.ledgerOf(output.session)).drop(
+          output.reason,
+        );
         this.#out.push({ ...output, session: output.session ?? NOBODY });
         return;
       case "established":
