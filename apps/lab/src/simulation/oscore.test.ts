@@ -429,12 +429,12 @@ test("F12: bits that flip, and ends that are missing or too many, leave the sess
 
 test("F22: a device put back to an earlier state is refused, and makes itself new keys", () => {
   const pair = new Pair();
-  const old = pair.device.record;
+  const old = pair.device.records;
   for (let i = 0; i < 300; i++) {
     pair.device.update();
     pair.world.run("1 s");
   }
-  pair.device.reboot({ kept: true, record: old });
+  pair.device.reboot({ kept: true, records: old });
   pair.world.run("10 s");
   assert.equal(pair.count("unreachable"), 0);
   const read = pair.order("read", "/3/0/9");
