@@ -390,7 +390,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         return;
       case "moved":
         this.#endpoint.handle(output, now);
-        if (isSecured(output.session)) this.server.handle(output, now);
+        if (!isSecured(output.session)) return;
+        this.#doubt.moved(output.session, output.validated);
+        this.server.handle(output, now);
         return;
       case "validated":
         this.#endpoint.handle(output, now);
