@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Code, OptionNumber, decodeMessage, findOption } from "@godwit/coap";
 import { DTLS_TABLES } from "@godwit/lwm2m";
 import type { Disk } from "../simulation/server.ts";
 import {
   COLUMNS,
+  namesContext,
   performed,
   story,
   type Column,
@@ -38,7 +38,7 @@ story(
     server.host.link.down.watch(({ at, bytes }) => {
       const second = Math.floor(at / 1_000);
       perSecond.set(second, (perSecond.get(second) ?? 0) + 1);
-      if (stage.column === "oscore" && startsNegotiation(bytes)) renegotiated += 1;
+      if (stage.column === "oscore" && namesContext(bytes)) renegotiated += 1;
     });
     const since = stage.heard.length;
     // The longest pause of a device that found nobody: 15 minutes and a quarter.
@@ -65,13 +65,6 @@ function spokenSince(stage: Stage, since: number): ReadonlySet<string> {
     .slice(since)
     .flatMap((output) => (output.type === "updated" ? [output.registration.endpoint] : []));
   return new Set(spoken);
-}
-
-/** RFC 8613 B.2, 6.1: a request with a kid context. */
-function startsNegotiation(datagram: Uint8Array): boolean {
-  const message = decodeMessage(new Uint8Array(datagram), 8);
-  const option = findOption(message.options, OptionNumber.Oscore)?.value[0] ?? 0;
-  return (message.code === Code.POST || message.code === Code.FETCH) && (option & 0x10) !== 0;
 }
 
 story(

@@ -12,6 +12,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hex, toHex } from "@godwit/base";
 import { oscore } from "@godwit/client";
+import { OptionNumber, decodeMessage, findOption, isRequest } from "@godwit/coap";
+import { SUITES } from "@godwit/dtls";
 import {
   DTLS_TABLES,
   executeRequest,
@@ -100,7 +102,7 @@ export function performed(
   const audit = new NonceAudit();
   let stage: Stage | undefined;
   audit.during(() => {
-    stage = new Stage(column, options);
+    stage = new Stage(column, options, audit);
     play(stage);
     stage.end();
   });
@@ -118,11 +120,14 @@ export class Stage {
   readonly devices: StagedDevice[] = [];
   readonly heard: SimulatedServerOutput[] = [];
   readonly #options: StageOptions;
+  readonly #audit: NonceAudit;
   readonly #wire: Wire;
   readonly #orders: Order[] = [];
   readonly #strangers: string[] = [];
+  #credentials = 0;
 
-  constructor(column: Column, options: StageOptions) {
+  constructor(column: Column, options: StageOptions, audit: NonceAudit) {
+    this.#audit = audit;
     const { seed = 7, preset = "linux-random", devices = 1, apart = 0 } = options;
     this.column = column;
     this.#options = options;
@@ -156,11 +161,13 @@ export class Stage {
 
   /** A further device with the credential `n`. */
   add(endpoint: string, n: number, options: Partial<StagedDeviceOptions> = {}): StagedDevice {
-    const credential = this.credential(options.name ?? endpoint, n);
+    const credential = this.credential(options.owner ?? endpoint, n);
+    this.#credentials += 1;
     if (options.known !== false) this.server.addCredential(credential);
     const all = { behind: this.nat, ...this.#options, ...options };
     const device = new StagedDevice(this, endpoint, n, all);
     if (options.aside !== true) this.devices.push(device);
+    if (this.column === "dtls12-cid") this.#audit.watchRecords(device.device.host, 4);
     return device;
   }
 
@@ -242,6 +249,15 @@ export class Stage {
     return device.datagrams - before;
   }
 
+  /** How often the device named a context for new keys from now on: twice in each run of Appendix B.2 (RFC 8613). */
+  negotiations(device: StagedDevice = this.device): () => number {
+    let named = 0;
+    device.device.host.link.up.watch(({ bytes }) => {
+      if (this.column === "oscore" && namesContext(bytes)) named += 1;
+    });
+    return () => named;
+  }
+
   /** How often the server threw something away for this reason, wherever it is counted. */
   drops(reason: RegExp): number {
     const { stack } = this.server;
@@ -317,10 +333,11 @@ export class Stage {
       const { received, sent } = this.#wire.of(host);
       assert.ok(sent <= 3 * received, `D: ${sent} bytes to a stranger for ${received}`);
     }
-    const devices = this.devices.length;
-    assert.ok(server.stack.server.registrationCount <= devices, "D: registrations");
-    for (const [table, most] of STORED)
-      assert.ok((server.store.get(table)?.size ?? 0) <= most * devices, `D: rows of ${table}`);
+    assert.ok(server.stack.server.registrationCount <= this.devices.length, "D: registrations");
+    for (const [table, most] of STORED) {
+      const rows = server.store.get(table)?.size ?? 0;
+      assert.ok(rows <= most * this.#credentials, `D: ${rows} rows of ${table}`);
+    }
     for (const output of this.heard)
       if (output.type === "dropped") assert.match(output.reason, /^[\w: -]+$/, "F");
     for (const reason of Object.keys(server.stack.strays)) assert.match(reason, /^[\w: -]+$/, "F");
@@ -404,7 +421,7 @@ export class Order {
 export type StagedDeviceOptions = StageOptions & {
   readonly behind: Access;
   /** The endpoint of its credential, if it calls itself by another name. */
-  readonly name?: string;
+  readonly owner?: string;
   /** Whether the server is given its credential; true unless false. */
   readonly known?: boolean;
   /** It is not one of those that are served in the end. */
@@ -425,6 +442,7 @@ export class StagedDevice {
     const text = "C".repeat(options.text ?? 3);
     this.device = new SimulatedDevice(stage.world, stage.address, {
       endpoint,
+      name: options.owner ?? endpoint,
       values: new Values({
         "/3/0/9": 87,
         "/3/0/13": 1_000,
@@ -448,7 +466,9 @@ export class StagedDevice {
         : {
             dtls: {
               credentials: { kind: "psk", identity: identityOf(n), key: keyOf(n) },
-              ...(stage.column === "dtls12-cid" && { connectionId: new Uint8Array(0) }),
+              ...(stage.column === "dtls12-cid"
+                ? { connectionId: new Uint8Array(0) }
+                : { suites: SEEN_BY_AUDIT }),
               ...deviceDtls,
               tuning: { ...AUDITED, ...deviceDtls?.tuning },
             },
@@ -518,6 +538,13 @@ class Wire {
 
 type Account = { received: number; sent: number; proven: boolean };
 
+/** RFC 8613 6.1: a request with a kid context. */
+export function namesContext(datagram: Uint8Array): boolean {
+  const { code, options } = decodeMessage(new Uint8Array(datagram), 8);
+  const flags = findOption(options, OptionNumber.Oscore)?.value[0] ?? 0;
+  return isRequest(code) && (flags & 0x10) !== 0;
+}
+
 function identityOf(n: number): string {
   return `dev${String(n).padStart(3, "0")}`;
 }
@@ -532,7 +559,9 @@ function idOf(n: number): Uint8Array {
 
 /** Ciphers are not kept ready, so that the audit sees each one made. */
 const AUDITED = { hotAssociations: 0 };
-/** Rows per device at most. */
+/** A device keeps its CCM ready in any case, but no GCM. Where there is a connection id, its records tell. */
+const SEEN_BY_AUDIT = SUITES.filter(({ name }) => name === "TLS_PSK_WITH_AES_128_GCM_SHA256");
+/** Rows per credential at most. */
 const STORED: readonly (readonly [string, number])[] = [
   [DTLS_TABLES.association, 2],
   [DTLS_TABLES.session, 30],

@@ -19,6 +19,8 @@ import { Values } from "./values.ts";
 
 export type SimulatedDeviceOptions = {
   readonly endpoint: string;
+  /** Of its host in the world; its endpoint name unless given. */
+  readonly name?: string;
   readonly values: Values;
   /** The NAT box it stands behind. */
   readonly behind?: Access;
@@ -58,13 +60,13 @@ export class SimulatedDevice {
   #asleep = false;
 
   constructor(world: World, server: SocketAddress, options: SimulatedDeviceOptions) {
-    const { endpoint, values, behind, link } = options;
+    const { endpoint, name = endpoint, values, behind, link } = options;
     this.endpoint = endpoint;
     this.values = values;
     this.#world = world;
     this.#server = server;
     this.#options = options;
-    this.host = world.host(endpoint, {
+    this.host = world.host(name, {
       ...(behind !== undefined && { behind }),
       ...(link !== undefined && { link }),
     });
@@ -132,7 +134,7 @@ export class SimulatedDevice {
   #boot(snapshot: ClientSnapshot | undefined): ClientStack {
     const { endpoint, values, versions, client = {}, coap = {} } = this.#options;
     const { security, oscore, dtls } = this.#options;
-    const rng = this.#world.rng(`${endpoint} ${++this.#life}`);
+    const rng = this.#world.rng(`${this.host.name} ${++this.#life}`);
     const { now } = this.host;
     const record = this.#records.get(keyOf(OSCORE_RECORD))?.value;
     const protection = security && oscoreProtection(security, rng, record, now, oscore);
