@@ -32,6 +32,15 @@ export function metrics(server: Server): {
       this.set(server.kernelDrops ?? 0);
     },
   });
+  void new Gauge({
+    name: "godwit_strays",
+    help: "What was thrown away since the start and belongs to no device",
+    labelNames: ["reason"],
+    registers,
+    collect() {
+      for (const [reason, times] of Object.entries(server.strays)) this.set({ reason }, times);
+    },
+  });
   const registered = counter("registrations_total", "Register operations that succeeded");
   const updated = counter("updates_total", "Update operations that succeeded", ["moved"]);
   const updatedMoved = updated.labels("true");
@@ -39,6 +48,7 @@ export function metrics(server: Server): {
   const ended = counter("registrations_ended_total", "Registrations that ended", ["why"]);
   const refused = counter("refusals_total", "Registration requests refused", ["code"]);
   const dropped = counter("dropped_total", "Messages thrown away", ["reason"]);
+  const handshakes = counter("handshakes_failed_total", "DTLS handshakes that came to nothing");
   const tasks = counter("lwm2m_requests_total", "Orders to devices that ended", ["op", "result"]);
   const notifications = counter("notifications_total", "Notifications received");
   const faults = counter("faults_total", "Faults of our own or of the store");
@@ -51,6 +61,7 @@ export function metrics(server: Server): {
       refused.inc({ code: `${code >> 5}.${String(code & 31).padStart(2, "0")}` }),
     ),
     server.on("dropped", ({ reason }) => dropped.inc({ reason })),
+    server.on("handshakeFailed", () => handshakes.inc()),
     server.on("task", ({ task }) => {
       if (task.endedAt !== undefined) tasks.inc({ op: task.operation, result: task.state });
     }),

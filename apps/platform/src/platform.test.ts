@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
 import { after, before, suite, test } from "node:test";
 import { Device } from "@godwit/client";
 import { Server } from "@godwit/server";
@@ -323,12 +324,19 @@ suite("the HTTP face", () => {
     assert.equal(answer.headers.get("x-content-type-options"), "nosniff");
   });
 
-  test("metrics count without naming devices", async () => {
+  test("metrics count without naming devices, and count what belongs to none", async () => {
+    const stray = createSocket("udp4");
+    const [host, port] = String(server.addresses[0]).split(":");
+    stray.send(Uint8Array.of(0x60, 0x45, 0, 1), Number(port), host); // an ACK with an answer to nothing
+    while (Object.keys(server.strays).length === 0)
+      await new Promise((done) => setTimeout(done, 10));
+    stray.close();
     const answer = await fetch(`${url}/metrics`, {
       headers: { authorization: `Bearer ${PASSWORD}` },
     });
     const text = await answer.text();
     assert.match(text, /godwit_registrations 2/);
+    assert.match(text, /godwit_strays\{reason="\w+"\} 1/);
     assert.doesNotMatch(text, /thermo|sleeper/);
   });
 

@@ -312,7 +312,7 @@ export class ClientRole {
       const { outgoing } = request;
       request.outgoing = undefined;
       this.#answers.stop(request);
-      link.path.proven = true;
+      this.#sender.proven(link);
       if (outcome.kind === "refused") {
         this.#forget(request);
         this.#fail(request, "unprotected", now);
@@ -364,7 +364,7 @@ export class ClientRole {
     request.once = outgoing?.repeated === false;
     request.outgoing = undefined;
     this.#answers.stop(request);
-    link.path.proven = true;
+    this.#sender.proven(link);
     if (session.isProtected && session.link === link) this.#protection?.proven(session.id);
     const { accepted, refused } = checkOptions(answer.options, this.#options);
     this.#alive(request);

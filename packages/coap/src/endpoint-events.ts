@@ -189,6 +189,8 @@ export type EndpointOutput =
       readonly why: "reset" | "deregistered" | "timeout" | "replaced" | "closed" | "error" | "full";
     }
   | { readonly type: "pong"; readonly id: RequestId; readonly session: SessionId }
+  /** The peer answered what was sent to the session's path, of which nothing was known before: it is there. */
+  | { readonly type: "proven"; readonly session: SessionId }
   /** Something was thrown away, and counted under this reason. */
   | { readonly type: "dropped"; readonly session: SessionId; readonly reason: string };
 

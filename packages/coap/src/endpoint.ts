@@ -177,7 +177,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
         this.#moved(this.#session(input.session, true), input.validated, now);
         break;
       case "validated":
-        this.#validated(this.#session(input.session, true));
+        this.#validated(this.#session(input.session, true), now);
         break;
       case "adopt":
         this.#adopt(input.exchange, this.#session(input.into, true), now);
@@ -262,7 +262,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       // RFC 7252 4.2: a CON that cannot be read is rejected. 4.3: a NON may be ignored.
       if (error.type === CON && error.mid !== undefined) this.#sender.reset(session, error.mid);
     }
-    if (session.held) this.#layer.retryHeld(session);
+    if (session.held) this.#layer.retryHeld(session, now);
   }
 
   #message(session: EndpointSession, message: Message, bytes: Uint8Array, now: Instant): void {
@@ -285,7 +285,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sender.drop(session, type === ACK ? "strayAck" : "strayReset");
       return;
     }
-    session.path.proven = true;
+    this.#sender.proven(session);
     const { account } = outgoing;
     if (account.isProtected && account.link === session) this.#protection?.proven(account.id);
     this.#layer.done(outgoing, now);
@@ -357,19 +357,19 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     }
     session.path.restart(++this.#paths, validated);
     this.#sizes.forget(session.id);
-    this.#layer.moved(session);
+    this.#layer.moved(session, now);
   }
 
-  #validated(session: EndpointSession): void {
+  #validated(session: EndpointSession, now: Instant): void {
     session.link.path.proven = true;
-    if (session.held) this.#layer.retryHeld(session);
+    if (session.held) this.#layer.retryHeld(session, now);
   }
 
   #adopt(exchange: ExchangeId, into: EndpointSession, now: Instant): void {
     const from = this.#server.adopt(exchange, into, now);
     if (from === undefined) return;
     this.#closed(from, now);
-    if (into.held) this.#layer.retryHeld(into);
+    if (into.held) this.#layer.retryHeld(into, now);
   }
 
   #closed(session: EndpointSession | undefined, now: Instant): void {

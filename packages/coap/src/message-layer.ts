@@ -12,9 +12,12 @@ import type { CoapTuning } from "./tuning.ts";
 // RFC 7252 4.2 and 4.7.
 
 /** What an outgoing message is for. */
-export type Owner = ClientRequest | Ping | SeparateAnswer | Notification;
+export type Owner = ClientRequest | Ping | Probe | SeparateAnswer | Notification;
 
 export type Ping = { readonly kind: "ping"; readonly id: number };
+
+/** A ping of our own: its RST proves a path towards which a message is held back. */
+type Probe = { readonly kind: "probe" };
 
 /** A message that somebody waits for: a CON until its ACK, a NON request until its answer. */
 export class Outgoing {
@@ -97,8 +100,7 @@ export class MessageLayer {
    */
   submit(outgoing: Outgoing, now: Instant, first = false): void {
     const { session } = outgoing;
-    if (outgoing.owner.kind === "ping" || session.inFlight.length < this.#tuning.nstart)
-      this.#launch(outgoing, now);
+    if (isPing(outgoing) || busy(session) < this.#tuning.nstart) this.#launch(outgoing, now);
     else if (first) session.work.queue.unshift(outgoing);
     else session.work.queue.push(outgoing);
   }
@@ -137,22 +139,24 @@ export class MessageLayer {
       outgoing.timeout *= 2;
       this.#due(outgoing, now);
       newest.renew(outgoing, now);
-      this.#transmit(outgoing, "retransmission");
+      this.#transmit(outgoing, "retransmission", now);
     }
   }
 
   /** The path is another one: all in flight goes there at once, and the back-off goes on. */
-  moved(session: EndpointSession): void {
-    for (const outgoing of session.inFlight)
-      if (outgoing.confirmable) this.#transmit(outgoing, "retransmission");
+  moved(session: EndpointSession, now: Instant): void {
+    for (const outgoing of [...session.inFlight])
+      if (outgoing.confirmable) this.#transmit(outgoing, "retransmission", now);
   }
 
   /** The allowance has grown: what was held back may leave now. */
-  retryHeld(session: EndpointSession): void {
+  retryHeld(session: EndpointSession, now: Instant): void {
     session.work.held = false;
-    for (const outgoing of session.inFlight)
-      if (outgoing.held)
-        this.#transmit(outgoing, outgoing.retransmissions === 0 ? "payload" : "retransmission");
+    for (const outgoing of [...session.inFlight]) {
+      if (!outgoing.held) continue;
+      const purpose = outgoing.retransmissions === 0 ? "payload" : "retransmission";
+      this.#transmit(outgoing, purpose, now);
+    }
   }
 
   /** What travels in `from` for the account `session` goes on in `to`, at once. */
@@ -163,7 +167,7 @@ export class MessageLayer {
       removeFrom(from.work.inFlight, outgoing);
       outgoing.session = to;
       to.work.inFlight.push(outgoing);
-      if (outgoing.confirmable) this.#transmit(outgoing, "retransmission");
+      if (outgoing.confirmable) this.#transmit(outgoing, "retransmission", now);
     }
     for (const outgoing of queued) {
       removeFrom(from.work.queue, outgoing);
@@ -191,8 +195,8 @@ export class MessageLayer {
   }
 
   #advance(session: EndpointSession, now: Instant): void {
-    const { inFlight, queue } = session.work;
-    while (inFlight.length < this.#tuning.nstart) {
+    const { queue } = session.work;
+    while (busy(session) < this.#tuning.nstart) {
       const next = queue.shift(); // bounded and mostly empty
       if (next === undefined) break;
       this.#launch(next, now);
@@ -207,7 +211,7 @@ export class MessageLayer {
       : Math.max(nonAnswerTimeout, (outgoing.bytes.length / probingRate) * 1_000);
     outgoing.session.work.inFlight.push(outgoing);
     this.#due(outgoing, now);
-    this.#transmit(outgoing, "payload");
+    this.#transmit(outgoing, "payload", now);
   }
 
   #due(outgoing: Outgoing, now: Instant): void {
@@ -215,7 +219,7 @@ export class MessageLayer {
     this.#deadlines.set(outgoing, outgoing.due);
   }
 
-  #transmit(outgoing: Outgoing, purpose: "payload" | "retransmission"): void {
+  #transmit(outgoing: Outgoing, purpose: "payload" | "retransmission", now: Instant): void {
     const { session, bytes, payloadLength, keepAlive, account, overhead } = outgoing;
     if (purpose === "retransmission") outgoing.repeated = true;
     outgoing.held = !this.#sender.send(
@@ -226,6 +230,36 @@ export class MessageLayer {
       account,
       overhead,
     );
-    if (outgoing.held) session.work.held = true;
+    if (!outgoing.held) return;
+    session.work.held = true;
+    if (outgoing.confirmable) this.#probe(session, account, now);
+  }
+
+  /**
+   * What is held back may be longer than all that the peer will ever say: a ping fits nearly any allowance, and its RST
+   * proves the path.
+   */
+  #probe(session: EndpointSession, account: EndpointSession, now: Instant): void {
+    if (this.#sender.allowance(session) < EMPTY_LENGTH) return;
+    if (session.inFlight.some(({ owner }) => owner.kind === "probe")) return;
+    const mid = session.nextMid(this.#tuning, now, false);
+    if (mid === undefined) return;
+    const bytes = Uint8Array.of(0x40, 0, mid >>> 8, mid);
+    this.submit(new Outgoing(session, PROBE, mid, bytes, 0, true, false, account), now);
   }
 }
+
+/** What counts towards NSTART: a probe is there for another message, which does. */
+function busy({ inFlight }: EndpointSession): number {
+  let busy = inFlight.length;
+  for (let i = 0; i < inFlight.length; i++) if (inFlight[i]!.owner.kind === "probe") busy -= 1; // i < length
+  return busy;
+}
+
+/** It asks whether anybody is there, and waits for nobody. */
+function isPing({ owner }: Outgoing): boolean {
+  return owner.kind === "ping" || owner.kind === "probe";
+}
+
+const PROBE: Probe = { kind: "probe" };
+const EMPTY_LENGTH = 4;

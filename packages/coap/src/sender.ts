@@ -47,6 +47,13 @@ export class Sender {
     return true;
   }
 
+  /** The peer has answered what was sent to this path: it is there. */
+  proven({ path, id }: EndpointSession): void {
+    if (path.proven) return;
+    path.proven = true;
+    this.#outbox.push({ type: "proven", session: id });
+  }
+
   /** An empty ACK. */
   acknowledge(session: EndpointSession, mid: number, again = false): void {
     this.send(session, empty(ACK, mid), 0, again ? "retransmission" : "payload");

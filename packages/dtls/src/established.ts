@@ -111,13 +111,18 @@ export class Established {
     if (!a.doubtful) return;
     a.doubtful = false;
     a.window.raise(a.window.top);
+    if (a.claim?.stage !== "open") return;
+    a.claim.deadline = undefined;
+    this.#host.deadline(a, undefined);
   }
 
-  /** A path challenge has not been answered in time. */
+  /** A path challenge has not been answered in time, or nothing has shown that a peer in doubt is where it seems to be. */
   expire(a: Association, now: Instant): void {
     const { claim } = a;
     if (claim?.deadline === undefined || claim.deadline > now) return;
-    if (claim.stage === "askOld") {
+    if (claim.stage === "open") {
+      this.#stay(a, claim);
+    } else if (claim.stage === "askOld") {
       this.#ask(a, claim, "askNew", now);
     } else if (claim.cookies.length < this.#host.tuning.maxChallenges) {
       this.#ask(a, claim, "askNew", now);
@@ -253,8 +258,12 @@ export class Established {
     this.#host.deadline(a, undefined);
     this.#host.rebind(a, path, false);
     this.#host.output({ type: "moved", session: a.session, validated: false });
-    const { routabilityCheck } = this.#host.tuning;
-    if (!a.routability || routabilityCheck === "off") return undefined;
+    const { routabilityCheck, doubtfulClaim } = this.#host.tuning;
+    if (!a.routability || routabilityCheck === "off") {
+      if (!a.doubtful) return undefined;
+      claim.deadline = now + doubtfulClaim;
+      return this.#host.deadline(a, claim.deadline);
+    }
     const first = routabilityCheck === "enhanced" && proven !== undefined ? "askOld" : "askNew";
     return this.#ask(a, claim, first, now);
   }

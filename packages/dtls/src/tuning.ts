@@ -68,6 +68,8 @@ export type DtlsTuning = {
   readonly routabilityCheck: "off" | "basic" | "enhanced";
   /** Wait for the answer to a path challenge (RFC 9853 5: three round trips, or 1 s where they are unknown). */
   readonly challengeTimeout: number;
+  /** How long after a restart the address of what may be a replay is believed, where no check can be made. */
+  readonly doubtfulClaim: number;
   /** A client that moved sends its challenge so often, for UDP may lose it. */
   readonly maxChallenges: number;
 };
@@ -108,6 +110,7 @@ export const DEFAULT_TUNING: DtlsTuning = {
   amplification: 3,
   routabilityCheck: "basic",
   challengeTimeout: 1_000,
+  doubtfulClaim: 10_000,
   maxChallenges: 3,
 };
 

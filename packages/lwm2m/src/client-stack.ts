@@ -321,8 +321,9 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
     if (output.type === "send") (this.#dtls ?? this.#udp).handle(output, now);
     else if (output.type === "dropped")
       this.#outbox.push({ type: "dropped", reason: output.reason });
-    else if (output.type !== "fragment" && output.type !== "renamed")
-      this.client.handle(output, now); // nobody asked for these
+    // Nobody asked for fragments and new names, and a server that we chose needs no proof.
+    else if (output.type !== "fragment" && output.type !== "renamed" && output.type !== "proven")
+      this.client.handle(output, now);
   }
 }
 

@@ -123,6 +123,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   readonly #writing = new Map<number, Written>();
   #ownTicket = 0;
   readonly #protected: ProtectedSessions<unknown> | undefined;
+  /** Of protected messages that are nobody's. */
+  readonly #strays = new Ledger();
 
   constructor(options: ServerStackOptions) {
     const { rng, coap = {}, server = {}, load = () => [], now, sealer } = options;
@@ -216,6 +218,13 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     all.datagramsIn = around.datagramsIn;
     all.datagramsOut = around.datagramsOut;
     return all;
+  }
+
+  /** How much was thrown away that belongs to no session, by reason. */
+  get strays(): Readonly<Record<string, number>> {
+    const { strays } = this.#transports;
+    strays.absorb(this.#strays);
+    return strays.snapshot().drops;
   }
 
   /** Where the session's peer is now, for people to see. */
@@ -395,7 +404,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         return;
       case "moved":
         this.#endpoint.handle(output, now);
-        if (isSecured(output.session)) this.server.handle(output, now);
+        if (!isSecured(output.session)) return;
+        this.#doubt.moved(output.session, output.validated);
+        this.server.handle(output, now);
         return;
       case "validated":
         this.#endpoint.handle(output, now);
@@ -447,7 +458,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.server.handle({ type: "moved", session: output.session }, now);
         return;
       case "dropped":
-        this.ledgerOf(output.session ?? NOBODY).drop(output.reason);
+        (output.session === undefined ? this.#strays : this.ledgerOf(output.session)).drop(
+          output.reason,
+        );
         this.#out.push({ ...output, session: output.session ?? NOBODY });
         return;
       case "established":
@@ -479,17 +492,21 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #fromEndpoint(output: EndpointOutput, now: Instant): void {
     if (output.type === "send") this.#transports.handle(output, now);
     else if (output.type === "dropped") this.#out.push(output);
+    else if (output.type === "proven") this.#proven(output.session, now);
     else if (output.type !== "request" || this.#mayObey(output, now)) {
       this.server.handle(output, now);
     }
   }
 
+  /** The peer is where its session says. */
+  #proven(session: SessionId, now: Instant): void {
+    if (isSecured(session)) this.#transports.handle({ type: "validated", session }, now);
+  }
+
   /** What may be a replay of what was received before a restart is not obeyed. */
   #mayObey(asked: Extract<EndpointOutput, { type: "request" }>, now: Instant): boolean {
     const { session, exchange, request, validated } = asked;
-    if (validated && isSecured(session)) {
-      this.#transports.handle({ type: "validated", session }, now);
-    }
+    if (validated) this.#proven(session, now);
     const judgement = this.#doubt.judge(session, request, validated);
     switch (judgement) {
       case "obey":

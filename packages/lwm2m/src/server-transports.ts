@@ -6,12 +6,12 @@
 // Who may in is asked of the credential book, at once.
 
 import {
+  Ledger,
   earlier,
   unreachable,
   type DatagramEvent,
   type Identity,
   type Instant,
-  type Ledger,
   type Machine,
   type Path,
   type Rng,
@@ -106,9 +106,12 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
     return earlier(this.#udp.wakeAt, this.#dtls?.wakeAt);
   }
 
-  /** Bytes and drops of DTLS that belong to no session. */
-  get strays(): Ledger | undefined {
-    return this.#dtls?.ledger;
+  /** Bytes and drops that belong to no session. */
+  get strays(): Ledger {
+    const all = new Ledger();
+    all.absorb(this.#udp.strays);
+    if (this.#dtls !== undefined) all.absorb(this.#dtls.ledger);
+    return all;
   }
 
   /** What must be stored once a store that is not trusted was read. */

@@ -166,6 +166,11 @@ export class Server {
     return drops.length === 0 ? undefined : drops.reduce((sum, n) => sum + n, 0);
   }
 
+  /** How much was thrown away that belongs to no device, by reason: unknown connection ids, what is no message at all. */
+  get strays(): Readonly<Record<string, number>> {
+    return this.#now.stack.strays;
+  }
+
   on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
     return this.#listeners.on(name, listener);
   }

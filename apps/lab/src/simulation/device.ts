@@ -19,6 +19,8 @@ import { Values } from "./values.ts";
 
 export type SimulatedDeviceOptions = {
   readonly endpoint: string;
+  /** Of its host in the world; its endpoint name unless given. */
+  readonly name?: string;
   readonly values: Values;
   /** The NAT box it stands behind. */
   readonly behind?: Access;
@@ -54,17 +56,17 @@ export class SimulatedDevice {
   #stack: ClientStack;
   #life = 0;
   /** Records of its OSCORE context or its DTLS sessions, durable at once. */
-  readonly #records = new Map<string, DtlsRow>();
+  #records = new Map<string, DtlsRow>();
   #asleep = false;
 
   constructor(world: World, server: SocketAddress, options: SimulatedDeviceOptions) {
-    const { endpoint, values, behind, link } = options;
+    const { endpoint, name = endpoint, values, behind, link } = options;
     this.endpoint = endpoint;
     this.values = values;
     this.#world = world;
     this.#server = server;
     this.#options = options;
-    this.host = world.host(endpoint, {
+    this.host = world.host(name, {
       ...(behind !== undefined && { behind }),
       ...(link !== undefined && { link }),
     });
@@ -81,14 +83,18 @@ export class SimulatedDevice {
     return this.#node.address;
   }
 
-  /** Goes to its server: registers, or goes on with the registration it kept. */
-  start(): void {
-    this.#node.feed({ type: "connect", path: this.#node.path(this.#server) });
+  /** Goes to its server, at another address of it if told: registers, or goes on with the registration it kept. */
+  start(server: SocketAddress = this.#server): void {
+    this.#node.feed({ type: "connect", path: this.#node.path(server) });
   }
 
-  /** What its store has of its OSCORE context. */
-  get record(): Uint8Array | undefined {
-    return this.#records.get(keyOf(OSCORE_RECORD))?.value;
+  /** A copy of what its store has of its keys, for `reboot`. */
+  get records(): ReadonlyMap<string, DtlsRow> {
+    return new Map(this.#records);
+  }
+
+  get stack(): ClientStack {
+    return this.#stack;
   }
 
   /** What its session has cost. */
@@ -115,15 +121,13 @@ export class SimulatedDevice {
   /** Power off and on. With its state kept, it goes on where it was; with its credentials, it registers anew with them. */
   reboot({
     kept,
-    record,
+    records,
   }: {
     readonly kept: boolean | "credentials";
     /** What its store has of its keys in place of the newest. */
-    readonly record?: Uint8Array | "lost" | undefined;
+    readonly records?: ReadonlyMap<string, DtlsRow>;
   }): void {
-    if (record === "lost") this.#records.delete(keyOf(OSCORE_RECORD));
-    else if (record !== undefined)
-      this.#records.set(keyOf(OSCORE_RECORD), { ...OSCORE_RECORD, value: record });
+    if (records !== undefined) this.#records = new Map(records);
     // As through a file: nothing of the old life is shared with the new one.
     if (kept === false) this.#records.clear();
     this.#stack = this.#boot(kept === true ? structuredClone(this.#stack.snapshot()) : undefined);
@@ -135,8 +139,8 @@ export class SimulatedDevice {
   #boot(snapshot: ClientSnapshot | undefined): ClientStack {
     const { endpoint, values, versions, client = {}, coap = {} } = this.#options;
     const { security, oscore, dtls } = this.#options;
-    const rng = this.#world.rng(`${endpoint} ${++this.#life}`);
-    const { now } = this.#world;
+    const rng = this.#world.rng(`${this.host.name} ${++this.#life}`);
+    const { now } = this.host;
     const record = this.#records.get(keyOf(OSCORE_RECORD))?.value;
     const protection = security && oscoreProtection(security, rng, record, now, oscore);
     const stored = [...this.#records.values()].filter(({ table }) => table !== OSCORE_RECORD.table);

@@ -366,7 +366,7 @@ test("F17: an order that was obeyed after an Echo or new keys, and not answered,
     const pair = new Pair({ lifetime: 200 });
     const { device } = pair;
     if (lost === "the keys") device.host.link.up.dropNext(1); // it does not come to speak first
-    device.reboot({ kept: true, ...(lost === "the keys" && { record: "lost" }) });
+    device.reboot({ kept: true, ...(lost === "the keys" && { records: new Map() }) });
     if (lost === "the window") pair.world.run("10 s");
     pair.onExecute = () => device.host.link.up.dropNext(1);
     const order = pair.order("execute", "/3/0/4");
@@ -470,12 +470,12 @@ test("F12: bits that flip, and ends that are missing or too many, leave the sess
 
 test("F22: a device put back to an earlier state is refused, and makes itself new keys", () => {
   const pair = new Pair();
-  const old = pair.device.record;
+  const old = pair.device.records;
   for (let i = 0; i < 300; i++) {
     pair.device.update();
     pair.world.run("1 s");
   }
-  pair.device.reboot({ kept: true, record: old });
+  pair.device.reboot({ kept: true, records: old });
   pair.world.run("10 s");
   assert.equal(pair.count("unreachable"), 0);
   const read = pair.order("read", "/3/0/9");

@@ -14,20 +14,41 @@ import type { Host, LinkOptions, Node, World } from "@godwit/netsim";
 import { oscoreProtection } from "@godwit/server";
 
 export type SimulatedServerOptions = {
+  /** Its IP addresses, the first for who asks for none. Without: a free one. */
+  readonly addresses?: readonly [string, ...string[]];
   readonly link?: LinkOptions;
   readonly coap?: Partial<CoapTuning>;
   readonly dtls?: Partial<ServerDtlsOptions>;
   readonly onEvent?: (event: ServerEvent) => void;
+  /** Gets whatever the stack says, events included. */
+  readonly onOutput?: (output: SimulatedServerOutput) => void;
+  /** Where it writes; without, what it stores is durable at once. */
+  readonly disk?: Disk;
 };
 
-/** A server in a simulated world. What it stores is durable at once. */
+export type SimulatedServerOutput = Exclude<
+  ServerStackOutput,
+  { readonly type: "datagram" | "store" }
+>;
+
+/** Takes a write: makes it durable by `keep`, and says by `done` whether it is, at once or later. */
+export type Disk = (write: {
+  readonly changes: readonly StoreChange[];
+  readonly keep: () => void;
+  readonly done: (ok: boolean) => void;
+}) => void;
+
+/** What a server has written, by table and key. */
+export type SimulatedStore = ReadonlyMap<string, ReadonlyMap<string, Uint8Array>>;
+
+/** A server in a simulated world. */
 export class SimulatedServer {
   readonly host: Host;
   readonly #world: World;
   readonly #tuning: Partial<ServerTuning>;
   readonly #options: SimulatedServerOptions;
   readonly #node: Node<ServerStackInput, ServerStackOutput>;
-  readonly #store = new Map<string, Map<string, Uint8Array>>();
+  #store = new Map<string, Map<string, Uint8Array>>();
   #stack: ServerStack;
   #life = 0;
   #lastRef = 0;
@@ -36,12 +57,16 @@ export class SimulatedServer {
     this.#world = world;
     this.#tuning = tuning;
     this.#options = options;
+    const { addresses, link = { delay: 0 } } = options;
+    this.host = world.host("server", { link, ...(addresses && { address: addresses }) });
     this.#stack = this.#boot();
-    this.host = world.host("server", { link: options.link ?? { delay: 0 } });
     this.#node = this.host.attach<ServerStackInput, ServerStackOutput>(COAP_PORT, this.#stack, {
       onOutput: (output) => this.#heard(output),
     });
-    this.#node.bind(COAPS_PORT);
+    for (const address of this.host.addresses) {
+      if (address !== this.host.address) this.#node.bind(COAP_PORT, address);
+      this.#node.bind(COAPS_PORT, address);
+    }
   }
 
   get stack(): ServerStack {
@@ -60,8 +85,25 @@ export class SimulatedServer {
     this.feed({ type: "removeCredential", ref: ++this.#lastRef, id });
   }
 
-  /** Ends as by kill -9, and comes back with what was durable, or with less: a backup. */
-  restart({ rolledBack = false }: { readonly rolledBack?: boolean } = {}): void {
+  /** What is durable. */
+  get store(): SimulatedStore {
+    return this.#store;
+  }
+
+  /** A copy of it, for `restart`. */
+  backup(): SimulatedStore {
+    return copyOf(this.#store);
+  }
+
+  /** Ends as by kill -9, and comes back with what was durable, or with less: a backup, which it knows to be old. */
+  restart({
+    rolledBack = false,
+    backup,
+  }: {
+    readonly rolledBack?: boolean;
+    readonly backup?: SimulatedStore;
+  } = {}): void {
+    if (backup !== undefined) this.#store = copyOf(backup);
     this.#stack = this.#boot(rolledBack);
     this.#node.replace(this.#stack);
   }
@@ -72,7 +114,7 @@ export class SimulatedServer {
       rng,
       server: this.#tuning,
       coap: this.#options.coap ?? {},
-      now: this.#world.now,
+      now: this.host.now,
       sealer: IN_CLEAR,
       ...(rolledBack && { rolledBack: { settled: SETTLED } }),
       protection: oscoreProtection(rng),
@@ -83,11 +125,23 @@ export class SimulatedServer {
 
   #heard(output: Exclude<ServerStackOutput, { readonly type: "datagram" }>): void {
     if (output.type === "store") {
-      for (const change of output.changes) this.#keep(change);
-      this.feed({ type: "stored", ticket: output.ticket, ok: true });
+      this.#write(output.ticket, output.changes);
       return;
     }
+    this.#options.onOutput?.(output);
     if (!ASIDE.has(output.type)) this.#options.onEvent?.(output as ServerEvent); // all others are
+  }
+
+  #write(ticket: number, changes: readonly StoreChange[]): void {
+    const life = this.#life;
+    const disk = this.#options.disk ?? AT_ONCE;
+    disk({
+      changes,
+      keep: () => changes.forEach((change) => this.#keep(change)),
+      done: (ok) => {
+        if (life === this.#life && this.host.isOn) this.feed({ type: "stored", ticket, ok });
+      },
+    });
   }
 
   #keep({ table, key, value }: StoreChange): void {
@@ -107,6 +161,14 @@ export class SimulatedServer {
   }
 }
 
+function copyOf(store: SimulatedStore): Map<string, Map<string, Uint8Array>> {
+  return new Map([...store].map(([table, records]) => [table, new Map(records)]));
+}
+
+const AT_ONCE: Disk = ({ keep, done }) => {
+  keep();
+  done(true);
+};
 const SETTLED: StoreChange = { table: "meta", key: "rolledBack", value: undefined };
 /** Nobody reads this store. */
 const IN_CLEAR: CredentialSealer = { seal: (secret) => secret, open: (sealed) => sealed };

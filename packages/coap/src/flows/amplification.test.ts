@@ -228,16 +228,33 @@ test("challenge: the application asks for an Echo before it acts, and then knows
   assert.deepEqual(pair.story, ["C CON 0.02", "S ACK 4.01", "C CON 0.02", "S ACK 2.01"]);
 });
 
-test("a request of ours to a stranger waits until the stranger has said enough, and its ACK proves the path", () => {
+test("a request of ours that is too long for a stranger waits for the RST to a ping, which proves the path", () => {
   const pair = new Pair(() => response(Code.Changed));
   pair.ask(request(Code.POST, { path: "/rd" }));
   pair.run(1_000);
   const long = request(Code.GET, { path: "/a/rather/long/path/for/its/allowance" });
   pair.handle("server", { type: "request", id: 1, session: 1, request: long });
-  assert.equal(pair.story.length, 2);
-  pair.ask(request(Code.POST, { path: "/rd", payload: "many more bytes" }));
+  pair.handle("server", { type: "request", id: 2, session: 1, request: get });
   pair.run(1_000);
-  assert.ok(pair.story.includes("S CON 0.01"));
+  assert.deepEqual(pair.story.slice(2, 5), ["S CON", "C RST", "S CON 0.01"]);
+  assert.equal(pair.seen.server.filter(({ type }) => type === "proven").length, 1);
+});
+
+test("a stranger that does not answer the ping gets five of them and nothing else", () => {
+  const pair = new Pair(() => response(Code.Changed));
+  pair.ask(request(Code.POST, { path: "/rd", payload: "with room for them" }));
+  pair.run(1_000);
+  pair.network = (from) => (from === "server" ? HERE : LOST);
+  const long = request(Code.GET, { path: `/${"far/".repeat(20)}` });
+  pair.handle("server", { type: "request", id: 1, session: 1, request: long });
+  pair.run();
+  assert.deepEqual(
+    pair
+      .messages("server")
+      .slice(1)
+      .map(({ code }) => code),
+    [0, 0, 0, 0, 0],
+  );
 });
 
 test("moved: unproven, what is in flight waits for the allowance; validated, it leaves at once", () => {

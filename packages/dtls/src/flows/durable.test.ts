@@ -125,6 +125,25 @@ test("RFC 6347 4.1.2.6: after a restart a record received before is refused or m
   assert.equal(wire.server.of("received").at(-1)?.fresh, false);
 });
 
+test("after a restart what may be a replay moves the address for ten seconds, unless its peer shows that it speaks now", () => {
+  for (const shown of [false, true]) {
+    const wire = new Wire({ server: { sealer: SEALER } });
+    const client = wire.client({ connectionId: EMPTY_CID });
+    wire.connect(client);
+    wire.tell(client, { type: "send", session: 1, bytes: utf8("open the valve") });
+    wire.run(100);
+    const replay = wire.sent.at(-1)?.bytes ?? EMPTY_CID;
+    restart(wire);
+    const elsewhere = { host: "192.0.2.66", port: 666 };
+    const { session } = wire.server;
+    wire.inject(replay, elsewhere);
+    if (shown) wire.tell(wire.server, { type: "fresh", session });
+    wire.run(11_000);
+    const there = wire.server.machine.pathOf(session)?.remote;
+    assert.deepEqual(there, shown ? elsewhere : client.address);
+  }
+});
+
 test("a device that saved its session goes on after a reboot with no handshake", () => {
   const wire = new Wire();
   const client = wire.client({ connectionId: EMPTY_CID, sealer: SEALER, tuning: TUNING });

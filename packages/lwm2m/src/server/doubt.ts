@@ -7,12 +7,20 @@ import { Code, OptionNumber, type Request } from "@godwit/coap";
 export class Doubt {
   /** Sessions in doubt, with how often their peer was asked. As many at most as there are sessions. */
   readonly #asked = new Map<SessionId, number>();
+  /** Those of them whose peer seems to be at another address. */
+  readonly #elsewhere = new Set<SessionId>();
 
   /** What the transport says of a datagram. */
   note(session: SessionId, fresh: boolean): void {
     if (!fresh) {
       if (!this.#asked.has(session)) this.#asked.set(session, 0);
-    } else if (this.#asked.size > 0) this.#asked.delete(session);
+    } else this.forget(session);
+  }
+
+  /** Its peer seems to be at another address, or `proven` where it was. */
+  moved(session: SessionId, proven: boolean): void {
+    if (proven) this.#elsewhere.delete(session);
+    else this.#elsewhere.add(session);
   }
 
   has(session: SessionId): boolean {
@@ -21,6 +29,7 @@ export class Doubt {
 
   forget(session: SessionId): void {
     if (this.#asked.size > 0) this.#asked.delete(session);
+    if (this.#elsewhere.size > 0) this.#elsewhere.delete(session);
   }
 
   /** `proven`: the request carried a good Echo, or the peer was seen to speak now in another way. */
@@ -28,9 +37,11 @@ export class Doubt {
     const asked = this.#asked.get(session);
     if (asked === undefined) return "obey";
     if (proven) {
-      this.#asked.delete(session);
+      this.forget(session);
       return "fresh";
     }
+    // Whoever recorded it may send it from anywhere: nothing is obeyed, and the session does not end for it.
+    if (this.#elsewhere.has(session)) return "ask";
     if (isHarmless(request)) return "obey";
     this.#asked.set(session, asked + 1);
     return asked < MAX_ASKED ? "ask" : "close";

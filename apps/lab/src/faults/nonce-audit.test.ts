@@ -1,0 +1,134 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import crypto, { createHash } from "node:crypto";
+import { syncBuiltinESMExports } from "node:module";
+import { hex, toHex } from "@godwit/base";
+import { World, type Host } from "@godwit/netsim";
+
+/**
+ * Watches every AEAD encryption by node:crypto while it is on: one key may meet one nonce once, or again for the same
+ * message. It sees keys, so no protocol can hide a nonce from it. What is encrypted by other means can be seen on the
+ * wire, where a connection id tells the key.
+ */
+export class NonceAudit {
+  /** Encryptions seen. */
+  sealed = 0;
+  /** Nonces used for two messages: key and nonce in hex. */
+  readonly faults: string[] = [];
+  readonly #used = new Map<string, string>();
+
+  /** Runs `play` under audit. */
+  during(play: () => void): void {
+    const real = crypto.createCipheriv;
+    const watched = (...args: Parameters<typeof real>): ReturnType<typeof real> => {
+      const cipher = real(...args);
+      const [algorithm, key, nonce] = args;
+      if (nonce !== null && AEAD.test(algorithm)) this.#watch(cipher, key, nonce);
+      return cipher;
+    };
+    crypto.createCipheriv = watched as typeof real; // its overloads differ in the options alone
+    syncBuiltinESMExports();
+    try {
+      play();
+    } finally {
+      crypto.createCipheriv = real;
+      syncBuiltinESMExports();
+    }
+  }
+
+  /** The records with a connection id that a host sends. */
+  watchRecords({ link }: Host, cidLength: number): void {
+    link.up.watch(({ bytes }) => {
+      for (const { type, cid, fragment } of recordsOf(bytes, cidLength))
+        if (type === TLS12_CID)
+          this.#sealed(`${toHex(cid)} ${toHex(fragment.subarray(0, 8))}`, toHex(fragment));
+    });
+  }
+
+  #watch(cipher: ReturnType<typeof crypto.createCipheriv>, key: unknown, nonce: unknown): void {
+    const digest = createHash("sha1");
+    const aead = cipher as crypto.CipherCCM; // all AEADs have `setAAD`
+    const setAAD = aead.setAAD.bind(aead);
+    const update = aead.update.bind(aead) as (data: Uint8Array) => Buffer;
+    aead.setAAD = (aad, options) => {
+      digest.update(aad);
+      return setAAD(aad, options);
+    };
+    aead.update = ((plaintext: Uint8Array) => {
+      digest.update(plaintext);
+      this.#sealed(`${inHex(key)} ${inHex(nonce)}`, digest.digest("base64"));
+      return update(plaintext);
+    }) as typeof aead.update;
+  }
+
+  #sealed(used: string, message: string): void {
+    this.sealed += 1;
+    const before = this.#used.get(used);
+    if (before === undefined) this.#used.set(used, message);
+    else if (before !== message) this.faults.push(used);
+  }
+}
+
+function inHex(bytes: unknown): string {
+  return Buffer.from(bytes as Uint8Array).toString("hex");
+}
+
+/** RFC 6347 4.1, RFC 9146 4. */
+function* recordsOf(
+  datagram: Uint8Array,
+  cidLength: number,
+): Generator<{ type: number; cid: Uint8Array; fragment: Uint8Array }> {
+  for (let at = 0; at + 13 <= datagram.length;) {
+    const type = datagram[at] ?? 0;
+    const n = type === TLS12_CID ? cidLength : 0;
+    const view = new DataView(datagram.buffer, datagram.byteOffset + at);
+    const start = at + 13 + n;
+    const end = start + view.getUint16(11 + n);
+    const cid = datagram.subarray(at + 11, at + 11 + n);
+    yield { type, cid, fragment: datagram.subarray(start, end) };
+    at = end;
+  }
+}
+
+const TLS12_CID = 25;
+const AEAD = /-(ccm|gcm)$/;
+
+test("the audit of nonces sees a nonce that serves twice under one key, and nothing else", () => {
+  const audit = new NonceAudit();
+  const seal = (key: number, nonce: number, text: string): void => {
+    const length = { authTagLength: 8 };
+    const [k, n] = [new Uint8Array(16).fill(key), new Uint8Array(12).fill(nonce)];
+    const cipher = crypto.createCipheriv("aes-128-ccm", k, n, length);
+    cipher.setAAD(new Uint8Array(1), { plaintextLength: text.length });
+    cipher.update(new TextEncoder().encode(text));
+    cipher.final();
+  };
+  audit.during(() => {
+    seal(1, 1, "a");
+    seal(1, 1, "a");
+    seal(1, 2, "b");
+    seal(2, 1, "b");
+  });
+  assert.deepEqual([audit.sealed, audit.faults], [4, []]);
+  audit.during(() => seal(1, 1, "b"));
+  assert.equal(audit.faults.length, 1);
+  seal(1, 1, "c");
+  assert.equal(audit.faults.length, 1, "it is off again");
+});
+
+test("the audit of nonces sees one that serves twice in records of a connection id", () => {
+  const world = new World({ seed: 1 });
+  const device = world.host("device");
+  const audit = new NonceAudit();
+  audit.watchRecords(device, 4);
+  const to = { host: world.host("server").address, port: 5_684 };
+  const from = { host: device.address, port: 1 };
+  // Two records of the connection id 01020304, epoch 1, with explicit nonce 0001000000000005.
+  for (const last of ["aa", "aa", "bb"])
+    device.inject({
+      from,
+      to,
+      bytes: hex(`19fefd000100000000000501020304000a0001000000000005ff${last}`),
+    });
+  assert.equal(audit.faults.length, 1);
+});
