@@ -51,5 +51,6 @@ export type Lookup =
 
 /** The answer to a `certificate` or `resume` look-up. `alert`: what the peer is told, a code of RFC 5246 7.2. */
 export type Verdict =
-  | { readonly ok: true }
+  /** `identity`: what the peer is called from now on, where a certificate has several names; that of the look-up if not given. */
+  | { readonly ok: true; readonly identity?: Identity }
   | { readonly ok: false; readonly why: string; readonly alert?: number };

@@ -212,6 +212,7 @@ export class ServerHandshake {
     } else if (state === "lookupPeer") {
       this.#guard(now, () => {
         if (!verdict.ok) demand(false, verdict.alert ?? Alert.certificateUnknown, verdict.why);
+        if (verdict.identity !== undefined) this.#recognize(verdict.identity);
         this.#state = "finished";
       });
     }
@@ -608,6 +609,13 @@ export class ServerHandshake {
       certificate,
       serverName: this.#serverName,
     });
+  }
+
+  /** The shell knows the peer by one of the names in its certificate. */
+  #recognize(identity: Identity): void {
+    this.#identity = identity;
+    this.association?.recognize(identity);
+    if (this.session !== undefined) this.session = { ...this.session, identity };
   }
 
   #finished(message: Message): void {
