@@ -1,7 +1,12 @@
 import { FormatError, equal } from "@godwit/base";
 import { Alert } from "./codes.ts";
 import type { Verdict } from "./credentials.ts";
-import { type ParsedCertificate, parseCertificate, publicKey } from "./crypto.ts";
+import {
+  type CertificateDate,
+  type ParsedCertificate,
+  parseCertificate,
+  publicKey,
+} from "./crypto.ts";
 
 export type ChainRules = {
   /** Roots that are trusted, DER. */
@@ -34,6 +39,8 @@ export type Leaf = {
   readonly names: readonly string[];
   /** Its SubjectPublicKeyInfo, of whatever kind. */
   readonly publicKey: Uint8Array;
+  readonly validFrom: CertificateDate;
+  readonly validTo: CertificateDate;
 };
 
 /** Whether a chain, leaf first, leads to an anchor (RFC 5280 6 as far as devices use it). Throws nothing for what the peer sent. */
@@ -63,9 +70,9 @@ export function judgeServer(
 export function leafOf(chain: readonly Uint8Array[]): Leaf {
   const [leaf] = chain;
   if (leaf === undefined) throw new FormatError("no certificate");
-  const { fingerprint, commonName, traits, spki } = parseCertificate(leaf);
+  const { fingerprint, commonName, traits, spki, validFrom, validTo } = parseCertificate(leaf);
   const names = [commonName, ...traits.names].filter((name) => name !== "");
-  return { fingerprint, names, publicKey: spki };
+  return { fingerprint, names, publicKey: spki, validFrom, validTo };
 }
 
 /** The way from the leaf to an anchor, or why there is none. */
