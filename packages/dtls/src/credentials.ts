@@ -19,7 +19,7 @@ export type ServerCredentials = {
   readonly psk: boolean;
   /** Sent with ServerKeyExchange; costs bytes and most clients pass it over. */
   readonly pskHint?: string;
-  /** At most one of each kind; the client's wish decides, then this order. */
+  /** At most one of each kind; which one is shown is the client's wish. */
   readonly certificates: readonly Certificate[];
   /** Kinds of client certificates taken, best first; empty asks for none. */
   readonly clientCertificates: readonly ("rpk" | "x509")[];

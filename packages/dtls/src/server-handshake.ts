@@ -417,7 +417,7 @@ export class ServerHandshake {
       const kinds = certificateTypes.read(extensions, ExtensionType.serverCertificateType) ?? [
         CertificateType.x509,
       ];
-      const certificate = credentials.certificates.find((c) => kinds.includes(typeOf(c.kind)));
+      const certificate = best(kinds, credentials.certificates);
       if (certificate === undefined) continue;
       if (credentials.clientCertificates.length > 0 && this.#clientKindFor(hello) === undefined) {
         continue;
@@ -669,6 +669,18 @@ const RECEIVING: ReadonlySet<State> = new Set([
 
 function expect(message: Message, type: number): void {
   demand(message.type === type, Alert.unexpectedMessage, `message ${message.type} out of turn`);
+}
+
+/** What we can show of what the client takes, by the client's preference (RFC 7250 4.1). */
+function best(
+  kinds: readonly number[],
+  certificates: readonly Certificate[],
+): Certificate | undefined {
+  for (const kind of kinds) {
+    const found = certificates.find((one) => typeOf(one.kind) === kind);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 export function typeOf(kind: "rpk" | "x509"): number {

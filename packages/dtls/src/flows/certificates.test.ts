@@ -91,11 +91,12 @@ test("RFC 5246 7.4: X.509 on both sides with chains, through small datagrams and
   }
 });
 
-test("RFC 7250 4.1: each side shows the kind the other can take", () => {
+test("RFC 7250 4.1: the server shows the kind that the client likes best of those it can take", () => {
   for (const [offered, wanted] of [
     [["x509"], "x509"],
     [["rpk"], "rpk"],
-    [["rpk", "x509"], "x509"],
+    [["rpk", "x509"], "rpk"],
+    [["x509", "rpk"], "x509"],
   ] as const) {
     const { wire, peer } = world(
       { certificates: [X509("server"), RPK("rawServer")], clientCertificates: [] },
