@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, Option } from "commander";
+import { credentialBody, type CredentialWords } from "./credential-words.ts";
 
 /**
  * Credentials of a running server, over its REST API: the server alone writes its store. The administrator's password is
@@ -39,10 +40,20 @@ export function credentialsCommand(): Command {
     });
 
   withServer(command.command("add"))
-    .description("adds or replaces one, from a JSON file (- for standard input); bytes are hex")
-    .argument("<file>", 'such as {"kind":"psk","endpoint":"dev","identity":"dev01","key":"0001…"}')
-    .action(async (file: string, options: Where) => {
-      const body = parse(readFileSync(file === "-" ? 0 : file, "utf8"), file);
+    .description(
+      "adds or replaces one, from a JSON file (- for standard input); bytes are hex, public keys and certificates PEM, base64 or hex",
+    )
+    .argument(
+      "[file]",
+      'such as {"kind":"psk","endpoint":"dev","identity":"dev01","key":"0001…"}, {"kind":"rpk","endpoint":"dev","publicKey":"-----BEGIN…"}, {"kind":"x509","endpoint":"dev"}',
+    )
+    .option("--endpoint <name>", "instead of a file: the endpoint, and one of the next four")
+    .option("--public-key <file>", "its raw public key, PEM, base64 or hex")
+    .option("--certificate <file>", "its certificate, whoever issued it")
+    .option("--fingerprint <hex>", "the SHA-256 of its certificate")
+    .option("--name <name>", "a name in its certificate, under a root of `serve --coaps-ca`")
+    .action(async (file: string | undefined, options: Where & CredentialWords) => {
+      const body = credentialBody(file, options);
       const view = (await call(options, "POST", "/api/v1/credentials", body)) as {
         id: string;
         endpoint: string;
@@ -56,6 +67,24 @@ export function credentialsCommand(): Command {
     .action(async (id: string, options: Where) => {
       await call(options, "DELETE", `/api/v1/credentials/${encodeURIComponent(id)}`);
       process.stdout.write(`removed ${id}\n`);
+    });
+
+  withServer(command.command("server-key"))
+    .description("prints the server's public key in PEM, by which devices know it")
+    .option("--certificate", "its certificate and the issuers behind it instead", false)
+    .option("--hex", "the public key in hex, as resource /0/x/4 of a device has it", false)
+    .action(async (options: Where & { certificate: boolean; hex: boolean }) => {
+      const { pem, publicKey, certificates } = (await call(
+        options,
+        "GET",
+        "/api/v1/server-key",
+      )) as { pem: string; publicKey: string; certificates: readonly string[] };
+      if (options.certificate && certificates.length === 0)
+        throw new Error(
+          "the server shows no certificate, only its public key: it was started without --coaps-cert",
+        );
+      if (options.certificate) process.stdout.write(certificates.join(""));
+      else process.stdout.write(options.hex ? `${publicKey}\n` : pem);
     });
   return command;
 }
@@ -89,12 +118,4 @@ function passwordOf({ data }: Where): string {
     throw new Error(`no password in ${file}: name the server's data directory with --data`);
   }
   return readFileSync(file, "utf8").trim();
-}
-
-function parse(text: string, file: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new Error(`${file} is no JSON`, { cause });
-  }
 }

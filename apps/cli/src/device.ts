@@ -1,36 +1,29 @@
-import { readFileSync } from "node:fs";
-import { UsageError } from "@godwit/base";
-import {
-  Device,
-  fileStore,
-  parseOscore,
-  psk,
-  type DeviceEvents,
-  type Security,
-} from "@godwit/client";
+import { Device, fileStore, type DeviceEvents } from "@godwit/client";
 import { formatCode } from "@godwit/coap";
 import { Command, Option } from "commander";
 import { keepAlive, seconds } from "./arguments.ts";
+import { securityOf, securityOptions, type SecurityOptions } from "./device-security.ts";
+import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
 import { untilStopped } from "./stop.ts";
 
-type Options = {
-  readonly server: string;
+type Options = SecurityOptions & {
   readonly endpoint: string;
   readonly lifetime: number;
   readonly binding: "U" | "UQ";
   readonly keepAlive: "off" | "auto" | number;
   readonly lwm2m: "1.0" | "1.1" | "1.2";
-  readonly oscore?: string;
   readonly state?: string;
-  readonly pskIdentity?: string;
-  readonly pskKey?: string;
   readonly cid: boolean;
+  readonly keylog?: string | true;
 };
 
 export function deviceCommand(): Command {
-  return new Command("device")
+  const command = new Command("device")
     .description("run a device with a thermometer, to try a server or a network")
-    .requiredOption("--server <uri>", "coap://HOST:PORT, or coaps://HOST:PORT with a key")
+    .requiredOption(
+      "--server <uri>",
+      "coap://HOST:PORT, or coaps://HOST:PORT with a key or certificate",
+    )
     .requiredOption("--endpoint <name>", "the endpoint name")
     .option("--lifetime <seconds>", "lifetime of the registration", seconds, 300)
     .addOption(
@@ -43,21 +36,22 @@ export function deviceCommand(): Command {
       new Option("--lwm2m <version>", "tried first; a server that refuses is offered lower ones")
         .choices(["1.0", "1.1", "1.2"])
         .default("1.1"),
-    )
-    .option(
-      "--oscore <file>",
-      'protects all by OSCORE: JSON such as {"senderId":"01","recipientId":"02","masterSecret":"0001…"}, ids as the device has them, bytes in hex; also masterSalt, idContext, aead, hkdf, derivation (negotiated, fixed, both)',
-    )
-    .option("--psk-identity <text>", "pre-shared key: the identity; for coaps://")
-    .addOption(new Option("--psk-key <hex>", "pre-shared key: the key").env("GODWIT_PSK_KEY"))
+    );
+  for (const option of securityOptions()) command.addOption(option);
+  return command
     .option("--cid", "asks for a Connection ID: the session outlives the NAT's memory", false)
     .option("--state <directory>", "keeps the registration and the session over a restart")
+    .option(
+      "--keylog [file]",
+      "for debugging: writes the keys of DTLS to this file, or that of SSLKEYLOGFILE, by which anybody can read all",
+    )
     .action(run);
 }
 
 async function run(options: Options): Promise<void> {
   const stopped = untilStopped();
   const security = securityOf(options);
+  const keylog = keyLogFile(options.keylog);
   const device = new Device({
     endpoint: options.endpoint,
     server: options.server,
@@ -67,11 +61,16 @@ async function run(options: Options): Promise<void> {
     lwm2m: options.lwm2m,
     ...(security === undefined ? {} : { security, strategy: options.cid ? "cid" : "resume" }),
     ...(options.state === undefined ? {} : { store: fileStore(options.state) }),
+    ...(keylog === undefined ? {} : { keyLog: true }),
   });
   let celsius = 21;
   device.add(3303, { 5700: () => celsius, 5701: "Cel", 5605: () => say("extremes reset") });
   say(`${options.endpoint} towards ${options.server}`);
   listen(device);
+  if (keylog !== undefined) {
+    say(keyLogWarning(keylog));
+    device.on("keyLog", ({ line }) => writeKeyLog(keylog, line));
+  }
   await device.start();
   const weather = setInterval(() => {
     celsius = Math.round((celsius + Math.random() - 0.5) * 100) / 100;
@@ -81,16 +80,6 @@ async function run(options: Options): Promise<void> {
   clearInterval(weather);
   say("stopping");
   await device.stop({ deregister: options.state === undefined });
-}
-
-function readOscore(file: string): Security {
-  try {
-    return parseOscore(JSON.parse(readFileSync(file, "utf8")));
-  } catch (cause) {
-    throw new Error(`--oscore ${file}: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
-  }
 }
 
 function listen(device: Device): void {
@@ -130,16 +119,6 @@ function listen(device: Device): void {
       : `handshake failed: ${why}, next attempt in ${left(retryAt)}`,
   );
   on("session", ({ bytes }) => `session so far: ${bytes.out} bytes out, ${bytes.in} in`);
-}
-
-function securityOf({ server, pskIdentity, pskKey, oscore }: Options): Security | undefined {
-  if (oscore !== undefined) return readOscore(oscore);
-  if (pskIdentity !== undefined && pskKey !== undefined) return psk(pskIdentity, pskKey);
-  if (pskIdentity !== undefined || pskKey !== undefined)
-    throw new UsageError("a pre-shared key needs both --psk-identity and --psk-key");
-  if (server.startsWith("coaps:"))
-    throw new UsageError("coaps:// needs a key: give --psk-identity and --psk-key");
-  return undefined;
 }
 
 const HOW = {

@@ -1,13 +1,15 @@
-import { appendFileSync } from "node:fs";
 import { formatAddress } from "@godwit/base";
+import { leafOf } from "@godwit/dtls";
 import { createPlatform, adminPassword, parseCredential, type Platform } from "@godwit/platform";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadMasterKey, openData, type Data, type LoadedMasterKey } from "@godwit/io";
-import { Server, parseAddress } from "@godwit/server";
+import { Server, parseAddress, type ShownCertificate } from "@godwit/server";
 import { Command, Option } from "commander";
 import type { Logger } from "pino";
 import { span } from "./arguments.ts";
+import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
+import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
 import { untilStopped } from "./stop.ts";
 import { openLog } from "./log.ts";
 
@@ -15,7 +17,10 @@ type Options = {
   readonly data: string;
   readonly coap: string;
   readonly coaps?: string;
-  readonly keylog?: string;
+  readonly coapsKey?: string;
+  readonly coapsCert?: string;
+  readonly coapsCa?: string;
+  readonly keylog?: string | true;
   readonly http: string;
   readonly nosec: boolean;
   readonly credentials?: string;
@@ -45,6 +50,24 @@ export function serveCommand(): Command {
         .env("GODWIT_COAPS"),
     )
     .addOption(
+      new Option(
+        "--coaps-key <file>",
+        "the server's private key, P-256 in PEM; made at the first start and kept unless given",
+      ).env("GODWIT_COAPS_KEY_FILE"),
+    )
+    .addOption(
+      new Option(
+        "--coaps-cert <file>",
+        "its certificate and the issuers behind it, PEM; without, devices know it by its public key",
+      ).env("GODWIT_COAPS_CERT_FILE"),
+    )
+    .addOption(
+      new Option(
+        "--coaps-ca <file>",
+        "roots that certificates of devices must lead to, PEM; those that are pinned need none",
+      ).env("GODWIT_COAPS_CA_FILE"),
+    )
+    .addOption(
       new Option("--http <host:port>", "REST API and page")
         .default("127.0.0.1:8080")
         .env("GODWIT_HTTP"),
@@ -60,8 +83,8 @@ export function serveCommand(): Command {
       span,
     )
     .option(
-      "--keylog <file>",
-      "for debugging: writes the keys of DTLS to this file, by which anybody can read all",
+      "--keylog [file]",
+      "for debugging: writes the keys of DTLS to this file, or that of SSLKEYLOGFILE, by which anybody can read all",
     )
     .addOption(
       new Option("--log-level <level>", "what to log, as JSON lines on standard error")
@@ -78,12 +101,15 @@ async function serve(options: Options): Promise<void> {
   const http = addressOf("--http", options.http);
   addressOf("--coap", options.coap);
   if (options.coaps !== undefined) addressOf("--coaps", options.coaps);
+  const material = readCoapsFiles(options, Date.now());
+  const keylog = keyLogFile(options.keylog);
   const data = await openData(options.data);
   const opened: { close(): Promise<void> }[] = [data];
   try {
     const { password, file, created } = await adminPassword(options.data);
     const master = loadMasterKey(join(options.data, "master-key"));
-    const server = openServer(options, data, master, log);
+    for (const warning of material.warnings) log.warn(warning);
+    const server = openServer(options, { data, master, material, keylog }, log);
     await server.start();
     opened.push(server);
     if (options.credentials !== undefined) await addCredentials(server, options.credentials);
@@ -98,6 +124,8 @@ async function serve(options: Options): Promise<void> {
     const lines = [
       `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
       ...(options.coaps === undefined ? [] : [`CoAPs  ${server.secureAddresses.join(" ")}`]),
+      ...server.certificates.slice(0, 1).map(describe),
+      ...(keylog === undefined ? [] : [keyLogWarning(keylog)]),
       `Page   ${url}`,
       `Data   ${options.data}`,
       created
@@ -121,12 +149,35 @@ async function serve(options: Options): Promise<void> {
   }
 }
 
-function openServer(options: Options, data: Data, master: LoadedMasterKey, log: Logger): Server {
+/** By what devices know the server. */
+function describe({ kind, chain }: ShownCertificate): string {
+  if (kind === "rpk") return "Key    `godwit credentials server-key` prints it for devices";
+  const { names, fingerprint } = leafOf(chain);
+  return `Key    certificate of ${names[0] ?? "nobody"}, sha256:${fingerprint}`;
+}
+
+type Opened = {
+  readonly data: Data;
+  readonly master: LoadedMasterKey;
+  readonly material: CoapsMaterial;
+  readonly keylog: string | undefined;
+};
+
+function openServer(
+  options: Options,
+  { data, master, material, keylog }: Opened,
+  log: Logger,
+): Server {
+  const { certificates, anchors } = material;
   if (master.exposed) log.warn(`${master.file} can be read by others than its owner`);
   const server = new Server({
     coap: options.coap,
     ...(options.coaps === undefined ? {} : { coaps: options.coaps }),
-    ...(options.keylog === undefined ? {} : { dtls: { keyLog: true } }),
+    dtls: {
+      anchors,
+      ...(certificates === undefined ? {} : { certificates }),
+      ...(keylog === undefined ? {} : { keyLog: true }),
+    },
     nosec: options.nosec,
     store: data.store,
     clock: data.clock,
@@ -142,10 +193,9 @@ function openServer(options: Options, data: Data, master: LoadedMasterKey, log: 
   server.on("deregistered", (event) => log.info(event, "deregistered"));
   server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
   server.on("handshakeFailed", (event) => log.warn(event, "handshake failed"));
-  const { keylog } = options;
   if (keylog !== undefined) {
-    log.warn(`the keys of all DTLS sessions are written to ${keylog}`);
-    server.on("keyLog", ({ line }) => appendFileSync(keylog, `${line}\n`, { mode: 0o600 }));
+    log.warn(keyLogWarning(keylog));
+    server.on("keyLog", ({ line }) => writeKeyLog(keylog, line));
   }
   if (log.isLevelEnabled("debug")) {
     server.on("updated", ({ device, moved }) => {

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
+import { X509Certificate, createHash, generateKeyPairSync } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { after, before, suite, test } from "node:test";
 import { Device } from "@godwit/client";
 import { Server } from "@godwit/server";
@@ -268,6 +270,138 @@ suite("the HTTP face", () => {
     });
   }
 
+  const rpk = { kind: "rpk", endpoint: "bare" };
+  const x509 = { kind: "x509", endpoint: "certified" };
+  const keys = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
+  const spki = keys.publicKey.export({ format: "der", type: "spki" });
+  const publicPem = keys.publicKey.export({ format: "pem", type: "spki" });
+  const privatePem = keys.privateKey.export({ format: "pem", type: "pkcs8" });
+  const vectors = new URL(
+    "../../../packages/dtls/src/vectors/certificate-faults.json",
+    import.meta.url,
+  );
+  const { certificates } = JSON.parse(readFileSync(vectors, "utf8")) as {
+    certificates: Record<"sans" | "inter" | "rsa", string>;
+  };
+  const { sans, inter, rsa } = certificates;
+  const pemOf = (der: string): string => new X509Certificate(Buffer.from(der, "hex")).toString();
+  const digits = createHash("sha256").update(Buffer.from(sans, "hex")).digest("hex");
+
+  const provable = [
+    {
+      how: "a public key in PEM",
+      body: { ...rpk, publicKey: publicPem },
+      id: `rpk:${spki.toString("hex")}`,
+    },
+    {
+      how: "a public key in base64",
+      body: { ...rpk, publicKey: spki.toString("base64") },
+      id: `rpk:${spki.toString("hex")}`,
+    },
+    {
+      how: "a public key in hex",
+      body: { ...rpk, publicKey: spki.toString("hex") },
+      id: `rpk:${spki.toString("hex")}`,
+    },
+    { how: "nothing but the endpoint", body: x509, id: "x509:certified" },
+    { how: "a name", body: { ...x509, name: "urn:dev:1" }, id: "x509:urn:dev:1" },
+    {
+      how: "a certificate with its issuer, in PEM",
+      body: { ...x509, certificate: pemOf(sans) + pemOf(inter) },
+      id: `x509:sha256:${digits}`,
+    },
+    {
+      how: "a certificate in hex",
+      body: { ...x509, certificate: sans },
+      id: `x509:sha256:${digits}`,
+    },
+    {
+      how: "a fingerprint as OpenSSL prints it",
+      body: {
+        ...x509,
+        fingerprint: `sha256 Fingerprint=${digits.toUpperCase().replace(/(..)(?=.)/g, "$1:")}`,
+      },
+      id: `x509:sha256:${digits}`,
+    },
+  ];
+  for (const { how, body, id } of provable) {
+    test(`a credential of kind ${body.kind} by ${how} is listed by its public part, and removed`, async () => {
+      const added = await call("POST", "/api/v1/credentials", body);
+      assert.deepEqual(added.json?.id, id, JSON.stringify(added.json));
+      const { json } = await call("GET", `/api/v1/credentials?endpoint=${body.endpoint}`);
+      assert.deepEqual(
+        json.items.map((one: { id: string }) => one.id),
+        [id],
+      );
+      const gone = await call("DELETE", `/api/v1/credentials/${encodeURIComponent(id)}`);
+      assert.equal(gone.status, 204);
+    });
+  }
+
+  const unprovable = [
+    { what: "no public key", body: rpk, says: /publicKey/ },
+    { what: "an empty public key", body: { ...rpk, publicKey: "" }, says: /publicKey is empty/ },
+    {
+      what: "a private key in place of the public one",
+      body: { ...rpk, publicKey: privatePem },
+      says: /stays with its owner/,
+    },
+    {
+      what: "a certificate in place of the public key",
+      body: { ...rpk, publicKey: pemOf(sans) },
+      says: /-pubkey/,
+    },
+    {
+      what: "a public key that is cut off",
+      body: { ...rpk, publicKey: spki.toString("hex").slice(0, 40) },
+      says: /not a SubjectPublicKeyInfo/,
+    },
+    {
+      what: "words for a public key",
+      body: { ...rpk, publicKey: "key of the lamp!" },
+      says: /not PEM, base64 or hex/,
+    },
+    {
+      what: "an RSA certificate",
+      body: { ...x509, certificate: rsa },
+      says: /not a P-256 key, but RSA/,
+    },
+    {
+      what: "a key in place of the certificate",
+      body: { ...x509, certificate: privatePem },
+      says: /a certificate is wanted/,
+    },
+    { what: "a short fingerprint", body: { ...x509, fingerprint: "aa:bb" }, says: /64 hex digits/ },
+    {
+      what: "a name and a fingerprint",
+      body: { ...x509, name: "x", fingerprint: digits },
+      says: /one of name, certificate and fingerprint/,
+    },
+    {
+      what: "a name that looks like a fingerprint",
+      body: { ...x509, name: `sha256:${digits}` },
+      says: /give it as fingerprint/,
+    },
+    { what: "a field of old", body: { ...x509, commonName: "x" }, says: /commonName/ },
+  ];
+  for (const { what, body, says } of unprovable) {
+    test(`a credential of kind ${body.kind} with ${what} is refused by name, without repeating it`, async () => {
+      const answer = await call("POST", "/api/v1/credentials", body);
+      assert.equal(answer.status, 400);
+      assert.match(JSON.stringify(answer.json), says);
+      const secret = String(privatePem).split("\n")[1] ?? "-";
+      assert.ok(!JSON.stringify(answer.json).includes(secret));
+      const { json } = await call("GET", `/api/v1/credentials?endpoint=${body.endpoint}`);
+      assert.deepEqual(json.items, []);
+    });
+  }
+
+  test("a server without DTLS has no key to show, and says what switches it on", async () => {
+    const { status, json } = await call("GET", "/api/v1/server-key");
+    assert.equal(status, 404);
+    assert.match(json.detail, /--coaps/);
+  });
+
   test("a device's own refusal carries its CoAP code", async () => {
     const { json } = await call("POST", "/api/v1/devices/thermo/3303/0/5700");
     assert.equal(json.coap_code, "4.05");
@@ -275,6 +409,7 @@ suite("the HTTP face", () => {
 
   const routes = [
     "/api/v1/credentials",
+    "/api/v1/server-key",
     "/api/v1/devices",
     "/api/v1/devices/thermo",
     "/api/v1/devices/thermo/3/0/0",

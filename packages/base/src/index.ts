@@ -1,3 +1,4 @@
+export { base64, toBase64 } from "./base64.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { Deadlines } from "./deadlines.ts";
 export { FormatError, UsageError } from "./faults.ts";

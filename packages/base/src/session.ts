@@ -29,4 +29,5 @@ export type Identity =
   | { readonly kind: "psk"; readonly identity: string }
   | { readonly kind: "oscore"; readonly senderId: string; readonly idContext: string | undefined }
   | { readonly kind: "rpk"; readonly spki: string }
-  | { readonly kind: "x509"; readonly commonName: string };
+  /** `subject`: the name by which its certificate is known, or "sha256:" and the certificate's fingerprint. */
+  | { readonly kind: "x509"; readonly subject: string };

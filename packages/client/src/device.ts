@@ -4,7 +4,6 @@ import { UsageError, type LedgerSnapshot, type SocketAddress } from "@godwit/bas
 import { Driver, systemClock, systemRng, type Store } from "@godwit/io";
 import {
   ClientStack,
-  DTLS_TABLES as TABLES,
   builtInRegistry,
   parseNodePath,
   type ClientDtlsOptions,
@@ -21,16 +20,18 @@ import { Code } from "@godwit/coap";
 import type { DeviceStore } from "./device-store.ts";
 import { MovingPort } from "./moving-port.ts";
 import { OSCORE_RECORD, oscoreProtection } from "./oscore.ts";
-import type { PskSecurity, Security } from "./security.ts";
+import { certificateDtls } from "./certificates.ts";
+import { keptSessions } from "./kept-sessions.ts";
+import type { DtlsSecurity, Security } from "./security.ts";
 import { ObjectTree, type Resources } from "./object-tree.ts";
 import { parseServerUri, type ServerUri } from "./server-uri.ts";
 
 export type DeviceOptions = {
   /** The endpoint name. */
   readonly endpoint: string;
-  /** "coap://host[:port]"; "coaps://host[:port]" with a pre-shared key. */
+  /** "coap://host[:port]"; "coaps://host[:port]" with a key or certificate. */
   readonly server: string;
-  /** How it proves who it is, see `oscore` and `psk`; without it the server must take devices that do not. */
+  /** How it proves who it is, see `psk`, `rpk`, `x509` and `oscore`; without it the server must take devices that do not. */
   readonly security?: Security;
   /**
    * How a session of DTLS outlives the NAT's memory. "cid" (the default): by Connection ID (RFC 9146), at no cost; servers
@@ -47,6 +48,8 @@ export type DeviceOptions = {
   readonly lwm2m?: Lwm2mVersion;
   /** What outlives a restart; see `fileStore`. */
   readonly store?: DeviceStore;
+  /** For debugging only: `keyLog` events tell the keys of each session of DTLS, by which anybody can read all. */
+  readonly keyLog?: boolean;
   readonly tuning?: Partial<ClientTuning>;
 };
 
@@ -68,6 +71,8 @@ export type DeviceEvents = {
   readonly session: SessionView;
   /** A handshake of DTLS came to nothing; the next try is at `retryAt`, or when there is something to send. */
   readonly handshakeFailed: { readonly why: string; readonly retryAt: number | undefined };
+  /** A line for SSLKEYLOGFILE: with it anybody can read what was recorded. Only where `keyLog` is on. */
+  readonly keyLog: { readonly line: string };
   /** A session of DTLS is open: after a handshake, or with the one that was kept. */
   readonly secured: { readonly how: "full" | "resumed" | "kept" };
 };
@@ -110,10 +115,13 @@ export class Device {
         throw new UsageError(`OSCORE with a ${derivation} context needs a store`);
     }
     this.#server = parseServerUri(options.server);
-    if (this.#server.scheme === "coaps" && security?.kind !== "psk")
-      throw new UsageError("coaps:// needs a key: give the device its security, such as psk(…)");
-    if (this.#server.scheme === "coap" && security?.kind === "psk")
-      throw new UsageError("coap:// protects nothing by a pre-shared key: write coaps://");
+    const secured = security !== undefined && security.kind !== "oscore";
+    if (this.#server.scheme === "coaps" && !secured)
+      throw new UsageError(
+        "coaps:// needs a key: give the device its security, psk(…), rpk(…) or x509(…)",
+      );
+    if (this.#server.scheme === "coap" && secured)
+      throw new UsageError(`coap:// protects nothing by ${NAMES[security.kind]}: write coaps://`);
     this.#tree = new ObjectTree(this.#registry, (path) => {
       this.changed(`/${path.join("/")}`);
       this.#emit("written", { path: `/${path.join("/")}` });
@@ -177,7 +185,10 @@ export class Device {
       security?.kind === "oscore"
         ? oscoreProtection(security, rng, recordOf(records), clock.now())
         : undefined;
-    const dtls = security?.kind === "psk" ? this.#dtls(security, records) : undefined;
+    const dtls =
+      security === undefined || security.kind === "oscore"
+        ? undefined
+        : this.#dtls(security, records);
     const stack = new ClientStack({
       endpoint,
       rng,
@@ -207,13 +218,14 @@ export class Device {
     driver.feed({ type: "connect", path: { local: port.local, remote } });
   }
 
-  #dtls(credentials: PskSecurity, records: Store | undefined): ClientDtlsOptions {
-    const { strategy = "cid", store } = this.#options;
-    const stored = Object.values(TABLES).flatMap((table) =>
-      [...(records?.load(table) ?? [])].map((row) => ({ table, ...row })),
-    );
+  #dtls(security: DtlsSecurity, records: Store | undefined): ClientDtlsOptions {
+    const { strategy = "cid", store, keyLog } = this.#options;
+    const stored = records === undefined ? [] : keptSessions(records, security);
     return {
-      credentials,
+      ...(security.kind === "psk"
+        ? { credentials: security }
+        : certificateDtls(security, this.#server.host)),
+      ...(keyLog === true ? { keyLog } : {}),
       // We need no connection id ourselves: servers stay where they are.
       ...(strategy === "cid" ? { connectionId: new Uint8Array(0) } : {}),
       ...(store?.sealer === undefined ? {} : { sealer: store.sealer }),
@@ -287,7 +299,7 @@ export class Device {
       void this.#renew();
       return;
     }
-    if (output.type === "dropped" || output.type === "keyLog") return; // the ledger has it; nobody asked for it
+    if (output.type === "dropped") return; // the ledger has it
     if (output.type === "stateChanged") this.#save();
     this.#emit(output.type, output as never); // each under its own name
     if (!COSTS.has(output.type)) return;
@@ -393,7 +405,18 @@ function utcOffset(now: Date): string {
   return `${minutes < 0 ? "-" : "+"}${two(hours)}:${two(rest)}`;
 }
 
-const KINDS = { none: "udp", psk: "dtls", oscore: "oscore" } as const;
+const KINDS = {
+  none: "udp",
+  psk: "dtls",
+  rpk: "dtls",
+  x509: "dtls",
+  oscore: "oscore",
+} as const;
+const NAMES = {
+  psk: "a pre-shared key",
+  rpk: "a raw public key",
+  x509: "a certificate",
+} as const;
 const COSTS: ReadonlySet<Heard["type"]> = new Set([
   "secured",
   "registered",

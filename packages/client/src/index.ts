@@ -9,4 +9,13 @@ export {
 } from "./oscore.ts";
 export { fileStore, type DeviceStore } from "./device-store.ts";
 export type { Resource, Resources, Source } from "./object-tree.ts";
-export { psk, type PskSecurity, type Security } from "./security.ts";
+export {
+  rpk,
+  x509,
+  type CertificateSecurity,
+  type Material,
+  type RpkOptions,
+  type ServerTrust,
+  type X509Options,
+} from "./certificates.ts";
+export { psk, type DtlsSecurity, type PskSecurity, type Security } from "./security.ts";

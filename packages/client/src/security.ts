@@ -1,9 +1,13 @@
 import { UsageError, hex, utf8 } from "@godwit/base";
 
+import type { CertificateSecurity } from "./certificates.ts";
 import type { OscoreSecurity } from "./oscore.ts";
 
-/** How a device proves who it is; see `psk` and `oscore`. */
-export type Security = OscoreSecurity | PskSecurity;
+/** How a device proves who it is; see `psk`, `rpk`, `x509` and `oscore`. */
+export type Security = OscoreSecurity | DtlsSecurity;
+
+/** Those of "coaps://". */
+export type DtlsSecurity = PskSecurity | CertificateSecurity;
 
 export type PskSecurity = {
   readonly kind: "psk";

@@ -91,7 +91,7 @@ export class Association {
   readonly #slab: KeySlab;
   readonly #slot: number;
   /** The usual one, a PSK identity, by its text alone. */
-  readonly #identity: string | Identity;
+  #identity: string | Identity;
   #local: SocketAddress | undefined;
   #remote: SocketAddress | undefined;
 
@@ -122,6 +122,11 @@ export class Association {
   get identity(): Identity {
     const identity = this.#identity;
     return typeof identity === "string" ? { kind: "psk", identity } : identity;
+  }
+
+  /** Before it is opened: by this name the peer is known. */
+  recognize(identity: Identity): void {
+    this.#identity = identity;
   }
 
   get path(): Path | undefined {

@@ -1,23 +1,27 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { hex } from "@godwit/base";
-import { judgeChain, judgeServer } from "./certificates.ts";
+import { FormatError, concat, hex } from "@godwit/base";
+import { readTraits } from "./certificate-traits.ts";
+import { judgeChain, judgeServer, leafOf } from "./certificates.ts";
 import { parseCertificate } from "./crypto.ts";
 
-const file = new URL("../src/vectors/certificates.json", import.meta.url);
-const { certificates } = JSON.parse(readFileSync(file, "utf8")) as {
-  certificates: Record<string, string>;
-};
-const der = (name: string): Uint8Array => hex(certificates[name] ?? "");
+const certificates = ["certificates", "certificate-faults"].map((name) => {
+  const file = new URL(`../src/vectors/${name}.json`, import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { certificates: Record<string, string> })
+    .certificates;
+});
+const [GOOD = {}, FAULTS = {}] = certificates;
+const der = (name: string): Uint8Array => hex(GOOD[name] ?? "");
+const faulty = (name: string): Uint8Array => hex(FAULTS[name] ?? "");
 
 const IN_TIME = 1_800_000_000_000; // January 2027
 const NAME = "lwm2m.example.com";
 
 test("dates and names of a certificate are read as they are written in it", () => {
   const parsed = parseCertificate(der("expired"));
-  assert.equal(parsed.validFrom, Date.UTC(2026, 10, 22, 18, 47, 55));
-  assert.equal(parsed.validTo, Date.UTC(2026, 10, 23, 18, 47, 55));
+  assert.equal(parsed.validFrom.at, Date.UTC(2026, 10, 22, 18, 47, 55));
+  assert.equal(parsed.validTo.at, Date.UTC(2026, 10, 23, 18, 47, 55));
   assert.equal(parseCertificate(der("device")).commonName, "urn:dev:ops:32473-weather-7");
 });
 
@@ -26,20 +30,35 @@ for (const [what, chain, rules, wanted] of [
   ["the root sent along", ["server", "inter", "root"], {}, undefined],
   ["in another order", ["server", "root", "inter"], {}, undefined],
   ["by its address", ["server", "inter"], { name: "198.51.100.1" }, undefined],
-  ["the intermediate left out", ["server"], {}, "no way to a trusted root"],
-  ["another root trusted", ["server", "inter"], { anchors: ["other"] }, "no way to a trusted root"],
-  ["self-signed by somebody", ["other"], { name: undefined }, "no way to a trusted root"],
+  ["the intermediate left out", ["server"], {}, "unknown issuer: no way to a trusted root"],
+  [
+    "another root trusted",
+    ["server", "inter"],
+    { anchors: ["other"] },
+    "unknown issuer: no way to a trusted root",
+  ],
+  [
+    "self-signed by somebody",
+    ["other"],
+    { name: undefined },
+    "unknown issuer: no way to a trusted root",
+  ],
   [
     "another name",
     ["server", "inter"],
     { name: "evil.example" },
     "certificate is not for evil.example",
   ],
-  ["expired", ["expired"], {}, "certificate expired"],
-  ["not yet valid", ["server", "inter"], { wall: 0 }, "certificate not yet valid"],
-  ["issued by a leaf", ["under", "server", "inter"], {}, "issuer is no CA"],
+  ["expired", ["expired"], {}, "certificate expired on Nov 23 18:47:55 2026 GMT"],
+  [
+    "not yet valid",
+    ["server", "inter"],
+    { wall: 0 },
+    "certificate not yet valid, but from Nov 22 18:47:55 2026 GMT on",
+  ],
+  ["issued by a leaf", ["under", "server", "inter"], {}, "wrong usage: issuer is no CA"],
   ["nothing", [], {}, "no certificate"],
-  ["a curve of another kind", ["p384"], {}, "certificate unreadable: not a P-256 key"],
+  ["a curve of another kind", ["p384"], {}, "wrong key type: not a P-256 key, but secp384r1"],
 ] as const) {
   test(`RFC 5280 6: chain: ${what}`, () => {
     const { anchors, ...rest } = { anchors: ["root"], wall: IN_TIME, name: NAME, ...rules };
@@ -52,6 +71,101 @@ for (const [what, chain, rules, wanted] of [
     assert.equal(verdict.ok ? undefined : verdict.why, wanted);
   });
 }
+
+for (const [what, chain, purpose, wanted] of [
+  ["purposes named, both", ["sans", "inter"], "client", undefined],
+  ["any purpose named", ["anyUse", "inter"], "client", undefined],
+  [
+    "for servers only",
+    ["serverOnly", "inter"],
+    "client",
+    "wrong usage: the certificate is not for a client",
+  ],
+  [
+    "for clients only",
+    ["clientOnly", "inter"],
+    "server",
+    "wrong usage: the certificate is not for a server",
+  ],
+  [
+    "a key for key agreement",
+    ["noSigning", "inter"],
+    "client",
+    "wrong usage: the certificate's key is not for signatures",
+  ],
+  [
+    "the signature bent",
+    ["forged", "inter"],
+    "client",
+    "bad signature: the issuer that the certificate names did not make it",
+  ],
+  [
+    "a CA too many",
+    ["tooDeep", "deep", "inter"],
+    "client",
+    "chain too long: 1 CAs below one that allows 0",
+  ],
+  [
+    "RFC 5280 4.2: a critical extension that nobody knows",
+    ["critical", "inter"],
+    "client",
+    "certificate has the critical extension 1.3.6.1.4.1.32473.1, which is not known here",
+  ],
+  [
+    "RFC 5280 4.2.1.10: a CA with name constraints, which are not checked here",
+    ["underConstrained", "constrained"],
+    "client",
+    "issuer's certificate has the critical extension 2.5.29.30, which is not known here",
+  ],
+  [
+    "RFC 5280 4.2.1.3: a CA whose key may not sign certificates",
+    ["underNoCertSign", "noCertSign"],
+    "client",
+    "wrong usage: issuer is no CA",
+  ],
+  ["an RSA key", ["rsa", "inter"], "client", "wrong key type: not a P-256 key, but RSA"],
+] as const) {
+  test(`RFC 5280: ${what}: ${wanted ?? "accepted"}`, () => {
+    const rules = { anchors: [faulty("root")], wall: IN_TIME, purpose };
+    const verdict = judgeChain(chain.map(faulty), rules);
+    assert.equal(verdict.ok ? undefined : verdict.why, wanted);
+  });
+}
+
+test("RFC 5280 4.2.1.6: a leaf is known by its common name, its DNS names and its URIs, and nothing else", () => {
+  const { names, fingerprint } = leafOf([faulty("sans")]);
+  assert.deepEqual(names, ["lamp-1", "urn:dev:ops:32473-lamp-1", "lamp-1.example.com"]);
+  assert.match(fingerprint, /^[0-9a-f]{64}$/);
+  assert.throws(() => leafOf([]), FormatError);
+});
+
+test("every prefix of a certificate, and one with a byte more, is refused when its extensions are read", () => {
+  const whole = faulty("sans");
+  assert.doesNotThrow(() => readTraits(whole));
+  for (let length = 0; length < whole.length; length++) {
+    assert.throws(() => readTraits(whole.subarray(0, length)), FormatError);
+  }
+  assert.throws(() => readTraits(concat(whole, Uint8Array.of(0))), FormatError);
+});
+
+test("a certificate with any byte bent is read or refused, and nothing else escapes", () => {
+  const whole = faulty("sans");
+  for (let at = 0; at < whole.length; at++) {
+    for (const bit of [0x01, 0x80, 0xff]) {
+      const bent = Uint8Array.from(whole);
+      bent[at]! ^= bit; // within
+      const rules = { anchors: [faulty("root")], wall: IN_TIME };
+      const chain = [bent, faulty("inter")];
+      assert.equal(judgeChain(chain, rules).ok, false, `byte ${at}`);
+      try {
+        readTraits(bent);
+        leafOf(chain);
+      } catch (fault) {
+        assert.ok(fault instanceof FormatError, `byte ${at}: ${String(fault)}`);
+      }
+    }
+  }
+});
 
 for (const [usage, configured, wanted] of [
   [0, "inter", true],

@@ -1,7 +1,12 @@
 import { FormatError, equal } from "@godwit/base";
 import { Alert } from "./codes.ts";
 import type { Verdict } from "./credentials.ts";
-import { type ParsedCertificate, parseCertificate, publicKey } from "./crypto.ts";
+import {
+  type CertificateDate,
+  type ParsedCertificate,
+  parseCertificate,
+  publicKey,
+} from "./crypto.ts";
 
 export type ChainRules = {
   /** Roots that are trusted, DER. */
@@ -10,6 +15,8 @@ export type ChainRules = {
   readonly wall: number;
   /** Host name or address that the leaf must be for; not checked without. */
   readonly name?: string;
+  /** What the leaf is shown for: where it names its purposes, this must be one of them. */
+  readonly purpose?: "server" | "client";
 };
 
 /**
@@ -22,6 +29,18 @@ export type ChainRules = {
 export type CertificateUsage = {
   readonly usage: 0 | 1 | 2 | 3;
   readonly certificate: Uint8Array;
+};
+
+/** A certificate as its holder is told from others by it. */
+export type Leaf = {
+  /** SHA-256 of the certificate, lower-case hex. */
+  readonly fingerprint: string;
+  /** Common name, and DNS names and URIs of subjectAltName. Anybody can write what he likes here: judge the chain first. */
+  readonly names: readonly string[];
+  /** Its SubjectPublicKeyInfo, of whatever kind. */
+  readonly publicKey: Uint8Array;
+  readonly validFrom: CertificateDate;
+  readonly validTo: CertificateDate;
 };
 
 /** Whether a chain, leaf first, leads to an anchor (RFC 5280 6 as far as devices use it). Throws nothing for what the peer sent. */
@@ -47,6 +66,15 @@ export function judgeServer(
   return issuers.some(({ raw }) => equal(raw, certificate)) ? { ok: true } : MISMATCH;
 }
 
+/** Who a chain's first certificate says it is for. Throws FormatError if there is none that can be read. */
+export function leafOf(chain: readonly Uint8Array[]): Leaf {
+  const [leaf] = chain;
+  if (leaf === undefined) throw new FormatError("no certificate");
+  const { fingerprint, commonName, traits, spki, validFrom, validTo } = parseCertificate(leaf);
+  const names = [commonName, ...traits.names].filter((name) => name !== "");
+  return { fingerprint, names, publicKey: spki, validFrom, validTo };
+}
+
 /** The way from the leaf to an anchor, or why there is none. */
 function buildPath(
   chain: readonly Uint8Array[],
@@ -55,35 +83,77 @@ function buildPath(
   let parsed: ParsedCertificate[];
   try {
     parsed = chain.map(parseCertificate);
-    for (const { spki } of parsed) publicKey(spki);
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
     return refuse(Alert.badCertificate, `certificate unreadable: ${error.message}`);
   }
+  try {
+    for (const { spki } of parsed) publicKey(spki);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return refuse(Alert.unsupportedCertificate, `wrong key type: ${error.message}`);
+  }
   const anchors = rules.anchors.map(parseCertificate);
-  let current = parsed[0];
-  if (current === undefined) return refuse(Alert.badCertificate, "no certificate");
-  if (rules.name !== undefined && !current.matchesHost(rules.name)) {
+  const leaf = parsed[0];
+  if (leaf === undefined) return refuse(Alert.badCertificate, "no certificate");
+  if (rules.name !== undefined && !leaf.matchesHost(rules.name)) {
     return refuse(Alert.badCertificate, `certificate is not for ${rules.name}`);
   }
-  const certificates = [current];
-  for (;;) {
-    const { validFrom, validTo } = current;
-    if (rules.wall < validFrom)
-      return refuse(Alert.certificateExpired, "certificate not yet valid");
-    if (rules.wall > validTo) return refuse(Alert.certificateExpired, "certificate expired");
-    const { raw } = current;
-    if (anchors.some((anchor) => equal(anchor.raw, raw))) return { certificates };
-    const subject: ParsedCertificate = current;
-    const anchor = anchors.find((candidate) => subject.issuedBy(candidate));
-    const issuer: ParsedCertificate | undefined =
-      anchor ??
-      parsed.find((candidate) => !certificates.includes(candidate) && subject.issuedBy(candidate));
-    if (issuer === undefined) return refuse(Alert.unknownCa, "no way to a trusted root");
-    if (!issuer.isCa) return refuse(Alert.badCertificate, "issuer is no CA");
+  const misused = misuse(leaf, rules);
+  if (misused !== undefined) return refuse(Alert.unsupportedCertificate, misused);
+  const certificates = [leaf];
+  for (let current = leaf; ;) {
+    const fault = flaw(current, current === leaf ? "certificate" : "issuer's certificate", rules);
+    if (fault !== undefined) return fault;
+    const subject = current;
+    if (anchors.some((anchor) => equal(anchor.raw, subject.raw))) return { certificates };
+    const named = [...anchors, ...parsed.filter((one) => !certificates.includes(one))].filter(
+      (candidate) => subject.names(candidate),
+    );
+    if (named.length === 0) return refuse(Alert.unknownCa, UNKNOWN_ISSUER);
+    const issuer = named.find((candidate) => subject.signedBy(candidate));
+    if (issuer === undefined) return refuse(Alert.badCertificate, BAD_SIGNATURE);
+    if (!issuer.isCa) return refuse(Alert.badCertificate, "wrong usage: issuer is no CA");
+    const { pathLength } = issuer.traits;
+    const between = certificates.length - 1;
+    if (pathLength !== undefined && between > pathLength) {
+      return refuse(
+        Alert.badCertificate,
+        `chain too long: ${between} CAs below one that allows ${pathLength}`,
+      );
+    }
     certificates.push(issuer);
     current = issuer;
   }
+}
+
+/** What is wrong with a certificate wherever it stands in a chain. */
+function flaw(
+  certificate: ParsedCertificate,
+  what: string,
+  rules: ChainRules,
+): Refused | undefined {
+  const { validFrom, validTo, traits } = certificate;
+  if (rules.wall < validFrom.at) {
+    return refuse(Alert.certificateExpired, `${what} not yet valid, but from ${validFrom.text} on`);
+  }
+  if (rules.wall > validTo.at) {
+    return refuse(Alert.certificateExpired, `${what} expired on ${validTo.text}`);
+  }
+  if (traits.unknown === undefined) return undefined;
+  const why = `${what} has the critical extension ${traits.unknown}, which is not known here`;
+  return refuse(Alert.unsupportedCertificate, why);
+}
+
+/** Why the leaf may not be used as it is, if it may not (RFC 5280 4.2.1.3, 4.2.1.12). */
+function misuse({ traits }: ParsedCertificate, { purpose }: ChainRules): string | undefined {
+  const { keyUsage, purposes } = traits;
+  if (keyUsage !== undefined && (keyUsage & DIGITAL_SIGNATURE) === 0) {
+    return "wrong usage: the certificate's key is not for signatures";
+  }
+  if (purpose === undefined || purposes === undefined) return undefined;
+  if (purposes.includes(PURPOSES[purpose]) || purposes.includes(ANY_PURPOSE)) return undefined;
+  return `wrong usage: the certificate is not for a ${purpose}`;
 }
 
 type Refused = Extract<Verdict, { ok: false }>;
@@ -97,3 +167,8 @@ const MISMATCH: Verdict = {
   alert: Alert.certificateUnknown,
   why: "not the certificate that was configured",
 };
+const UNKNOWN_ISSUER = "unknown issuer: no way to a trusted root";
+const BAD_SIGNATURE = "bad signature: the issuer that the certificate names did not make it";
+const DIGITAL_SIGNATURE = 0x80;
+const PURPOSES = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2" } as const;
+const ANY_PURPOSE = "2.5.29.37.0";

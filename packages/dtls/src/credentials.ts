@@ -19,7 +19,7 @@ export type ServerCredentials = {
   readonly psk: boolean;
   /** Sent with ServerKeyExchange; costs bytes and most clients pass it over. */
   readonly pskHint?: string;
-  /** At most one of each kind; the client's wish decides, then this order. */
+  /** At most one of each kind; which one is shown is the client's wish. */
   readonly certificates: readonly Certificate[];
   /** Kinds of client certificates taken, best first; empty asks for none. */
   readonly clientCertificates: readonly ("rpk" | "x509")[];
@@ -51,5 +51,6 @@ export type Lookup =
 
 /** The answer to a `certificate` or `resume` look-up. `alert`: what the peer is told, a code of RFC 5246 7.2. */
 export type Verdict =
-  | { readonly ok: true }
+  /** `identity`: what the peer is called from now on, where a certificate has several names; that of the look-up if not given. */
+  | { readonly ok: true; readonly identity?: Identity }
   | { readonly ok: false; readonly why: string; readonly alert?: number };

@@ -13,7 +13,8 @@ import {
   sign as nodeSign,
   verify as nodeVerify,
 } from "node:crypto";
-import { FormatError, type Rng, UsageError, concat, utf8 } from "@godwit/base";
+import { FormatError, type Rng, concat, toHex, utf8 } from "@godwit/base";
+import { type CertificateTraits, readTraits } from "./certificate-traits.ts";
 import { Group } from "./codes.ts";
 import type { CipherSpec } from "./suites.ts";
 
@@ -225,19 +226,39 @@ function x25519(rng: Rng): Ephemeral {
 /** A private key of our own, ready to sign. */
 export type SigningKey = { readonly key: KeyObject; readonly spki: Uint8Array };
 
-/** Takes a P-256 private key as PEM text or PKCS#8 bytes. */
-export function signingKey(from: string | Uint8Array): SigningKey {
-  let key: KeyObject;
-  try {
-    key =
-      typeof from === "string"
-        ? createPrivateKey(from)
-        : createPrivateKey({ key: der(from), format: "der", type: "pkcs8" });
-  } catch {
-    throw new UsageError("not a private key in PEM or PKCS#8");
+/** A P-256 private key in PKCS#8 or SEC 1, DER. Throws FormatError for anything else. */
+export function privateKey(bytes: Uint8Array): SigningKey {
+  let key: KeyObject | undefined;
+  for (const type of ["pkcs8", "sec1"] as const) {
+    try {
+      key ??= createPrivateKey({ key: der(bytes), format: "der", type });
+    } catch {
+      continue; // the other kind, or none
+    }
   }
-  if (!isP256(key)) throw new UsageError("only P-256 keys sign here");
-  return { key, spki: createPublicKey(key).export({ format: "der", type: "spki" }) };
+  if (key === undefined) throw new FormatError("not a private key");
+  if (!isP256(key)) throw new FormatError(`only P-256 keys sign here, not ${kindOf(key)}`);
+  return { key, spki: exportSpki(createPublicKey(key)) };
+}
+
+/** A new P-256 key pair from chance: PKCS#8 to keep. */
+export function makeKey(rng: Rng): Uint8Array {
+  for (;;) {
+    try {
+      return privateKey(concat(P256_SEC1, rng.bytes(32), P256_SEC1_END)).key.export({
+        format: "der",
+        type: "pkcs8",
+      });
+    } catch (fault) {
+      if (!(fault instanceof FormatError)) throw fault;
+      continue; // 0 or beyond the order: one chance in 2^32
+    }
+  }
+}
+
+/** SubjectPublicKeyInfo. */
+export function exportSpki(key: KeyObject): Uint8Array {
+  return key.export({ format: "der", type: "spki" });
 }
 
 /** ecdsa_secp256r1_sha256 over the parts, DER-coded as TLS wants it. */
@@ -267,41 +288,57 @@ export function publicKey(spki: Uint8Array): KeyObject {
   } catch {
     throw new FormatError("not a SubjectPublicKeyInfo");
   }
-  if (!isP256(key)) throw new FormatError("not a P-256 key");
+  if (!isP256(key)) throw new FormatError(`not a P-256 key, but ${kindOf(key)}`);
   return key;
 }
 
 /** What the chain rules need to know of a certificate. */
 export type ParsedCertificate = {
   readonly raw: Uint8Array;
+  /** SHA-256 in lower-case hex. */
+  readonly fingerprint: string;
   readonly commonName: string;
   readonly spki: Uint8Array;
   readonly isCa: boolean;
-  readonly validFrom: number;
-  readonly validTo: number;
-  issuedBy(issuer: ParsedCertificate): boolean;
+  readonly traits: CertificateTraits;
+  readonly validFrom: CertificateDate;
+  readonly validTo: CertificateDate;
+  /** Whether it says that `issuer` issued it. */
+  names(issuer: ParsedCertificate): boolean;
+  signedBy(issuer: ParsedCertificate): boolean;
   matchesHost(name: string): boolean;
 };
+
+/** In ms since 1970, and as it is written. */
+export type CertificateDate = { readonly at: number; readonly text: string };
 
 /** Parses one DER certificate; throws FormatError if it is none. */
 export function parseCertificate(der: Uint8Array): ParsedCertificate {
   let x509: X509Certificate;
+  let spki: Uint8Array;
   try {
     x509 = new X509Certificate(der);
+    spki = x509.publicKey.export({ format: "der", type: "spki" });
   } catch {
-    throw new FormatError("not an X.509 certificate");
+    throw new FormatError("not an X.509 certificate, or its key is of an unknown kind");
   }
   const parsed = {
     raw: der,
     x509,
+    fingerprint: toHex(sha256([der])),
     commonName: commonNameOf(x509.subject ?? ""),
-    spki: x509.publicKey.export({ format: "der", type: "spki" }),
+    spki,
     isCa: x509.ca,
-    validFrom: instantOf(x509.validFrom),
-    validTo: instantOf(x509.validTo),
-    issuedBy: (issuer: ParsedCertificate) => {
-      const other = (issuer as typeof parsed).x509;
-      return x509.checkIssued(other) && x509.verify(other.publicKey);
+    traits: readTraits(der),
+    validFrom: { at: instantOf(x509.validFrom), text: x509.validFrom },
+    validTo: { at: instantOf(x509.validTo), text: x509.validTo },
+    names: (issuer: ParsedCertificate) => x509.issuer === (issuer as typeof parsed).x509.subject,
+    signedBy: (issuer: ParsedCertificate) => {
+      try {
+        return x509.verify((issuer as typeof parsed).x509.publicKey);
+      } catch {
+        return false; // a key that cannot have made this kind of signature
+      }
     },
     matchesHost: (name: string) =>
       (/^[\d.]+$|:/.test(name) ? x509.checkIP(name) : x509.checkHost(name)) !== undefined,
@@ -320,6 +357,11 @@ function commonNameOf(subject: string): string {
 
 function isP256(key: KeyObject): boolean {
   return key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1";
+}
+
+/** "RSA", "secp384r1": to name what was found. */
+function kindOf(key: KeyObject): string {
+  return key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType?.toUpperCase() ?? "another";
 }
 
 /** node:crypto takes any view here; only its types ask for a Buffer. */
@@ -347,6 +389,12 @@ function instantOf(text: string): number {
 }
 
 const WRAP: CipherSpec = { kind: "gcm", key: 32, salt: 4, tag: 16, mac: 0 };
+/** ECPrivateKey (RFC 5915 3) of P-256 without its public key: what stands before and after the 32 bytes. */
+const P256_SEC1 = Uint8Array.of(0x30, 0x31, 0x02, 0x01, 0x01, 0x04, 0x20);
+const P256_SEC1_END = Uint8Array.of(
+  ...[0xa0, 0x0a, 0x06, 0x08],
+  ...[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
+);
 /** RFC 8410 7: what stands before the 32 bytes of a private and a public X25519 key. */
 const X25519_PKCS8 = Uint8Array.of(
   0x30,

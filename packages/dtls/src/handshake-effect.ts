@@ -17,7 +17,7 @@ export function identityOf(certificate: CertificateMessage): Identity {
   if (certificate.kind === "rpk") return { kind: "rpk", spki: toHex(certificate.spki) };
   const [leaf] = certificate.chain;
   if (leaf === undefined) return { kind: "none" };
-  return { kind: "x509", commonName: parseCertificate(leaf).commonName };
+  return { kind: "x509", subject: parseCertificate(leaf).commonName };
 }
 
 /** The public key that a certificate message shows. */

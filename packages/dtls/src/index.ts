@@ -7,10 +7,19 @@ export type {
   ServerCredentials,
   Verdict,
 } from "./credentials.ts";
-export { type SigningKey, signingKey } from "./crypto.ts";
+export { type SigningKey, makeKey } from "./crypto.ts";
+export { checkChain, readCertificates, readPublicKey, signingKey } from "./key-material.ts";
 export { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
 export { Alert } from "./codes.ts";
+export type { CertificateMessage } from "./handshake/certificate.ts";
 export { SUITES, type CipherSpec, type KeyExchange, type Suite, suiteOf } from "./suites.ts";
 export { CONSTRAINED, DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
-export { type CertificateUsage, type ChainRules, judgeChain, judgeServer } from "./certificates.ts";
+export {
+  type CertificateUsage,
+  type ChainRules,
+  type Leaf,
+  judgeChain,
+  judgeServer,
+  leafOf,
+} from "./certificates.ts";
 export { dissect, type Dissected, type SeenDatagram } from "./dissect.ts";

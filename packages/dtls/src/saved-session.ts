@@ -79,7 +79,7 @@ export function readIdentity(reader: Reader): Identity {
     case "rpk":
       return { kind, spki: text };
     case "x509":
-      return { kind, commonName: text };
+      return { kind, subject: text };
     case undefined:
     default:
       throw new FormatError("unknown kind of identity");
@@ -102,7 +102,7 @@ function identityText(identity: Identity): string {
     case "rpk":
       return identity.spki;
     case "x509":
-      return identity.commonName;
+      return identity.subject;
     case "none":
     case "oscore": // proves nothing here
       return "";

@@ -212,6 +212,7 @@ export class ServerHandshake {
     } else if (state === "lookupPeer") {
       this.#guard(now, () => {
         if (!verdict.ok) demand(false, verdict.alert ?? Alert.certificateUnknown, verdict.why);
+        if (verdict.identity !== undefined) this.#recognize(verdict.identity);
         this.#state = "finished";
       });
     }
@@ -416,7 +417,7 @@ export class ServerHandshake {
       const kinds = certificateTypes.read(extensions, ExtensionType.serverCertificateType) ?? [
         CertificateType.x509,
       ];
-      const certificate = credentials.certificates.find((c) => kinds.includes(typeOf(c.kind)));
+      const certificate = best(kinds, credentials.certificates);
       if (certificate === undefined) continue;
       if (credentials.clientCertificates.length > 0 && this.#clientKindFor(hello) === undefined) {
         continue;
@@ -610,6 +611,13 @@ export class ServerHandshake {
     });
   }
 
+  /** The shell knows the peer by one of the names in its certificate. */
+  #recognize(identity: Identity): void {
+    this.#identity = identity;
+    this.association?.recognize(identity);
+    if (this.session !== undefined) this.session = { ...this.session, identity };
+  }
+
   #finished(message: Message): void {
     const master = this.session?.master ?? EMPTY;
     const wanted = verifyData(master, "client", this.transport.transcript);
@@ -661,6 +669,18 @@ const RECEIVING: ReadonlySet<State> = new Set([
 
 function expect(message: Message, type: number): void {
   demand(message.type === type, Alert.unexpectedMessage, `message ${message.type} out of turn`);
+}
+
+/** What we can show of what the client takes, by the client's preference (RFC 7250 4.1). */
+function best(
+  kinds: readonly number[],
+  certificates: readonly Certificate[],
+): Certificate | undefined {
+  for (const kind of kinds) {
+    const found = certificates.find((one) => typeOf(one.kind) === kind);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 export function typeOf(kind: "rpk" | "x509"): number {

@@ -2,5 +2,11 @@ export { RemoteDevice, type ObserveOptions, type ReadValue, type Reading } from 
 export type { Events } from "./events.ts";
 export { DeviceError } from "./faults.ts";
 export { oscoreProtection } from "./oscore.ts";
-export { Server, parseAddress, type OrderOptions, type ServerOptions } from "./server.ts";
+export {
+  Server,
+  parseAddress,
+  type OrderOptions,
+  type ServerOptions,
+  type ShownCertificate,
+} from "./server.ts";
 export type { Answer, DeviceView, PathValue, Task } from "./task.ts";

@@ -1,6 +1,7 @@
 import type { LedgerSnapshot, Path, StoreChange } from "@godwit/base";
 import { UsageError, formatAddress } from "@godwit/base";
 import type { CoapTuning, Request } from "@godwit/coap";
+import type { Certificate } from "@godwit/dtls";
 import {
   Driver,
   describeUdpNote,
@@ -33,6 +34,7 @@ import {
 } from "@godwit/lwm2m";
 import { RemoteDevice } from "./device.ts";
 import { oscoreProtection } from "./oscore.ts";
+import { ownKey } from "./server-key.ts";
 import { Listeners, type Events } from "./events.ts";
 import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
 
@@ -41,7 +43,10 @@ export type ServerOptions = {
   readonly coap?: string;
   /** Where CoAP over DTLS listens, "host:port". Devices come in by the credentials that were added. */
   readonly coaps?: string;
-  /** Settings of DTLS: what the server shows and trusts, where PSK is not all. */
+  /**
+   * Settings of DTLS: what the server shows to devices that come by public key or certificate, and whom it trusts. Shows the
+   * bare public key of a key of its own unless `certificates` are given: made at the first start, kept sealed in the store.
+   */
   readonly dtls?: Omit<ServerDtlsOptions, "port">;
   /** Accept devices that prove nothing. Off unless switched on. */
   readonly nosec?: boolean;
@@ -55,6 +60,15 @@ export type ServerOptions = {
   readonly rolledBack?: { readonly settled: StoreChange };
   readonly tuning?: Partial<ServerTuning>;
   readonly coapTuning?: Partial<CoapTuning>;
+};
+
+/** What a server shows of itself: nothing in it is secret. */
+export type ShownCertificate = {
+  readonly kind: "rpk" | "x509";
+  /** SubjectPublicKeyInfo. */
+  readonly publicKey: Uint8Array;
+  /** DER, the server's own first; empty for a bare public key. */
+  readonly chain: readonly Uint8Array[];
 };
 
 /** How long an order may wait for its device, in ms; 24 hours unless given. */
@@ -93,7 +107,7 @@ export class Server {
       if (coap === undefined && coaps === undefined)
         throw new UsageError("a server needs coap or coaps, where it listens");
       const [plain, secure] = [await this.#bind(coap, ports), await this.#bind(coaps, ports)];
-      this.#run(plain, secure, joinPorts(...ports));
+      this.#run(plain, secure, joinPorts(...ports), await this.#certificates());
     } catch (fault) {
       this.#running = undefined;
       for (const port of ports) await port.close(); // or they would keep the process from ending
@@ -111,7 +125,25 @@ export class Server {
     return port;
   }
 
-  #run(plain: UdpPort | undefined, secure: UdpPort | undefined, port: DatagramPort): void {
+  /** What is shown to devices. A key of our own that cannot be read must not keep those with other credentials out. */
+  async #certificates(): Promise<readonly Certificate[]> {
+    const { coaps, sealer, dtls } = this.#options;
+    if (dtls?.certificates !== undefined) return dtls.certificates;
+    if (coaps === undefined || sealer === undefined) return [];
+    try {
+      return [{ kind: "rpk", key: await ownKey(this.#store, sealer, systemRng()) }];
+    } catch (fault) {
+      this.#fault(fault instanceof Error ? fault : new Error(String(fault)));
+      return [];
+    }
+  }
+
+  #run(
+    plain: UdpPort | undefined,
+    secure: UdpPort | undefined,
+    port: DatagramPort,
+    certificates: readonly Certificate[],
+  ): void {
     const { nosec = false, tuning = {}, coapTuning = {}, sealer, dtls, rolledBack } = this.#options;
     const clock = this.#options.clock ?? systemClock();
     const rng = systemRng();
@@ -124,10 +156,11 @@ export class Server {
       load: (table) => this.#store.load(table),
       ...(sealer === undefined ? {} : { sealer }),
       ...(rolledBack === undefined ? {} : { rolledBack }),
-      ...(secure === undefined ? {} : { dtls: { ...dtls, port: secure.port } }),
+      ...(secure === undefined ? {} : { dtls: { ...dtls, certificates, port: secure.port } }),
     });
     // Outputs of the first moment find the server running.
-    this.#running = { stack, plain, secure, driver: undefined, now: () => clock.now() };
+    const now = (): number => clock.now();
+    this.#running = { stack, plain, secure, certificates, driver: undefined, now };
     const driver = new Driver<ServerStackInput, ServerStackOutput>({
       machine: stack,
       port,
@@ -157,6 +190,17 @@ export class Server {
   /** Where it speaks CoAP over DTLS. */
   get secureAddresses(): readonly string[] {
     return this.#now.secure?.local.map(formatAddress) ?? [];
+  }
+
+  /** What the server shows to devices that come by public key or certificate; empty where it speaks no DTLS. */
+  get certificates(): readonly ShownCertificate[] {
+    const { secure, certificates } = this.#now;
+    if (secure === undefined) return [];
+    return certificates.map((shown) => ({
+      kind: shown.kind,
+      publicKey: shown.key.spki,
+      chain: shown.kind === "x509" ? shown.chain : [],
+    }));
   }
 
   /** Datagrams the kernel threw away because nobody read them in time; `undefined` where it does not tell. */
@@ -412,6 +456,7 @@ type Running = {
   readonly stack: ServerStack;
   readonly plain: UdpPort | undefined;
   readonly secure: UdpPort | undefined;
+  readonly certificates: readonly Certificate[];
   readonly driver: Driver<ServerStackInput, ServerStackOutput> | undefined;
   readonly now: () => number;
 };

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { hex, toHex } from "@godwit/base";
 import { judgeChain } from "../certificates.ts";
 import type { Certificate, ClientCredentials, Verdict } from "../credentials.ts";
-import { signingKey } from "../crypto.ts";
+import { signingKey } from "../key-material.ts";
 import { SUITES } from "../suites.ts";
 import { exchange } from "./exchange.ts";
 import { Wire } from "./wire.ts";
@@ -84,18 +84,19 @@ test("RFC 5246 7.4: X.509 on both sides with chains, through small datagrams and
     wire.carry = () => (++n % (seed + 3) === 0 ? [] : [10 + (n % 3) * 20]);
     wire.connect(peer);
     wire.run(200_000);
-    const identity = { kind: "x509", commonName: "urn:dev:ops:32473-weather-7" };
+    const identity = { kind: "x509", subject: "urn:dev:ops:32473-weather-7" };
     assert.deepEqual(wire.server.of("opened")[0]?.identity, identity, `seed ${seed}`);
     wire.carry = () => [10];
     exchange(wire, peer);
   }
 });
 
-test("RFC 7250 4.1: each side shows the kind the other can take", () => {
+test("RFC 7250 4.1: the server shows the kind that the client likes best of those it can take", () => {
   for (const [offered, wanted] of [
     [["x509"], "x509"],
     [["rpk"], "rpk"],
-    [["rpk", "x509"], "x509"],
+    [["rpk", "x509"], "rpk"],
+    [["x509", "rpk"], "x509"],
   ] as const) {
     const { wire, peer } = world(
       { certificates: [X509("server"), RPK("rawServer")], clientCertificates: [] },

@@ -19,7 +19,8 @@ export function decodeCertificate(kind: "x509" | "rpk", body: Uint8Array): Certi
   reader.end("certificates");
   const chain: Uint8Array[] = [];
   while (list.left > 0) {
-    if (chain.length === MAX_CHAIN) throw new FormatError("certificate chain too long");
+    if (chain.length === MAX_CHAIN)
+      throw new FormatError(`chain too long: more than ${MAX_CHAIN} certificates`);
     const length = list.u24();
     if (length === 0) throw new FormatError("empty certificate");
     chain.push(list.take(length));

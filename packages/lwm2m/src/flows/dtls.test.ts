@@ -3,8 +3,6 @@ import { test } from "node:test";
 import { hex, toHex } from "@godwit/base";
 import { signingKey } from "@godwit/dtls";
 import { World, type Host, type Nat } from "@godwit/netsim";
-import { CredentialBook } from "../server/credential-book.ts";
-import { judgePeer } from "../server/peers.ts";
 import { pair, TestDevice, TestServer, type PairOptions, type TestSecurity } from "./kit.test.ts";
 
 const CID: TestSecurity = { identity: "dev01", strategy: "cid" };
@@ -280,26 +278,6 @@ test("raw public keys: a device whose key is known comes in by it, another does 
     assert.deepEqual(server.registration(one)?.identity, expected);
     if (key === stranger) assert.ok(one.count("handshakeFailed") > 0);
   }
-});
-
-test("a certificate lets a device in by a name that is known, a root that is trusted and a time that is right", () => {
-  const book = new CredentialBook({ seal: (secret) => secret, open: (sealed) => sealed });
-  const identity = { kind: "x509", commonName: "device" } as const;
-  const lookup = {
-    kind: "certificate",
-    identity,
-    certificate: { kind: "x509", chain: [new Uint8Array(3)] },
-    serverName: "",
-  } as const;
-  const verdict = (): string => {
-    const judged = judgePeer(lookup, book, { port: 5_684, anchors: [] }, 0);
-    return judged.ok ? "in" : judged.why;
-  };
-  assert.equal(verdict(), "credential of no endpoint");
-  book.add({ kind: "x509", endpoint: "device", commonName: "device" });
-  assert.match(verdict(), /^certificate unreadable/);
-  const resume = { kind: "resume", identity } as const;
-  assert.deepEqual(judgePeer(resume, book, { port: 5_684 }, 0), { ok: true });
 });
 
 /** P-256 keys in PKCS#8, made for these tests. */

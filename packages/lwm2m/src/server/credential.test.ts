@@ -27,7 +27,8 @@ const credentials: readonly Credential[] = [
     derivation: "negotiated",
   },
   { kind: "rpk", endpoint: "c", spki: hex("3059301306072a8648ce3d0201") },
-  { kind: "x509", endpoint: "d", commonName: "urn:dev:ops:32473-d-1" },
+  { kind: "x509", endpoint: "d", name: "urn:dev:ops:32473-d-1" },
+  { kind: "x509", endpoint: "e", fingerprint: new Uint8Array(32).fill(0xe5) },
 ];
 
 /** Enough of a cipher to see that nothing is stored in the clear and that the place is bound. */
@@ -69,7 +70,7 @@ test("a book keeps what it is given, over a restart, and shows no secret", () =>
   assert.equal(revived.endpointOf({ kind: "psk", identity: "dev01" }), "a");
   assert.equal(revived.endpointOf({ kind: "psk", identity: "dev02" }), undefined);
   assert.equal(revived.isSecured("d"), true);
-  assert.equal(revived.isSecured("e"), false);
+  assert.equal(revived.isSecured("f"), false);
   assert.doesNotMatch(JSON.stringify(book.views()), /0001020304|01020304050607|9e7c/);
   records[0] = { key: "psk:dev02", value: records[0]!.value };
   assert.equal(new CredentialBook(sealer).restore(records), 1);
@@ -103,8 +104,18 @@ const bad: readonly { what: string; credential: Credential; says: RegExp }[] = [
   },
   {
     what: "no endpoint name",
-    credential: { kind: "x509", endpoint: "", commonName: "x" },
+    credential: { kind: "x509", endpoint: "", name: "x" },
     says: /endpoint name is empty/,
+  },
+  {
+    what: "a name that looks like a fingerprint",
+    credential: { kind: "x509", endpoint: "a", name: "sha256:00" },
+    says: /give it as fingerprint/,
+  },
+  {
+    what: "a short fingerprint",
+    credential: { kind: "x509", endpoint: "a", fingerprint: hex("00") },
+    says: /fingerprint has 1 bytes/,
   },
   {
     what: "equal ids",

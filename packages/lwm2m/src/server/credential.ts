@@ -5,6 +5,7 @@ import {
   Writer,
   equalSecret,
   fromUtf8,
+  hex,
   toHex,
   unreachable,
   utf8,
@@ -38,15 +39,17 @@ export type Credential =
     }
   /** The device's raw public key, a SubjectPublicKeyInfo (RFC 7250). */
   | { readonly kind: "rpk"; readonly endpoint: string; readonly spki: Uint8Array }
-  /** The common name in the device's certificate. */
-  | { readonly kind: "x509"; readonly endpoint: string; readonly commonName: string };
+  /** A name in the device's certificate, common name or subjectAltName, under a root that the server trusts. */
+  | { readonly kind: "x509"; readonly endpoint: string; readonly name: string }
+  /** The device's certificate itself, whoever issued it, by its SHA-256. */
+  | { readonly kind: "x509"; readonly endpoint: string; readonly fingerprint: Uint8Array };
 
 /** What may be shown of a credential. */
 export type CredentialView = {
   readonly id: string;
   readonly kind: Credential["kind"];
   readonly endpoint: string;
-  /** The public part: PSK identity, OSCORE Recipient ID (hex), key or name. */
+  /** The public part: PSK identity, OSCORE Recipient ID (hex), public key (hex), name, or "sha256:" and a fingerprint. */
   readonly subject: string;
 };
 
@@ -72,7 +75,7 @@ export function credentialIdOf(identity: Identity): string | undefined {
     case "rpk":
       return `rpk:${identity.spki}`;
     case "x509":
-      return `x509:${identity.commonName}`;
+      return `x509:${identity.subject}`;
     default:
       return unreachable(identity);
   }
@@ -92,7 +95,7 @@ export function identityOf(credential: Credential): Identity {
     case "rpk":
       return { kind: "rpk", spki: toHex(credential.spki) };
     case "x509":
-      return { kind: "x509", commonName: credential.commonName };
+      return { kind: "x509", subject: subjectOf(credential) };
     default:
       return unreachable(credential);
   }
@@ -121,7 +124,14 @@ export function checkCredential(credential: Credential): void {
       within("the public key", credential.spki.length, 1, MAX_KEY);
       return;
     case "x509":
-      within("the common name", utf8(credential.commonName).length, 1, MAX_IDENTITY);
+      if ("fingerprint" in credential) {
+        within("the fingerprint", credential.fingerprint.length, SHA256, SHA256);
+        return;
+      }
+      within("the name", utf8(credential.name).length, 1, MAX_IDENTITY);
+      if (credential.name.startsWith(BY_FINGERPRINT)) {
+        throw new UsageError(`a name cannot begin with ${BY_FINGERPRINT}: give it as fingerprint`);
+      }
       return;
     default:
       unreachable(credential);
@@ -156,7 +166,7 @@ export function encodeCredential(credential: Credential): Uint8Array {
       bytes(w, credential.spki);
       break;
     case "x509":
-      text(w, credential.commonName);
+      text(w, subjectOf(credential));
       break;
     default:
       unreachable(credential);
@@ -195,12 +205,24 @@ function readRest(r: Reader, kind: Credential["kind"] | undefined, endpoint: str
     case "rpk":
       return { kind, endpoint, spki: readBytes(r) };
     case "x509":
-      return { kind, endpoint, commonName: readText(r) };
+      return certificateCredential(endpoint, readText(r));
     case undefined:
       throw new FormatError("credential record of an unknown kind");
     default:
       return unreachable(kind);
   }
+}
+
+/** How a certificate is named that is known by itself and not by what is written in it. `fingerprint`: SHA-256, hex. */
+export function certificateSubject(fingerprint: string): string {
+  return `${BY_FINGERPRINT}${fingerprint}`;
+}
+
+function certificateCredential(endpoint: string, subject: string): Credential {
+  if (!subject.startsWith(BY_FINGERPRINT)) return { kind: "x509", endpoint, name: subject };
+  const digits = subject.slice(BY_FINGERPRINT.length);
+  if (!/^[0-9a-f]{64}$/.test(digits)) throw new FormatError("fingerprint of another length");
+  return { kind: "x509", endpoint, fingerprint: hex(digits) };
 }
 
 function subjectOf(credential: Credential): string {
@@ -214,7 +236,9 @@ function subjectOf(credential: Credential): string {
     case "rpk":
       return toHex(credential.spki);
     case "x509":
-      return credential.commonName;
+      return "fingerprint" in credential
+        ? certificateSubject(toHex(credential.fingerprint))
+        : credential.name;
     default:
       return unreachable(credential);
   }
@@ -263,3 +287,5 @@ const MIN_SECRET = 8;
 const MAX_SECRET = 64;
 const MAX_ID_CONTEXT = 32;
 const MAX_KEY = 600;
+const SHA256 = 32;
+const BY_FINGERPRINT = "sha256:";

@@ -6,9 +6,10 @@ import type {
   Verdict,
   Lookup,
 } from "@godwit/dtls";
-import { judgeChain } from "@godwit/dtls";
-import type { Instant } from "@godwit/base";
+import { judgeChain, leafOf, type Leaf } from "@godwit/dtls";
+import { FormatError, toHex, type Identity, type Instant } from "@godwit/base";
 import type { CredentialBook } from "./credential-book.ts";
+import { certificateSubject } from "./credential.ts";
 
 /** What the server needs beside the credentials of its devices to speak DTLS. */
 export type ServerDtlsOptions = {
@@ -16,7 +17,7 @@ export type ServerDtlsOptions = {
   readonly port: number;
   /** What the server shows in the certificate suites: at most one of each kind. Without any only PSK is spoken. */
   readonly certificates?: readonly Certificate[];
-  /** Roots, DER, that certificates of devices must lead to; without any no device comes in by certificate. */
+  /** Roots, DER, that certificates of devices must lead to; without any only pinned certificates let a device in. */
   readonly anchors?: readonly Uint8Array[];
   readonly tuning?: Partial<DtlsTuning>;
   readonly suites?: readonly Suite[];
@@ -28,34 +29,90 @@ export type ServerDtlsOptions = {
   readonly keyLog?: boolean;
 };
 
-export function serverCredentials({
-  certificates = [],
-  anchors = [],
-}: ServerDtlsOptions): ServerCredentials {
-  const some = certificates.length > 0;
+export function serverCredentials({ certificates = [] }: ServerDtlsOptions): ServerCredentials {
+  // Both kinds are taken wherever one can be shown: why a device may not in is told it by the verdict, and logged.
   return {
     psk: true,
     certificates,
-    clientCertificates: [
-      ...(some ? (["rpk"] as const) : []),
-      ...(some && anchors.length > 0 ? (["x509"] as const) : []),
-    ],
+    clientCertificates: certificates.length > 0 ? ["rpk", "x509"] : [],
   };
 }
 
-/** Whether a peer that has proven its key may in: its credential must be one that we have. */
+/**
+ * Whether a peer that has proven its key may in: its credential must be one that we have. A certificate is known by its
+ * fingerprint, then whoever issued it, or by one of its names, then under a root of ours.
+ */
 export function judgePeer(
   lookup: Exclude<Lookup, { kind: "psk" }>,
   book: CredentialBook,
   { anchors = [] }: ServerDtlsOptions,
   now: Instant,
 ): Verdict {
-  if (book.endpointOf(lookup.identity) === undefined) {
-    return { ok: false, why: "credential of no endpoint", alert: ACCESS_DENIED };
+  if (lookup.kind === "resume") {
+    if (book.endpointOf(lookup.identity) !== undefined) return { ok: true };
+    return refuse("the session's credential is gone");
   }
-  if (lookup.kind === "resume" || lookup.certificate.kind === "rpk") return { ok: true };
-  return judgeChain(lookup.certificate.chain, { anchors, wall: now });
+  const { certificate } = lookup;
+  if (certificate.kind === "rpk") {
+    if (book.endpointOf(lookup.identity) !== undefined) return { ok: true };
+    return refuse(`no credential has the public key ${toHex(certificate.spki)}`);
+  }
+  return judgeCertificate(certificate.chain, book, anchors, now);
+}
+
+function judgeCertificate(
+  chain: readonly Uint8Array[],
+  book: CredentialBook,
+  anchors: readonly Uint8Array[],
+  wall: Instant,
+): Verdict {
+  const [leaf] = chain;
+  if (leaf === undefined) return refuse("no certificate");
+  let shown: Leaf;
+  try {
+    shown = leafOf(chain);
+  } catch (fault) {
+    if (!(fault instanceof FormatError)) throw fault;
+    return refuse(`certificate unreadable: ${fault.message}`);
+  }
+  const named = certificateSubject(shown.fingerprint);
+  const pinned = known(named, book);
+  const verdict = judgeChain(chain, {
+    anchors: pinned === undefined ? anchors : [leaf],
+    wall,
+    purpose: "client",
+  });
+  if (!verdict.ok) {
+    const roots = anchors.length === 0 ? "no root is trusted, and " : "";
+    return { ...verdict, why: `${verdict.why} (${roots}${named} is no credential's)` };
+  }
+  if (pinned !== undefined) return { ok: true, identity: pinned };
+  // A name that looks like a fingerprint stands for nothing but itself.
+  const names = shown.names.filter((name) => !name.startsWith("sha256:"));
+  for (const name of names) {
+    const identity = known(name, book);
+    if (identity !== undefined) return { ok: true, identity };
+  }
+  const list = names
+    .slice(0, SHOWN_NAMES)
+    .map((name) => JSON.stringify(name.slice(0, SHOWN_LETTERS)));
+  return refuse(
+    `wrong name: no credential has ${list.join(" or ") || "an empty name"}, nor ${named}`,
+  );
+}
+
+/** The identity of a certificate by this name, if there is a credential for it. */
+function known(subject: string, book: CredentialBook): Identity | undefined {
+  const identity: Identity = { kind: "x509", subject };
+  return book.endpointOf(identity) === undefined ? undefined : identity;
+}
+
+function refuse(why: string): Verdict {
+  return { ok: false, why, alert: ACCESS_DENIED };
 }
 
 /** RFC 5246 7.2. */
 const ACCESS_DENIED = 49;
+/** Of a certificate's names, in a refusal. */
+const SHOWN_NAMES = 3;
+const SHOWN_LETTERS = 64;

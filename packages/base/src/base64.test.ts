@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { base64, toBase64 } from "./base64.ts";
+import { FormatError } from "./faults.ts";
+import { utf8 } from "./text.ts";
+
+for (const [plain, encoded] of [
+  ["", ""],
+  ["f", "Zg=="],
+  ["fo", "Zm8="],
+  ["foo", "Zm9v"],
+  ["foob", "Zm9vYg=="],
+  ["fooba", "Zm9vYmE="],
+  ["foobar", "Zm9vYmFy"],
+] as const) {
+  test(`RFC 4648 10: "${plain}" is "${encoded}"`, () => {
+    assert.equal(toBase64(utf8(plain)), encoded);
+    assert.deepEqual(base64(encoded), utf8(plain));
+  });
+}
+
+for (const text of ["Zg", "Zg=", "Zg===", "Z===", "Zm9v!", "Zh==", "Zm9=", "====", "Zg==Zg=="]) {
+  test(`"${text}" is no base64`, () => {
+    assert.throws(() => base64(text), FormatError);
+  });
+}
+
+test("any bytes come back from their base64, lines and spaces or not", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+      const text = toBase64(bytes);
+      assert.equal(text, Buffer.from(bytes).toString("base64"));
+      assert.deepEqual(base64(text.replace(/(.{64})/g, "$1\r\n ")), bytes);
+    }),
+  );
+});
