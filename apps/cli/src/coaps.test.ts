@@ -3,10 +3,16 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Device, fileStore, psk, type DeviceOptions } from "@godwit/client";
+import { hex } from "@godwit/base";
+import { Device, fileStore, oscore, psk, type DeviceOptions } from "@godwit/client";
 import { MasterKey, memoryStore, type Store } from "@godwit/io";
 import { Server, type ServerOptions } from "@godwit/server";
 
+const OSCORE = {
+  senderId: "01",
+  recipientId: "02",
+  masterSecret: "00112233445566778899aabbccddeeff",
+};
 const KEY = "000102030405060708090a0b0c0d0e0f";
 const sealer = new MasterKey(new Uint8Array(32).fill(7));
 
@@ -95,6 +101,43 @@ test("a device comes in by its key, is read, and goes on with its session after 
   }
 });
 
+test("OSCORE inside DTLS: the device is who its OSCORE keys say, and goes on after restarts of both sides", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "godwit-"));
+  const store = undying(memoryStore());
+  let server = await started({ store });
+  try {
+    await knows(server);
+    const secret = "0f0e0d0c0b0a09080706050403020100";
+    await server.addCredential({
+      ...{ kind: "oscore", endpoint: "weather", derivation: "negotiated" },
+      ...{ senderId: Uint8Array.of(2), recipientId: Uint8Array.of(1), masterSecret: hex(secret) },
+      ...{ masterSalt: undefined, idContext: undefined, aead: undefined, hkdf: undefined },
+    });
+    const [address = ""] = server.secureAddresses;
+    const ids = { senderId: "01", recipientId: "02", masterSecret: secret };
+    const security = oscore(ids, psk("weather-7", KEY));
+    const options = { store: fileStore(directory), security } as const;
+    const first = deviceOf(address, options);
+    assert.equal(await begin(first), "full");
+    assert.equal(await server.device("weather").read("/3/0/0"), "Godwit");
+    const view = server.deviceView("weather");
+    assert.equal(view?.identity.kind, "oscore");
+    assert.equal(view?.ledger.handshakes.full, 1, "what carries it is on its account");
+    assert.equal(first.session?.kind, "oscore");
+    assert.equal(first.session?.handshakes.full, 1);
+    await first.stop({ deregister: false });
+    await server.close();
+    server = await started({ store, coaps: address });
+    const second = deviceOf(address, options);
+    assert.equal(await begin(second), "kept");
+    assert.equal(await server.device("weather").read("/3/0/0"), "Godwit");
+    await second.stop();
+  } finally {
+    await server.close();
+    await rm(directory, { recursive: true });
+  }
+});
+
 test("a server with plain and secured CoAP has two ports, and needs different numbers for them", async () => {
   const server = await started({ coap: "127.0.0.1:0", nosec: true });
   const plain = server.addresses[0] ?? "";
@@ -110,6 +153,16 @@ for (const { what, options, words } of [
     what: "coaps without a key",
     options: { server: "coaps://127.0.0.1" },
     words: /needs a key/,
+  },
+  {
+    what: "coaps with OSCORE that travels in nothing",
+    options: { server: "coaps://127.0.0.1", security: oscore(OSCORE) },
+    words: /key of its own/,
+  },
+  {
+    what: "OSCORE inside DTLS on plain coap",
+    options: { server: "coap://127.0.0.1", security: oscore(OSCORE, psk("a", KEY)) },
+    words: /coaps/,
   },
   {
     what: "a key for plain coap",

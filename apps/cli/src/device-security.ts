@@ -1,5 +1,5 @@
 import { UsageError } from "@godwit/base";
-import { parseOscore, psk, rpk, x509, type Security } from "@godwit/client";
+import { parseOscore, psk, rpk, x509, type DtlsSecurity, type Security } from "@godwit/client";
 import { readPublicKey, signingKey } from "@godwit/dtls";
 import { Option } from "commander";
 import { readOption } from "./read-option.ts";
@@ -24,7 +24,7 @@ export function securityOptions(): readonly Option[] {
   return [
     new Option(
       "--oscore <file>",
-      'protects all by OSCORE: JSON such as {"senderId":"01","recipientId":"02","masterSecret":"0001…"}, ids as the device has them, bytes in hex; also masterSalt, idContext, aead, hkdf, derivation (negotiated, fixed, both)',
+      'protects all by OSCORE, on coap:// alone, on coaps:// inside DTLS: JSON such as {"senderId":"01","recipientId":"02","masterSecret":"0001…"}, ids as the device has them, bytes in hex; also masterSalt, idContext, aead, hkdf, derivation (negotiated, fixed, both)',
     ),
     new Option("--psk-identity <text>", "pre-shared key: the identity; for coaps://"),
     new Option("--psk-key <hex>", "pre-shared key: the key").env("GODWIT_PSK_KEY"),
@@ -50,6 +50,18 @@ export function securityOptions(): readonly Option[] {
 
 /** @throws Error that names the option, and what to do about it */
 export function securityOf(options: SecurityOptions): Security | undefined {
+  const { oscore: file } = options;
+  if (file === undefined) return dtlsOf(options);
+  const inside = options.server.startsWith("coaps:") ? dtlsOf(options, OSCORE_ALONE) : undefined;
+  const stray = GIVEN.find((name) => options[name] !== undefined);
+  if (inside === undefined && stray !== undefined)
+    throw new UsageError(`--oscore goes with ${flag(stray)} on coaps:// only`);
+  const alone = readOption("--oscore", file, (text) => parseOscore(JSON.parse(text)));
+  return inside === undefined ? alone : { ...alone, inside };
+}
+
+/** `missing`: what is said where coaps:// has none of them. */
+function dtlsOf(options: SecurityOptions, missing = NO_KEY): DtlsSecurity | undefined {
   const used = WAYS.filter(({ by }) => by.some((name) => options[name] !== undefined));
   const [way] = used;
   if (used.length > 1) {
@@ -62,10 +74,7 @@ export function securityOf(options: SecurityOptions): Security | undefined {
       throw new UsageError(
         `${flag(stray)} is nothing by itself: give --rpk-key, or --cert and --key`,
       );
-    if (options.server.startsWith("coaps:"))
-      throw new UsageError(
-        "coaps:// needs a key: give --psk-identity and --psk-key, or --rpk-key and --server-public-key, or --cert and --key",
-      );
+    if (options.server.startsWith("coaps:")) throw new UsageError(missing);
     return undefined;
   }
   for (const name of [...SERVER].filter((one) => !way.server.includes(one))) {
@@ -81,7 +90,7 @@ type Way = {
   readonly by: readonly [Name, ...Name[]];
   /** Which of the options about the server go with it. */
   readonly server: readonly Name[];
-  readonly read: (options: SecurityOptions) => Security;
+  readonly read: (options: SecurityOptions) => DtlsSecurity;
 };
 
 const SERVER: ReadonlySet<Name> = new Set([
@@ -93,12 +102,6 @@ const SERVER: ReadonlySet<Name> = new Set([
 ]);
 
 const WAYS: readonly Way[] = [
-  {
-    by: ["oscore"],
-    server: [],
-    read: ({ oscore = "" }) =>
-      readOption("--oscore", oscore, (text) => parseOscore(JSON.parse(text))),
-  },
   {
     by: ["pskIdentity", "pskKey"],
     server: [],
@@ -128,7 +131,14 @@ const WAYS: readonly Way[] = [
   },
 ];
 
-function readX509(options: SecurityOptions): Security {
+/** Options of DTLS. */
+const GIVEN: readonly Name[] = [...new Set(WAYS.flatMap(({ by, server }) => [...by, ...server]))];
+const KEYS =
+  "--psk-identity and --psk-key, or --rpk-key and --server-public-key, or --cert and --key";
+const NO_KEY = `coaps:// needs a key: give ${KEYS}`;
+const OSCORE_ALONE = `OSCORE inside coaps:// needs a key for that: give ${KEYS}; or write coap://`;
+
+function readX509(options: SecurityOptions): DtlsSecurity {
   const { cert, key, ca, serverCert, serverPublicKey, certificateUsage, serverName } = options;
   if (cert === undefined || key === undefined)
     throw new UsageError("a certificate needs its key: give both --cert and --key");
@@ -152,7 +162,7 @@ function readX509(options: SecurityOptions): Security {
 }
 
 /** The SDK's words, with its fields by the names that its user knows here. */
-function inWords(make: () => Security): Security {
+function inWords(make: () => DtlsSecurity): DtlsSecurity {
   try {
     return make();
   } catch (fault) {

@@ -115,13 +115,15 @@ export class Device {
         throw new UsageError(`OSCORE with a ${derivation} context needs a store`);
     }
     this.#server = parseServerUri(options.server);
-    const secured = security !== undefined && security.kind !== "oscore";
-    if (this.#server.scheme === "coaps" && !secured)
+    const dtls = dtlsOf(security);
+    if (this.#server.scheme === "coaps" && dtls === undefined)
       throw new UsageError(
-        "coaps:// needs a key: give the device its security, psk(…), rpk(…) or x509(…)",
+        security === undefined
+          ? "coaps:// needs a key: give the device its security, psk(…), rpk(…) or x509(…)"
+          : "coaps:// needs a key of its own: give it to oscore(…, psk(…)), or write coap://",
       );
-    if (this.#server.scheme === "coap" && secured)
-      throw new UsageError(`coap:// protects nothing by ${NAMES[security.kind]}: write coaps://`);
+    if (this.#server.scheme === "coap" && dtls !== undefined)
+      throw new UsageError(`coap:// protects nothing by ${NAMES[dtls.kind]}: write coaps://`);
     this.#tree = new ObjectTree(this.#registry, (path) => {
       this.changed(`/${path.join("/")}`);
       this.#emit("written", { path: `/${path.join("/")}` });
@@ -185,10 +187,8 @@ export class Device {
       security?.kind === "oscore"
         ? oscoreProtection(security, rng, recordOf(records), clock.now())
         : undefined;
-    const dtls =
-      security === undefined || security.kind === "oscore"
-        ? undefined
-        : this.#dtls(security, records);
+    const carried = dtlsOf(security);
+    const dtls = carried && this.#dtls(carried, records);
     const stack = new ClientStack({
       endpoint,
       rng,
@@ -366,6 +366,10 @@ type Running = {
 };
 
 type Heard = Exclude<ClientStackOutput, { type: "datagram" | "store" }>;
+
+function dtlsOf(security: Security | undefined): DtlsSecurity | undefined {
+  return security?.kind === "oscore" ? security.inside : security;
+}
 
 function recordOf(records: Store | undefined): Uint8Array | undefined {
   for (const { key, value } of records?.load(OSCORE_RECORD.table) ?? [])

@@ -9,6 +9,7 @@ import {
   type InputParameters,
   type OscoreTuning,
 } from "@godwit/oscore";
+import type { DtlsSecurity } from "./security.ts";
 
 /** An OSCORE credential as the device has it; ids and secrets in hex. */
 export type OscoreOptions = {
@@ -31,14 +32,20 @@ export type OscoreOptions = {
 };
 
 /** Keys for OSCORE; see `oscore`. */
-export type OscoreSecurity = { readonly kind: "oscore"; readonly credential: Credential };
+export type OscoreSecurity = {
+  readonly kind: "oscore";
+  readonly credential: Credential;
+  /** What it travels in, on "coaps://". */
+  readonly inside?: DtlsSecurity;
+};
 
 /**
- * OSCORE (RFC 8613): protected without a handshake, on "coap://" as it is.
+ * OSCORE (RFC 8613): protected without a handshake, on "coap://" as it is. With `inside`, such as `psk(…)`, on "coaps://":
+ * whoever ends DTLS, a proxy perhaps, reads nothing of it.
  *
  * @throws UsageError for a credential that cannot be
  */
-export function oscore(options: OscoreOptions): OscoreSecurity {
+export function oscore(options: OscoreOptions, inside?: DtlsSecurity): OscoreSecurity {
   const { masterSalt, idContext, aead, hkdf, derivation = "negotiated" } = options;
   const input: InputParameters = {
     senderId: bytes("senderId", options.senderId),
@@ -50,7 +57,8 @@ export function oscore(options: OscoreOptions): OscoreSecurity {
     ...(hkdf === undefined ? {} : { hkdf }),
   };
   void new KeySource(input); // names what cannot be
-  return { kind: "oscore", credential: { input, derivation, initiates: true } };
+  const credential: Credential = { input, derivation, initiates: true };
+  return { kind: "oscore", credential, ...(inside === undefined ? {} : { inside }) };
 }
 
 /**
