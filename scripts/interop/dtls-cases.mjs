@@ -25,17 +25,27 @@ const WAYS = {
     how: "PSK",
     endpoint: ENDPOINT,
     identity: { kind: "psk", identity: IDENTITY },
-    credential: () => ({ kind: "psk", endpoint: ENDPOINT, identity: IDENTITY, key: bytesOf(KEY) }),
-    device: () => ["psk", IDENTITY, KEY],
-    server: () => ["psk", ENDPOINT, IDENTITY, KEY],
+    credential: async () => ({
+      kind: "psk",
+      endpoint: ENDPOINT,
+      identity: IDENTITY,
+      key: bytesOf(KEY),
+    }),
+    device: async () => ["psk", IDENTITY, KEY],
+    server: async () => ["psk", ENDPOINT, IDENTITY, KEY],
     options: () => OPTIONS,
   },
   ecdhePsk: {
     how: "ECDHE_PSK",
     endpoint: ENDPOINT,
     identity: { kind: "psk", identity: IDENTITY },
-    credential: () => ({ kind: "psk", endpoint: ENDPOINT, identity: IDENTITY, key: bytesOf(KEY) }),
-    device: () => ["ecdhe-psk", IDENTITY, KEY],
+    credential: async () => ({
+      kind: "psk",
+      endpoint: ENDPOINT,
+      identity: IDENTITY,
+      key: bytesOf(KEY),
+    }),
+    device: async () => ["ecdhe-psk", IDENTITY, KEY],
   },
   rpk: {
     how: "raw public keys",
@@ -57,7 +67,7 @@ const WAYS = {
     how: "X.509",
     endpoint: DEVICE_NAME,
     identity: { kind: "x509", subject: DEVICE_NAME },
-    credential: () => ({ kind: "x509", endpoint: DEVICE_NAME, name: DEVICE_NAME }),
+    credential: async () => ({ kind: "x509", endpoint: DEVICE_NAME, name: DEVICE_NAME }),
     async device(at) {
       const own = [await hexOf(at, "pem", "device"), await hexOf(at, "key", "device")];
       return ["x509", ...own, await hexOf(at, "pem", "server")];
