@@ -1,7 +1,10 @@
 // `godwit serve` and a person with libcoap's coap-client: what docs/interop.md tells to type.
 import { equal, match } from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { startServe } from "./godwit-serve.mjs";
+import { DEVICE_NAME, pki } from "./pki.mjs";
 
+const ENDPOINT = "by-hand";
 const KEY = "a key of 16 byte";
 const hexOf = (text) => Buffer.from(text).toString("hex");
 
@@ -38,27 +41,65 @@ const STEPS = {
 
 /** Each command is a process of its own: with DTLS it begins with a handshake. */
 const BUILDS = [
-  { peer: "libcoap", command: "coap-client-notls", words: [] },
-  ...["openssl", "gnutls"].map((build) => ({
-    peer: `libcoap-${build}`,
-    command: `coap-client-${build}`,
-    words: ["-u", "by-hand-1", "-k", KEY],
-    credentials: [{ kind: "psk", endpoint: "by-hand", identity: "by-hand-1", key: hexOf(KEY) }],
-  })),
+  { peer: "libcoap", command: "coap-client-notls", how: "", words: () => [] },
+  ...["openssl", "gnutls"].flatMap((build) => [
+    {
+      peer: `libcoap-${build}`,
+      command: `coap-client-${build}`,
+      how: ", DTLS with PSK",
+      words: () => ["-u", "by-hand-1", "-k", KEY],
+      credential: () => ({
+        kind: "psk",
+        endpoint: ENDPOINT,
+        identity: "by-hand-1",
+        key: hexOf(KEY),
+      }),
+    },
+    {
+      peer: `libcoap-${build}`,
+      command: `coap-client-${build}`,
+      how: ", DTLS with X.509",
+      words: (at) => [
+        ...["-c", at("device-chain.pem"), "-j", at("device.key")],
+        ...["-C", at("root.pem"), "-R", at("roots.pem")],
+      ],
+      credential: () => ({ kind: "x509", endpoint: ENDPOINT, name: DEVICE_NAME }),
+    },
+  ]),
+  {
+    peer: "libcoap-gnutls",
+    command: "coap-client-gnutls",
+    how: ", DTLS with raw public keys",
+    words: (at) => ["-M", at("device-raw.pem"), "-C", at("root.pem")],
+    credential: async (at) => ({
+      kind: "rpk",
+      endpoint: ENDPOINT,
+      publicKey: await readFile(at("device.pub"), "utf8"),
+    }),
+  },
 ];
 
-export const byHandCases = BUILDS.flatMap(({ peer, command, words, credentials }) =>
+/** What `godwit serve` shows and trusts. */
+const SHOWN = (at) => [
+  ...["--coaps-key", at("server.key"), "--coaps-cert", at("server-chain.pem")],
+  ...["--coaps-ca", at("root.pem")],
+];
+
+export const byHandCases = BUILDS.flatMap(({ peer, command, how, words, credential }) =>
   Object.entries(STEPS).map(([name, run]) => ({
     group: "godwit serve",
     peer,
-    name: `by hand${credentials ? ", DTLS with PSK" : ""}: ${name}`,
-    short: true,
+    name: `by hand${how}: ${name}`,
+    // A server's start costs a second: of those by certificate one step is enough in a hurry.
+    short: !how.includes("X.509") && !how.includes("raw") ? true : name.startsWith("Register"),
     async run(bench) {
-      const { port, securePort, api } = await startServe(bench, { credentials });
-      const base = credentials ? `coaps://127.0.0.1:${securePort}` : `coap://127.0.0.1:${port}`;
+      const at = await pki();
+      const secured = credential && { credentials: [await credential(at)], options: SHOWN(at) };
+      const { port, securePort, api } = await startServe(bench, secured);
+      const base = credential ? `coaps://127.0.0.1:${securePort}` : `coap://127.0.0.1:${port}`;
       /** Runs coap-client; all it told, with the answer's header. */
       const type = async (method, path, ...args) => {
-        const all = ["-v", "6", "-B", "10", "-m", method, ...words, ...args, `${base}${path}`];
+        const all = ["-v", "6", "-B", "10", "-m", method, ...words(at), ...args, `${base}${path}`];
         const { text, complaints } = await bench.run(command, all);
         return `${text}\n${complaints}`;
       };

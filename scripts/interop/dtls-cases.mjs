@@ -1,11 +1,14 @@
-// LwM2M over DTLS with a pre-shared key: strangers under Godwit's server, Godwit's device under theirs, and sessions that
+// LwM2M over DTLS: strangers under Godwit's server, Godwit's device under theirs, and sessions that
 // live through a NAT that forgets them.
 import { deepEqual, equal, match } from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { readCertificates, signingKey } from "@godwit/dtls";
 import { freePort } from "./bench.mjs";
 import { startDevice } from "./godwit-device.mjs";
 import { startServer } from "./godwit-lwm2m.mjs";
 import { startServe } from "./godwit-serve.mjs";
 import { startLeshan } from "./peers.mjs";
+import { DEVICE_NAME, hexOf, pki } from "./pki.mjs";
 import { startRelay } from "./rebind-relay.mjs";
 
 const ENDPOINT = "urn:dev:ops:32473-interop-4";
@@ -16,21 +19,93 @@ const VALUE = "/3303/0/5700";
 /** Bytes of Leshan's own connection ids. */
 const CID_LENGTH = 6;
 
+/** Ways of a device to prove itself; the words that each side's program takes. */
+const WAYS = {
+  psk: {
+    how: "PSK",
+    endpoint: ENDPOINT,
+    identity: { kind: "psk", identity: IDENTITY },
+    credential: async () => ({
+      kind: "psk",
+      endpoint: ENDPOINT,
+      identity: IDENTITY,
+      key: bytesOf(KEY),
+    }),
+    device: async () => ["psk", IDENTITY, KEY],
+    server: async () => ["psk", ENDPOINT, IDENTITY, KEY],
+    options: () => OPTIONS,
+  },
+  ecdhePsk: {
+    how: "ECDHE_PSK",
+    endpoint: ENDPOINT,
+    identity: { kind: "psk", identity: IDENTITY },
+    credential: async () => ({
+      kind: "psk",
+      endpoint: ENDPOINT,
+      identity: IDENTITY,
+      key: bytesOf(KEY),
+    }),
+    device: async () => ["ecdhe-psk", IDENTITY, KEY],
+  },
+  rpk: {
+    how: "raw public keys",
+    endpoint: ENDPOINT,
+    async credential(at) {
+      return { kind: "rpk", endpoint: ENDPOINT, spki: bytesOf(await hexOf(at, "pub", "device")) };
+    },
+    async device(at) {
+      const own = [await hexOf(at, "pub", "device"), await hexOf(at, "key", "device")];
+      return ["rpk", ...own, await hexOf(at, "pub", "server")];
+    },
+    async server(at) {
+      const own = [await hexOf(at, "pub", "server"), await hexOf(at, "key", "server")];
+      return ["rpk", ENDPOINT, await hexOf(at, "pub", "device"), ...own];
+    },
+    options: (at) => ["--rpk-key", at("device.key"), "--server-public-key", at("server.pub")],
+  },
+  x509: {
+    how: "X.509",
+    endpoint: DEVICE_NAME,
+    identity: { kind: "x509", subject: DEVICE_NAME },
+    credential: async () => ({ kind: "x509", endpoint: DEVICE_NAME, name: DEVICE_NAME }),
+    async device(at) {
+      const own = [await hexOf(at, "pem", "device"), await hexOf(at, "key", "device")];
+      return ["x509", ...own, await hexOf(at, "pem", "server")];
+    },
+    async server(at) {
+      const own = [await hexOf(at, "key", "server"), at("server-chain.pem")];
+      return ["x509", DEVICE_NAME, ...own, at("root.pem")];
+    },
+    options: (at) => [
+      ...["--cert", at("device-chain.pem"), "--key", at("device.key"), "--ca", at("root.pem")],
+    ],
+  },
+};
+
+const named = ({ how }, cid) => (cid.length > 0 ? `${how} and Connection ID` : how);
+
 const leshanDevices = [
-  { how: "PSK", cid: [] },
-  { how: "PSK and Connection ID", cid: [CID_LENGTH] },
-].map(({ how, cid }) => ({
+  { way: WAYS.psk, cid: [] },
+  { way: WAYS.psk, cid: [CID_LENGTH] },
+  { way: WAYS.ecdhePsk, cid: [] },
+  { way: WAYS.rpk, cid: [] },
+  { way: WAYS.rpk, cid: [CID_LENGTH] },
+  { way: WAYS.x509, cid: [] },
+  { way: WAYS.x509, cid: [CID_LENGTH] },
+].map(({ way, cid }) => ({
   group: "LwM2M server of Godwit",
   peer: "leshan",
-  name: `DTLS with ${how}: a device registers, updates, is read, written, executed, observed, and de-registers`,
+  name: `DTLS with ${named(way, cid)}: a device registers, updates, is read, written, executed, observed, and de-registers`,
   short: true,
   async run(bench) {
-    const { server, heard, securePort } = await secureServer(bench);
-    const device = leshanDevice(bench, securePort, cid);
+    const { server, heard, securePort } = await secureServer(bench, way);
+    const { endpoint } = way;
+    const device = await leshanDevice(bench, securePort, cid, way);
     await device.expect(/^registered/, 20_000);
     const { device: seen } = await heard.next("registered");
-    deepEqual(seen.identity, { kind: "psk", identity: IDENTITY });
-    const remote = server.device(ENDPOINT);
+    const spki = way === WAYS.rpk && (await hexOf(await pki(), "pub", "device"));
+    deepEqual(seen.identity, spki ? { kind: "rpk", spki } : way.identity);
+    const remote = server.device(endpoint);
     equal(await remote.read(VALUE), 20.5);
     await remote.write("/3/0/14", "+02:00");
     equal((await device.expect(/^written \/3\/0\/14 (.*)$/))[1], "+02:00");
@@ -44,35 +119,40 @@ const leshanDevices = [
     device.say("update");
     await device.expect(/^updated/);
     await heard.next("updated");
-    deepEqual(server.ledgerOf(ENDPOINT).handshakes, { full: 1, resumed: 0 });
+    deepEqual(server.ledgerOf(endpoint).handshakes, { full: 1, resumed: 0 });
     device.say("stop");
     await device.expect(/^deregistered/);
-    deepEqual(await heard.next("deregistered"), { endpoint: ENDPOINT, why: "device" });
+    deepEqual(await heard.next("deregistered"), { endpoint, why: "device" });
   },
 }));
 
 const leshanServers = [
-  { how: "PSK", cid: [], options: [] },
-  { how: "PSK and Connection ID", cid: [CID_LENGTH], options: ["--cid"] },
-].map(({ how, cid, options }) => ({
+  { way: WAYS.psk, cid: [], options: [] },
+  { way: WAYS.psk, cid: [CID_LENGTH], options: ["--cid"] },
+  { way: WAYS.rpk, cid: [], options: [] },
+  { way: WAYS.rpk, cid: [CID_LENGTH], options: ["--cid"] },
+  { way: WAYS.x509, cid: [], options: [] },
+  { way: WAYS.x509, cid: [CID_LENGTH], options: ["--cid"] },
+].map(({ way, cid, options }) => ({
   group: "LwM2M device of Godwit",
   peer: "leshan",
-  name: `DTLS with ${how}: the device registers, updates, is read, written, executed, observed, and de-registers`,
-  short: true,
+  name: `DTLS with ${named(way, cid)}: the device registers, updates, is read, written, executed, observed, and de-registers`,
+  short: cid.length > 0 && way !== WAYS.x509, // ten seconds each
   async run(bench) {
-    const { server, port } = await leshanServer(bench, cid);
+    const { server, port } = await leshanServer(bench, cid, way);
+    const { endpoint } = way;
     const device = await startDevice(bench, {
-      ...{ endpoint: ENDPOINT, port, scheme: "coaps", lifetime: 8 },
-      options: [...OPTIONS, ...options],
+      ...{ endpoint, port, scheme: "coaps", lifetime: 8 },
+      options: [...way.options(await pki()), ...options],
     });
     await server.expect(/^registered /);
     match(device.lines.join("\n"), /secured by a full handshake/);
-    await server.ask(`read ${ENDPOINT} ${VALUE}`, /^answer 205 -?\d/);
-    await server.ask(`write ${ENDPOINT} TEXT /3/0/14 +02:00`, /^answer 204/);
-    await server.ask(`read ${ENDPOINT} /3/0/14`, /^answer 205 \+02:00$/);
-    await server.ask(`execute ${ENDPOINT} /3303/0/5605`, /^answer 204/);
+    await server.ask(`read ${endpoint} ${VALUE}`, /^answer 205 -?\d/);
+    await server.ask(`write ${endpoint} TEXT /3/0/14 +02:00`, /^answer 204/);
+    await server.ask(`read ${endpoint} /3/0/14`, /^answer 205 \+02:00$/);
+    await server.ask(`execute ${endpoint} /3303/0/5605`, /^answer 204/);
     await device.expect(/ extremes reset$/);
-    await server.ask(`observe ${ENDPOINT} ${VALUE}`, /^answer 205/);
+    await server.ask(`observe ${endpoint} ${VALUE}`, /^answer 205/);
     await server.expect(/^notified \S+ /, 20_000);
     await server.expect(/^updated /);
     equal(handshakes(device).length, 1);
@@ -103,7 +183,7 @@ const rebinds = [
     async run(bench) {
       const { server, heard, securePort } = await secureServer(bench);
       const relay = await relayed(bench, securePort);
-      const device = leshanDevice(bench, relay.port, [CID_LENGTH]);
+      const device = await leshanDevice(bench, relay.port, [CID_LENGTH]);
       await device.expect(/^registered/, 20_000);
       const update = async () => {
         device.say("update");
@@ -177,20 +257,39 @@ const CREDENTIAL = { kind: "psk", endpoint: ENDPOINT, identity: IDENTITY };
 
 const handshakes = ({ lines }) => lines.filter((line) => / secured by /.test(line));
 
-function secureServer(bench) {
-  const key = Uint8Array.from(Buffer.from(KEY, "hex"));
-  return startServer(bench, { credentials: [{ ...CREDENTIAL, key }] });
+const bytesOf = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
+
+async function secureServer(bench, way = WAYS.psk) {
+  const at = await pki();
+  const own = signingKey(await readFile(at("server.key"), "utf8"));
+  const [chain, anchors] = await Promise.all(
+    // Leshan's device sends its own certificate and no issuer's.
+    ["server-chain.pem", "roots.pem"].map((name) =>
+      readFile(at(name), "utf8").then(readCertificates),
+    ),
+  );
+  return startServer(bench, {
+    credentials: [await way.credential(at)],
+    dtls: {
+      certificates: [
+        { kind: "x509", key: own, chain },
+        { kind: "rpk", key: own },
+      ],
+      anchors,
+    },
+  });
 }
 
-function leshanDevice(bench, port, cid) {
+async function leshanDevice(bench, port, cid, way = WAYS.psk) {
   const uri = `coaps://127.0.0.1:${port}`;
-  return startLeshan(bench, "LeshanDevice", ENDPOINT, uri, 60, "psk", IDENTITY, KEY, ...cid);
+  const words = await way.device(await pki());
+  return startLeshan(bench, "LeshanDevice", way.endpoint, uri, 60, ...words, ...cid);
 }
 
-async function leshanServer(bench, cid) {
+async function leshanServer(bench, cid, way = WAYS.psk) {
   const [plain, port] = [await freePort(), await freePort()];
-  const words = ["psk", ENDPOINT, IDENTITY, KEY, ...cid];
-  const server = startLeshan(bench, "LeshanServer", plain, port, ...words);
+  const words = await way.server(await pki());
+  const server = startLeshan(bench, "LeshanServer", plain, port, ...words, ...cid);
   await server.expect(/^listening/, 20_000);
   return { server, port };
 }

@@ -1,35 +1,65 @@
 // Godwit's DTLS alone, over the public interface of its package: an echo server and a client.
-import { DtlsClient, DtlsServer } from "@godwit/dtls";
+import { DtlsClient, DtlsServer, judgeChain } from "@godwit/dtls";
 import { Driver, memoryStore, openUdp, systemRng } from "@godwit/io";
 
-/** Echoes what it receives. `next` gives what happened: see `Talk`. */
-export async function startEcho(bench, { key }) {
+/**
+ * Echoes what it receives. `next` gives what happened: see `Talk`. `key`: of every identity. `certificates`: what it shows;
+ * `anchors`: roots of the certificates that it wants to see, raw public keys being all good. `tuning`: of DTLS.
+ */
+export async function startEcho(bench, { key, certificates = [], anchors = [], tuning = {} }) {
   const machine = new DtlsServer({
     rng: systemRng(),
-    credentials: { psk: true, certificates: [], clientCertificates: [] },
+    credentials: {
+      psk: key !== undefined,
+      certificates,
+      clientCertificates: certificates.length > 0 ? ["rpk", "x509"] : [],
+    },
+    tuning,
   });
   const talk = await Talk.open(bench, machine, ({ type, id, lookup, session, bytes }) => {
     if (type === "lookup" && lookup.kind === "psk") talk.feed({ type: "psk", id, key });
-    if (type === "lookup" && lookup.kind === "resume")
-      talk.feed({ type: "verdict", id, verdict: { ok: true } });
+    else if (type === "lookup") {
+      talk.feed({ type: "verdict", id, verdict: judge(lookup, anchors, { purpose: "client" }) });
+    }
     if (type === "received") talk.feed({ type: "send", session, bytes });
   });
   return talk;
 }
 
-/** `cid`: asks for a connection id and needs none itself. */
-export async function startClient(bench, { port, identity, key, cid = false }) {
+/**
+ * By `identity` and `key`, or by `certificate`; the server then shows a bare public key, which is as good as any, or a
+ * certificate under `anchors` for `name`. `cid`: asks for a connection id and needs none itself.
+ */
+export async function startClient(
+  bench,
+  { port, identity, key, certificate, anchors = [], name, suites, tuning = {}, cid = false },
+) {
   const machine = new DtlsClient({
     rng: systemRng(),
-    credentials: { kind: "psk", identity, key },
+    credentials:
+      certificate === undefined
+        ? { kind: "psk", identity, key }
+        : { kind: "certificate", certificate, serverCertificates: [certificate.kind] },
+    tuning,
+    ...(suites && { suites }),
+    ...(name && { serverName: name }),
     ...(cid && { connectionId: new Uint8Array(0) }),
   });
-  const talk = await Talk.open(bench, machine);
+  const talk = await Talk.open(bench, machine, ({ type, id, lookup }) => {
+    if (type !== "lookup") return;
+    const verdict = judge(lookup, anchors, { purpose: "server", ...(name && { name }) });
+    talk.feed({ type: "verdict", id, verdict });
+  });
   const path = { local: talk.local, remote: { host: "127.0.0.1", port } };
   /** Begins a handshake; how it ended. */
   const connect = async (how) => {
     talk.feed({ type: "connect", session: SESSION, path, how });
     return talk.next("opened");
+  };
+  /** Begins a handshake that comes to nothing; why. */
+  const fail = async () => {
+    talk.feed({ type: "connect", session: SESSION, path, how: "full" });
+    return (await talk.next("failed")).why;
   };
   const send = (text) => talk.feed({ type: "send", session: SESSION, bytes: Buffer.from(text) });
   const receive = async () => String(Buffer.from((await talk.next("received")).bytes));
@@ -37,7 +67,15 @@ export async function startClient(bench, { port, identity, key, cid = false }) {
     send(text);
     return receive();
   };
-  return { connect, send, receive, ask };
+  const sendBytes = (bytes) => talk.feed({ type: "send", session: SESSION, bytes });
+  const receiveBytes = async () => (await talk.next("received")).bytes;
+  const close = () => talk.feed({ type: "close", session: SESSION });
+  return { connect, fail, close, send, receive, ask, sendBytes, receiveBytes };
+}
+
+function judge({ kind, certificate }, anchors, rules) {
+  if (kind === "resume" || certificate.kind === "rpk") return { ok: true };
+  return judgeChain(certificate.chain, { anchors, wall: Date.now(), ...rules });
 }
 
 const SESSION = 1;

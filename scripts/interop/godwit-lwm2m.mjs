@@ -2,13 +2,14 @@
 import { MasterKey } from "@godwit/io";
 import { Server } from "@godwit/server";
 
-/** `credentials`: of devices that come in by DTLS; the server then listens on `securePort` too. */
-export async function startServer(bench, { credentials = [] } = {}) {
+/** `credentials`: of devices that come in by DTLS; the server then listens on `securePort` too, with `dtls` as it is set. */
+export async function startServer(bench, { credentials = [], dtls } = {}) {
   const server = new Server({
     coap: "127.0.0.1:0",
     nosec: true,
     sealer: new MasterKey(new Uint8Array(32).fill(7)),
     ...(credentials.length > 0 && { coaps: "127.0.0.1:0" }),
+    ...(dtls && { dtls }),
   });
   const heard = new Hearing(server);
   await server.start();

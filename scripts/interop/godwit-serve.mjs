@@ -6,7 +6,7 @@ import { GODWIT } from "./godwit-device.mjs";
  * Starts the server on free ports; its CoAP ports, and `api`, which gives { status, body }. `credentials`, as the REST API
  * takes them, make it listen for DTLS too.
  */
-export async function startServe(bench, { credentials } = {}) {
+export async function startServe(bench, { credentials, options = [] } = {}) {
   const data = await bench.scratch();
   const secure =
     credentials === undefined
@@ -24,6 +24,7 @@ export async function startServe(bench, { credentials } = {}) {
     ...["--http", "127.0.0.1:0"],
     ...["--log-level", "debug"],
     ...secure,
+    ...options,
   ]);
   const [, port] = await server.expect(/^CoAP +127\.0\.0\.1:(\d+)/, 20_000);
   const [, securePort] =
@@ -44,5 +45,5 @@ export async function startServe(bench, { credentials } = {}) {
     const text = await answer.text();
     return { status: answer.status, body: text === "" ? undefined : JSON.parse(text) };
   };
-  return { server, port: Number(port), securePort: Number(securePort), api };
+  return { server, data, page, port: Number(port), securePort: Number(securePort), api };
 }

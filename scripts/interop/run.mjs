@@ -10,6 +10,7 @@ import { lwm2mCases } from "./lwm2m-cases.mjs";
 import { lwm2mDeviceCases } from "./lwm2m-device-cases.mjs";
 import { dtlsCases } from "./dtls-cases.mjs";
 import { oscoreCases } from "./oscore-cases.mjs";
+import { dtlsCertificateCases } from "./dtls-certificate-cases.mjs";
 import { dtlsStackCases } from "./dtls-stack-cases.mjs";
 import { findPeer } from "./peers.mjs";
 import { rebindCases } from "./rebind-cases.mjs";
@@ -36,6 +37,7 @@ for (const one of [
   ...rebindCases,
   ...dtlsCases,
   ...dtlsStackCases,
+  ...dtlsCertificateCases,
 ]) {
   const title = `${one.group} with ${one.peer}: ${one.name}`;
   if ((options.short && !one.short) || !title.includes(options.only)) continue;

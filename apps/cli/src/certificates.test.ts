@@ -309,18 +309,25 @@ test("a server that was given no key makes one, keeps it sealed, and shows it af
   const options = { store, dtls: {} };
   let server = await started(options);
   const [shown] = server.certificates;
-  assert.equal(shown?.kind, "rpk");
   await server.addCredential(RPK);
-  const security = rpk({ key: ownKey, serverPublicKey: shown?.publicKey ?? "" });
-  const device = deviceOf(server, security);
-  assert.equal(await begin(device), "full");
-  await device.stop();
+  await server.addCredential(PINNED);
+  const [certificate = ""] = shown?.chain ?? [];
+  for (const security of [
+    rpk({ key: ownKey, serverPublicKey: shown?.publicKey ?? "" }),
+    certified({ serverPublicKey: shown?.publicKey ?? "" }),
+    certified({ serverCertificate: certificate }),
+    certified({ serverCertificate: certificate, usage: 2, serverName: "godwit" }),
+  ]) {
+    const device = deviceOf(server, security);
+    assert.equal(await begin(device), "full");
+    await device.stop();
+  }
   await server.close();
   for (const { value } of records.load("serverKey")) {
     assert.ok(!toHex(value).includes("2a8648ce3d0301"), "no P-256 key in the clear");
   }
   server = await started(options);
-  assert.deepEqual(server.certificates, [shown]);
+  assert.deepEqual(server.certificates[0], shown);
   await server.close();
 
   // Another master key: devices with other credentials must not suffer for it.

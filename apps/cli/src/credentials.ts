@@ -81,7 +81,7 @@ export function credentialsCommand(): Command {
       )) as { pem: string; publicKey: string; certificates: readonly string[] };
       if (options.certificate && certificates.length === 0)
         throw new Error(
-          "the server shows no certificate, only its public key: it was started without --coaps-cert",
+          "the server shows no certificate, only its public key: it was started with --coaps-key and without --coaps-cert",
         );
       if (options.certificate) process.stdout.write(certificates.join(""));
       else process.stdout.write(options.hex ? `${publicKey}\n` : pem);

@@ -1,6 +1,7 @@
 import { Device, fileStore, type DeviceEvents } from "@godwit/client";
 import { formatCode } from "@godwit/coap";
 import { Command, Option } from "commander";
+import { nameAlerts } from "./alert-words.ts";
 import { keepAlive, seconds } from "./arguments.ts";
 import { securityOf, securityOptions, type SecurityOptions } from "./device-security.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
@@ -115,8 +116,8 @@ function listen(device: Device): void {
   on("secured", ({ how }) => HOW[how]);
   on("handshakeFailed", ({ why, retryAt }) =>
     retryAt === undefined
-      ? `handshake failed: ${why}`
-      : `handshake failed: ${why}, next attempt in ${left(retryAt)}`,
+      ? `handshake failed: ${nameAlerts(why)}`
+      : `handshake failed: ${nameAlerts(why)}, next attempt in ${left(retryAt)}`,
   );
   on("session", ({ bytes }) => `session so far: ${bytes.out} bytes out, ${bytes.in} in`);
 }

@@ -7,6 +7,7 @@ import { loadMasterKey, openData, type Data, type LoadedMasterKey } from "@godwi
 import { Server, parseAddress, type ShownCertificate } from "@godwit/server";
 import { Command, Option } from "commander";
 import type { Logger } from "pino";
+import { nameAlerts } from "./alert-words.ts";
 import { span } from "./arguments.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
@@ -52,7 +53,7 @@ export function serveCommand(): Command {
     .addOption(
       new Option(
         "--coaps-key <file>",
-        "the server's private key, P-256 in PEM; made at the first start and kept unless given",
+        "the server's private key, P-256 in PEM; made at the first start unless given",
       ).env("GODWIT_COAPS_KEY_FILE"),
     )
     .addOption(
@@ -150,10 +151,11 @@ async function serve(options: Options): Promise<void> {
 }
 
 /** By what devices know the server. */
-function describe({ kind, chain }: ShownCertificate): string {
-  if (kind === "rpk") return "Key    `godwit credentials server-key` prints it for devices";
+function describe({ chain }: ShownCertificate): string {
+  const exported = "`godwit credentials server-key` prints it for devices";
+  if (chain.length === 0) return `Key    ${exported}`;
   const { names, fingerprint } = leafOf(chain);
-  return `Key    certificate of ${names[0] ?? "nobody"}, sha256:${fingerprint}`;
+  return `Key    certificate of ${names[0] ?? "nobody"}, sha256:${fingerprint}; ${exported}`;
 }
 
 type Opened = {
@@ -192,7 +194,9 @@ function openServer(
   });
   server.on("deregistered", (event) => log.info(event, "deregistered"));
   server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
-  server.on("handshakeFailed", (event) => log.warn(event, "handshake failed"));
+  server.on("handshakeFailed", ({ address, why }) => {
+    log.warn({ address, why: nameAlerts(why) }, "handshake failed");
+  });
   if (keylog !== undefined) {
     log.warn(keyLogWarning(keylog));
     server.on("keyLog", ({ line }) => writeKeyLog(keylog, line));

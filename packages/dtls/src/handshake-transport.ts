@@ -23,6 +23,8 @@ export class HandshakeTransport {
   plainAlert: number | undefined;
   /** The peer's fatal alert or close_notify under the new keys. */
   sealedAlert: number | undefined;
+  /** A message above `maxMessage` was thrown away: why the handshake came to nothing, maybe. Anybody could have sent it. */
+  tooLong = false;
   /** Next record number of epoch 0. */
   plainSequence: number;
   /** Largest plaintext the peer takes, as far as it has said. */
@@ -211,6 +213,7 @@ export class HandshakeTransport {
       const outcome = this.#reassembly.add(fragment, epoch);
       if (outcome === "kept") continue;
       if (outcome === "repeated") repeated = true;
+      if (outcome === "tooLong") this.tooLong = true;
       this.#ledger.drop(outcome);
     }
     // RFC 6347 4.2.4: a flight that comes again was not answered, or the answer was lost.

@@ -12,6 +12,7 @@ export { checkChain, readCertificates, readPublicKey, signingKey } from "./key-m
 export { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
 export { Alert } from "./codes.ts";
 export type { CertificateMessage } from "./handshake/certificate.ts";
+export { selfSigned } from "./self-signed.ts";
 export { SUITES, type CipherSpec, type KeyExchange, type Suite, suiteOf } from "./suites.ts";
 export { CONSTRAINED, DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
 export {

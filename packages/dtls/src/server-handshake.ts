@@ -190,7 +190,12 @@ export class ServerHandshake {
 
   wake(now: Instant): void {
     if (this.done || this.transport.wake(now)) return;
-    this.#end(this.#guessing ? "unknown identity or wrong key" : "no answer");
+    if (this.#guessing) this.#end("unknown identity or wrong key");
+    else if (!this.transport.tooLong) this.#end("no answer");
+    else {
+      const { maxMessage } = this.#setup.tuning;
+      this.#end(`chain too long, or another message: above ${maxMessage} bytes`);
+    }
   }
 
   /** Answers the look-up of a key; undefined where nobody has that identity. */

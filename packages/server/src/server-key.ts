@@ -1,34 +1,49 @@
 import { FormatError, type Rng } from "@godwit/base";
-import { makeKey, signingKey, type SigningKey } from "@godwit/dtls";
+import { makeKey, selfSigned, signingKey, type Certificate } from "@godwit/dtls";
 import type { Store } from "@godwit/io";
 import type { CredentialSealer } from "@godwit/lwm2m";
 
 /**
- * The key that a server made for itself, by which devices know it: made at the first call, kept sealed in the store, and the
- * same ever after. Rejects where the store refuses it, or has one that the master key at hand does not open.
+ * What a server shows that was given nothing to show: a key that it made for itself, bare and in a certificate of its own
+ * making, for devices to pin. Made at the first call, kept sealed in the store, and the same ever after. Rejects where the
+ * store refuses it, or has one that the master key at hand does not open.
  */
-export async function ownKey(
+export async function ownCertificates(
   store: Store,
   sealer: CredentialSealer,
   rng: Rng,
-): Promise<SigningKey> {
-  for (const { key, value } of store.load(TABLE)) {
-    if (key === KEY) return openKey(value, sealer);
-  }
-  const made = makeKey(rng);
-  const value = sealer.seal(made, CONTEXT);
+): Promise<readonly Certificate[]> {
+  const kept = new Map([...store.load(TABLE)].map(({ key, value }) => [key, value]));
+  const open = (name: string): Uint8Array | undefined => {
+    const sealed = kept.get(name);
+    return sealed && opened(sealed, sealer, name);
+  };
+  const bytes = open(KEY) ?? makeKey(rng);
+  const key = signingKey(bytes);
+  const certificate = open(CERTIFICATE) ?? selfSigned(key, NAME, rng);
+  const changes = [
+    { key: KEY, bytes },
+    { key: CERTIFICATE, bytes: certificate },
+  ]
+    .filter((one) => !kept.has(one.key))
+    .map((one) => ({
+      table: TABLE,
+      key: one.key,
+      value: sealer.seal(one.bytes, context(one.key)),
+    }));
   await new Promise<void>((resolve, reject) => {
-    store.write([{ table: TABLE, key: KEY, value }], (fault) => {
-      if (fault === undefined) resolve();
-      else reject(fault);
-    });
+    if (changes.length === 0) return resolve();
+    store.write(changes, (fault) => (fault === undefined ? resolve() : reject(fault)));
   });
-  return signingKey(made);
+  return [
+    { kind: "x509", key, chain: [certificate] },
+    { kind: "rpk", key },
+  ];
 }
 
-function openKey(sealed: Uint8Array, sealer: CredentialSealer): SigningKey {
+function opened(sealed: Uint8Array, sealer: CredentialSealer, name: string): Uint8Array {
   try {
-    return signingKey(sealer.open(sealed, CONTEXT));
+    return sealer.open(sealed, context(name));
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;
     throw new Error(
@@ -38,6 +53,12 @@ function openKey(sealed: Uint8Array, sealer: CredentialSealer): SigningKey {
   }
 }
 
+function context(name: string): string {
+  return `server-key/${name}`;
+}
+
 const TABLE = "serverKey";
 const KEY = "p256";
-const CONTEXT = "server-key";
+const CERTIFICATE = "certificate";
+/** The common name of the certificate. */
+const NAME = "godwit";

@@ -34,7 +34,7 @@ import {
 } from "@godwit/lwm2m";
 import { RemoteDevice } from "./device.ts";
 import { oscoreProtection } from "./oscore.ts";
-import { ownKey } from "./server-key.ts";
+import { ownCertificates } from "./server-key.ts";
 import { Listeners, type Events } from "./events.ts";
 import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
 
@@ -45,7 +45,8 @@ export type ServerOptions = {
   readonly coaps?: string;
   /**
    * Settings of DTLS: what the server shows to devices that come by public key or certificate, and whom it trusts. Shows the
-   * bare public key of a key of its own unless `certificates` are given: made at the first start, kept sealed in the store.
+   * bare public key, or a self-signed certificate, of a key of its own unless `certificates` are given: made at the first
+   * start, kept sealed in the store.
    */
   readonly dtls?: Omit<ServerDtlsOptions, "port">;
   /** Accept devices that prove nothing. Off unless switched on. */
@@ -131,7 +132,7 @@ export class Server {
     if (dtls?.certificates !== undefined) return dtls.certificates;
     if (coaps === undefined || sealer === undefined) return [];
     try {
-      return [{ kind: "rpk", key: await ownKey(this.#store, sealer, systemRng()) }];
+      return await ownCertificates(this.#store, sealer, systemRng());
     } catch (fault) {
       this.#fault(fault instanceof Error ? fault : new Error(String(fault)));
       return [];

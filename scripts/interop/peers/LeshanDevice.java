@@ -1,5 +1,7 @@
 // A device built on Leshan's client library, driven by lines on stdin, telling what happens to it in lines on stdout.
-//   LeshanDevice ENDPOINT SERVER_URI LIFETIME_S [psk IDENTITY KEY_HEX [CID_LENGTH] | oscore SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//   LeshanDevice ENDPOINT SERVER_URI LIFETIME_S [psk IDENTITY KEY_HEX [CID_LENGTH] | ecdhe-psk IDENTITY KEY_HEX |
+//     rpk PUBLIC_HEX PRIVATE_HEX SERVER_PUBLIC_HEX [CID_LENGTH] | x509 CERTIFICATE_HEX PRIVATE_HEX SERVER_CERTIFICATE_HEX [CID_LENGTH] |
+//     oscore SENDER_HEX RECIPIENT_HEX SECRET_HEX]
 //   stdin: "set RESOURCE NUMBER" (of /3303/0) | "update" | "send PATH" | "stop"
 import java.util.EnumSet;
 import java.util.List;
@@ -7,6 +9,7 @@ import java.util.Map;
 import java.util.Scanner;
 import org.eclipse.californium.elements.config.Configuration;
 import org.eclipse.californium.scandium.config.DtlsConfig;
+import org.eclipse.californium.scandium.dtls.cipher.CipherSuite;
 import org.eclipse.leshan.client.LeshanClient;
 import org.eclipse.leshan.client.LeshanClientBuilder;
 import org.eclipse.leshan.client.californium.endpoint.CaliforniumClientEndpointsProvider;
@@ -20,6 +23,7 @@ import org.eclipse.leshan.client.resource.BaseInstanceEnabler;
 import org.eclipse.leshan.client.resource.ObjectsInitializer;
 import org.eclipse.leshan.client.servers.LwM2mServer;
 import org.eclipse.leshan.client.send.ManualDataSender;
+import org.eclipse.leshan.core.CertificateUsage;
 import org.eclipse.leshan.core.ResponseCode;
 import org.eclipse.leshan.core.model.ObjectLoader;
 import org.eclipse.leshan.core.model.ObjectModel;
@@ -53,7 +57,15 @@ public class LeshanDevice {
         Thermometer thermometer = new Thermometer();
         switch (mode) {
         case "psk":
+        case "ecdhe-psk":
             objects.setInstancesForObject(0, Security.psk(uri, 123, args[4].getBytes(), hex(args[5])));
+            break;
+        case "rpk":
+            objects.setInstancesForObject(0, Security.rpk(uri, 123, hex(args[4]), hex(args[5]), hex(args[6])));
+            break;
+        case "x509": // usage 3: the server shows this certificate itself
+            objects.setInstancesForObject(0, Security.x509(uri, 123, hex(args[4]), hex(args[5]), hex(args[6]),
+                    CertificateUsage.DOMAIN_ISSUER_CERTIFICATE.code));
             break;
         case "oscore":
             objects.setInstancesForObject(21, new Oscore(7, new OscoreSetting(hex(args[4]), hex(args[5]), hex(args[6]))));
@@ -71,9 +83,17 @@ public class LeshanDevice {
         builder.setDataSenders(new ManualDataSender());
         CaliforniumClientEndpointsProvider.Builder endpoints = new CaliforniumClientEndpointsProvider.Builder(
                 new CoapOscoreProtocolProvider(), new CoapsClientProtocolProvider());
-        if (mode.equals("psk") && args.length > 6) {
+        int last = mode.equals("psk") ? 6 : mode.equals("rpk") || mode.equals("x509") ? 7 : args.length;
+        if (args.length > last) {
             Configuration configuration = endpoints.createDefaultConfiguration();
-            configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, Integer.parseInt(args[6]));
+            configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, Integer.parseInt(args[last]));
+            endpoints.setConfiguration(configuration);
+        }
+        if (mode.equals("ecdhe-psk")) {
+            Configuration configuration = endpoints.createDefaultConfiguration();
+            configuration.set(DtlsConfig.DTLS_RECOMMENDED_CIPHER_SUITES_ONLY, false);
+            configuration.setAsList(DtlsConfig.DTLS_CIPHER_SUITES,
+                    CipherSuite.TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256);
             endpoints.setConfiguration(configuration);
         }
         builder.setEndpointsProviders(endpoints.build());

@@ -1,14 +1,27 @@
 // A server built on Leshan's server library, driven by lines on stdin, telling what happens in lines on stdout.
-//   LeshanServer COAP_PORT [COAPS_PORT] [psk ENDPOINT IDENTITY KEY_HEX [CID_LENGTH] | oscore ENDPOINT SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//   LeshanServer COAP_PORT [COAPS_PORT] [psk ENDPOINT IDENTITY KEY_HEX [CID_LENGTH] | ecdhe-psk ENDPOINT IDENTITY KEY_HEX |
+//     rpk ENDPOINT PUBLIC_HEX OWN_PUBLIC_HEX OWN_PRIVATE_HEX [CID_LENGTH] |
+//     x509 ENDPOINT OWN_PRIVATE_HEX OWN_CHAIN_FILE ROOTS_FILE [CID_LENGTH] |
+//     oscore ENDPOINT SENDER_HEX RECIPIENT_HEX SECRET_HEX]
 //   stdin: "read EP PATH" | "write EP FORMAT PATH VALUE" | "execute EP PATH [ARGS]" | "discover EP PATH" |
 //          "observe EP PATH" | "cancel EP PATH" | "stop"
+import java.io.FileInputStream;
+import java.io.InputStream;
 import java.net.InetSocketAddress;
+import java.security.KeyFactory;
+import java.security.PrivateKey;
+import java.security.PublicKey;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+import java.security.spec.PKCS8EncodedKeySpec;
+import java.security.spec.X509EncodedKeySpec;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Scanner;
 import java.util.stream.Collectors;
 import org.eclipse.californium.scandium.config.DtlsConfig;
+import org.eclipse.californium.scandium.dtls.cipher.CipherSuite;
 import org.eclipse.leshan.core.endpoint.Protocol;
 import org.eclipse.leshan.core.model.ObjectLoader;
 import org.eclipse.leshan.core.model.ObjectModel;
@@ -64,9 +77,19 @@ public class LeshanServer {
         }
         InMemorySecurityStore security = new InMemorySecurityStore();
         boolean oscore = false;
+        LeshanServerBuilder builder = new LeshanServerBuilder();
         if (args.length > at) {
             String endpoint = args[at + 1];
-            if (args[at].equals("psk")) {
+            if (args[at].equals("rpk")) {
+                builder.setPublicKey(publicKey(args[at + 3]));
+                builder.setPrivateKey(privateKey(args[at + 4]));
+                security.add(SecurityInfo.newRawPublicKeyInfo(endpoint, publicKey(args[at + 2])));
+            } else if (args[at].equals("x509")) {
+                builder.setPrivateKey(privateKey(args[at + 2]));
+                builder.setCertificateChain(certificates(args[at + 3]));
+                builder.setTrustedCertificates(certificates(args[at + 4]));
+                security.add(SecurityInfo.newX509CertInfo(endpoint));
+            } else if (args[at].endsWith("psk")) {
                 security.add(SecurityInfo.newPreSharedKeyInfo(endpoint, args[at + 2], hex(args[at + 3])));
             } else {
                 oscore = true;
@@ -80,9 +103,18 @@ public class LeshanServer {
         models.add(temperatureModel("1.1"));
         CaliforniumServerEndpointsProvider.Builder endpoints = new CaliforniumServerEndpointsProvider.Builder(
                 new CoapServerProtocolProvider(), new CoapsServerProtocolProvider());
-        if (args.length > at + 4 && args[at].equals("psk")) {
-            int length = Integer.parseInt(args[at + 4]);
+        int last = args.length <= at ? args.length
+                : args[at].equals("psk") ? at + 4 : args[at].matches("rpk|x509") ? at + 5 : args.length;
+        if (args.length > last) {
+            int length = Integer.parseInt(args[last]);
             endpoints.setConfiguration(settings -> settings.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, length));
+        }
+        if (args.length > at && args[at].equals("ecdhe-psk")) {
+            endpoints.setConfiguration(settings -> {
+                settings.set(DtlsConfig.DTLS_RECOMMENDED_CIPHER_SUITES_ONLY, false);
+                settings.setAsList(DtlsConfig.DTLS_CIPHER_SUITES,
+                        CipherSuite.TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256);
+            });
         }
         InetSocketAddress here = new InetSocketAddress("127.0.0.1", coap);
         if (oscore) {
@@ -93,7 +125,6 @@ public class LeshanServer {
         }
         if (coaps >= 0) endpoints.addEndpoint(new InetSocketAddress("127.0.0.1", coaps), Protocol.COAPS);
 
-        LeshanServerBuilder builder = new LeshanServerBuilder();
         builder.setSecurityStore(security);
         builder.setObjectModelProvider(new VersionedModelProvider(models));
         builder.setEndpointsProviders(endpoints.build());
@@ -191,6 +222,21 @@ public class LeshanServer {
 
     private static byte[] hex(String text) {
         return Hex.decodeHex(text.toCharArray());
+    }
+
+    private static PublicKey publicKey(String spki) throws Exception {
+        return KeyFactory.getInstance("EC").generatePublic(new X509EncodedKeySpec(hex(spki)));
+    }
+
+    private static PrivateKey privateKey(String pkcs8) throws Exception {
+        return KeyFactory.getInstance("EC").generatePrivate(new PKCS8EncodedKeySpec(hex(pkcs8)));
+    }
+
+    private static X509Certificate[] certificates(String file) throws Exception {
+        try (InputStream bytes = new FileInputStream(file)) {
+            return CertificateFactory.getInstance("X.509").generateCertificates(bytes)
+                    .toArray(new X509Certificate[0]);
+        }
     }
 
     private static ObjectModel temperatureModel(String version) {

@@ -151,6 +151,34 @@ test("RFC 5246 7.4.8: a certificate shown by somebody without its key is refused
   );
 });
 
+for (const { what, more, why } of [
+  {
+    what: "nine certificates",
+    more: Array<Uint8Array>(8).fill(der("inter")),
+    why: "chain too long: more than 8 certificates",
+  },
+  {
+    what: "10 000 bytes",
+    more: [new Uint8Array(10_000)],
+    why: "chain too long, or another message: above 8192 bytes",
+  },
+]) {
+  test(`a device that shows a chain of ${what} is refused with that as the reason`, () => {
+    const shown = { ...X509("device"), chain: [der("device"), ...more] } as Certificate;
+    const { wire, peer } = world(
+      { certificates: [X509("server")], clientCertificates: ["x509"] },
+      { certificate: shown, serverCertificates: ["x509"] },
+    );
+    wire.connect(peer);
+    wire.run(300_000);
+    assert.deepEqual(
+      wire.server.of("failed").map((f) => f.why),
+      [why],
+    );
+    assert.equal(wire.server.of("opened").length, 0);
+  });
+}
+
 test("a peer that the shell does not want ends with its reason, and the next good one is served (CVE-2020-27222)", () => {
   const { wire, peer } = world(
     { certificates: [RPK("rawServer")], clientCertificates: ["rpk"] },
