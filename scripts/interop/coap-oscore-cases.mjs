@@ -6,31 +6,9 @@ import { pair } from "./coap-cases.mjs";
 import { LARGE, USUAL, aiocoapUnder } from "./coap-peers.mjs";
 import { clientUnder, serve } from "./godwit-coap.mjs";
 import { startServe } from "./godwit-serve.mjs";
+import { OURS, SALT, SECRET, THEIRS, clean, perBench, protectionUnder } from "./oscore-kit.mjs";
 
-const SECRET = "0102030405060708090a0b0c0d0e0f10";
-const SALT = "9e7ca92223786340";
-const OURS = "aa";
-const THEIRS = "01";
-const CREDENTIAL = {
-  input: {
-    senderId: Buffer.from(OURS, "hex"),
-    recipientId: Buffer.from(THEIRS, "hex"),
-    masterSecret: Buffer.from(SECRET, "hex"),
-    masterSalt: Buffer.from(SALT, "hex"),
-  },
-  derivation: "fixed",
-  initiates: false,
-};
-
-/** What a case's processes share: each side's memory of the context goes on from one to the next. */
-const perBench = (make) => {
-  const made = new WeakMap();
-  return (bench) => {
-    if (!made.has(bench)) made.set(bench, make(bench));
-    return made.get(bench);
-  };
-};
-const protectionOf = perBench(() => ({ credential: CREDENTIAL, store: new Map(), seen: [] }));
+const protectionOf = protectionUnder();
 const credentialsOf = perBench(async (bench) => {
   const directory = await bench.scratch();
   const basedir = join(directory, "context");
@@ -55,22 +33,6 @@ const godwit = {
       (await serve(bench, { ...options, protection: protectionOf(bench) })).base,
   },
 };
-
-/** No message that ever failed to verify, and at least one that did. */
-function clean(cases, kind) {
-  return cases.map((one) => ({
-    ...one,
-    async run(bench) {
-      await one.run(bench);
-      const { seen } = protectionOf(bench);
-      ok(
-        seen.some((what) => what.startsWith(kind)),
-        `a ${kind} that was verified, not ${seen}`,
-      );
-      equal(seen.filter((what) => /forged|malformed|bad|unprotected/i.test(what)).join(), "");
-    },
-  }));
-}
 
 const SERVER = "OSCORE server of Godwit";
 const CLIENT = "OSCORE client of Godwit";
@@ -163,7 +125,7 @@ const RESTARTS = [
 ].map((one) => ({ ...one, peer: "aiocoap", short: true }));
 
 export const coapOscoreCases = [
-  ...clean(pair(SERVER, "aiocoap", aiocoap.client, godwit.server), "request"),
-  ...clean(pair(CLIENT, "aiocoap", godwit.client, aiocoap.server), "response"),
+  ...clean(pair(SERVER, "aiocoap", aiocoap.client, godwit.server), "request", protectionOf),
+  ...clean(pair(CLIENT, "aiocoap", godwit.client, aiocoap.server), "response", protectionOf),
   ...RESTARTS,
 ];

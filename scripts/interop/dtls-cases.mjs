@@ -5,7 +5,7 @@ import { freePort } from "./bench.mjs";
 import { startDevice } from "./godwit-device.mjs";
 import { startServer } from "./godwit-lwm2m.mjs";
 import { startServe } from "./godwit-serve.mjs";
-import { startLeshan } from "./peers.mjs";
+import { startJava } from "./peers.mjs";
 import { startRelay } from "./rebind-relay.mjs";
 
 const ENDPOINT = "urn:dev:ops:32473-interop-4";
@@ -184,13 +184,13 @@ function secureServer(bench) {
 
 function leshanDevice(bench, port, cid) {
   const uri = `coaps://127.0.0.1:${port}`;
-  return startLeshan(bench, "LeshanDevice", ENDPOINT, uri, 60, "psk", IDENTITY, KEY, ...cid);
+  return startJava(bench, "LeshanDevice", ENDPOINT, uri, 60, "psk", IDENTITY, KEY, ...cid);
 }
 
 async function leshanServer(bench, cid) {
   const [plain, port] = [await freePort(), await freePort()];
   const words = ["psk", ENDPOINT, IDENTITY, KEY, ...cid];
-  const server = startLeshan(bench, "LeshanServer", plain, port, ...words);
+  const server = startJava(bench, "LeshanServer", plain, port, ...words);
   await server.expect(/^listening/, 20_000);
   return { server, port };
 }

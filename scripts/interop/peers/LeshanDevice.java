@@ -1,5 +1,6 @@
 // A device built on Leshan's client library, driven by lines on stdin, telling what happens to it in lines on stdout.
-//   LeshanDevice ENDPOINT SERVER_URI LIFETIME_S [psk IDENTITY KEY_HEX [CID_LENGTH] | oscore SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//   LeshanDevice ENDPOINT SERVER_URI LIFETIME_S [psk IDENTITY KEY_HEX [CID_LENGTH] | oscore|rederive SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//     "rederive": OSCORE that begins with Appendix B.2
 //   stdin: "set RESOURCE NUMBER" (of /3303/0) | "update" | "send PATH" | "stop"
 import java.util.EnumSet;
 import java.util.List;
@@ -12,6 +13,7 @@ import org.eclipse.leshan.client.LeshanClientBuilder;
 import org.eclipse.leshan.client.californium.endpoint.CaliforniumClientEndpointsProvider;
 import org.eclipse.leshan.client.californium.endpoint.coap.CoapOscoreProtocolProvider;
 import org.eclipse.leshan.client.californium.endpoint.coaps.CoapsClientProtocolProvider;
+import org.eclipse.leshan.client.engine.DefaultRegistrationEngineFactory;
 import org.eclipse.leshan.client.object.Oscore;
 import org.eclipse.leshan.client.object.Security;
 import org.eclipse.leshan.client.object.Server;
@@ -56,6 +58,7 @@ public class LeshanDevice {
             objects.setInstancesForObject(0, Security.psk(uri, 123, args[4].getBytes(), hex(args[5])));
             break;
         case "oscore":
+        case "rederive":
             objects.setInstancesForObject(21, new Oscore(7, new OscoreSetting(hex(args[4]), hex(args[5]), hex(args[6]))));
             objects.setInstancesForObject(0, Security.oscoreOnly(uri, 123, 7));
             break;
@@ -69,8 +72,10 @@ public class LeshanDevice {
         LeshanClientBuilder builder = new LeshanClientBuilder(endpoint);
         builder.setObjects(objects.createAll());
         builder.setDataSenders(new ManualDataSender());
+        builder.setRegistrationEngineFactory(new DefaultRegistrationEngineFactory().setRetryWaitingTimeInMs(1000));
         CaliforniumClientEndpointsProvider.Builder endpoints = new CaliforniumClientEndpointsProvider.Builder(
-                new CoapOscoreProtocolProvider(), new CoapsClientProtocolProvider());
+                mode.equals("rederive") ? new Rederivation.Client() : new CoapOscoreProtocolProvider(),
+                new CoapsClientProtocolProvider());
         if (mode.equals("psk") && args.length > 6) {
             Configuration configuration = endpoints.createDefaultConfiguration();
             configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, Integer.parseInt(args[6]));

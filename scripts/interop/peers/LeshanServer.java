@@ -1,8 +1,10 @@
 // A server built on Leshan's server library, driven by lines on stdin, telling what happens in lines on stdout.
-//   LeshanServer COAP_PORT [COAPS_PORT] [psk ENDPOINT IDENTITY KEY_HEX [CID_LENGTH] | oscore ENDPOINT SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//   LeshanServer COAP_PORT [COAPS_PORT] [psk ENDPOINT IDENTITY KEY_HEX [CID_LENGTH] | oscore|rederive ENDPOINT SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//     "rederive": OSCORE that takes part in Appendix B.2
 //   stdin: "read EP PATH" | "write EP FORMAT PATH VALUE" | "execute EP PATH [ARGS]" | "discover EP PATH" |
 //          "observe EP PATH" | "cancel EP PATH" | "stop"
 import java.net.InetSocketAddress;
+import java.net.URI;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
@@ -86,8 +88,9 @@ public class LeshanServer {
         }
         InetSocketAddress here = new InetSocketAddress("127.0.0.1", coap);
         if (oscore) {
-            endpoints.addEndpoint(new CoapOscoreServerEndpointFactory(
-                    new java.net.URI("coap", null, "127.0.0.1", coap, null, null, null)));
+            URI uri = new URI("coap", null, "127.0.0.1", coap, null, null, null);
+            endpoints.addEndpoint(args[at].equals("rederive") ? new Rederivation.Server(uri)
+                    : new CoapOscoreServerEndpointFactory(uri));
         } else {
             endpoints.addEndpoint(here, Protocol.COAP);
         }
