@@ -86,6 +86,19 @@ const RESTARTS = [
     },
   },
   {
+    group: SERVER,
+    name: "PUT in inner blocks, each of them in outer blocks of 64 bytes (RFC 8613 4.1.3.4.2)",
+    async run(bench) {
+      const protection = protectionOf(bench);
+      const { base } = await serve(bench, { protection });
+      const outer = { block: 64, outer: true };
+      equal((await aiocoap.client.put(bench, base + USUAL.store, LARGE, outer)).code, "2.04");
+      equal(protection.seen.join(), "request 0.03,request 0.03,request 0.03"); // inner blocks, of 1024 bytes each
+      const { body } = await aiocoap.client.get(bench, base + USUAL.store);
+      ok(body.equals(LARGE), `${body.length} bytes`);
+    },
+  },
+  {
     group: "godwit serve",
     name: "by hand, OSCORE: Register, Update and De-register",
     async run(bench) {
