@@ -6,31 +6,9 @@ import { pair } from "./coap-cases.mjs";
 import { LARGE, USUAL, aiocoapUnder } from "./coap-peers.mjs";
 import { clientUnder, serve } from "./godwit-coap.mjs";
 import { startServe } from "./godwit-serve.mjs";
+import { OURS, SALT, SECRET, THEIRS, clean, perBench, protectionUnder } from "./oscore-kit.mjs";
 
-const SECRET = "0102030405060708090a0b0c0d0e0f10";
-const SALT = "9e7ca92223786340";
-const OURS = "aa";
-const THEIRS = "01";
-const CREDENTIAL = {
-  input: {
-    senderId: Buffer.from(OURS, "hex"),
-    recipientId: Buffer.from(THEIRS, "hex"),
-    masterSecret: Buffer.from(SECRET, "hex"),
-    masterSalt: Buffer.from(SALT, "hex"),
-  },
-  derivation: "fixed",
-  initiates: false,
-};
-
-/** What a case's processes share: each side's memory of the context goes on from one to the next. */
-const perBench = (make) => {
-  const made = new WeakMap();
-  return (bench) => {
-    if (!made.has(bench)) made.set(bench, make(bench));
-    return made.get(bench);
-  };
-};
-const protectionOf = perBench(() => ({ credential: CREDENTIAL, store: new Map(), seen: [] }));
+const protectionOf = protectionUnder();
 const credentialsOf = perBench(async (bench) => {
   const directory = await bench.scratch();
   const basedir = join(directory, "context");
@@ -55,22 +33,6 @@ const godwit = {
       (await serve(bench, { ...options, protection: protectionOf(bench) })).base,
   },
 };
-
-/** No message that ever failed to verify, and at least one that did. */
-function clean(cases, kind) {
-  return cases.map((one) => ({
-    ...one,
-    async run(bench) {
-      await one.run(bench);
-      const { seen } = protectionOf(bench);
-      ok(
-        seen.some((what) => what.startsWith(kind)),
-        `a ${kind} that was verified, not ${seen}`,
-      );
-      equal(seen.filter((what) => /forged|malformed|bad|unprotected/i.test(what)).join(), "");
-    },
-  }));
-}
 
 const SERVER = "OSCORE server of Godwit";
 const CLIENT = "OSCORE client of Godwit";
@@ -124,6 +86,19 @@ const RESTARTS = [
     },
   },
   {
+    group: SERVER,
+    name: "PUT in inner blocks, each of them in outer blocks of 64 bytes (RFC 8613 4.1.3.4.2)",
+    async run(bench) {
+      const protection = protectionOf(bench);
+      const { base } = await serve(bench, { protection });
+      const outer = { block: 64, outer: true };
+      equal((await aiocoap.client.put(bench, base + USUAL.store, LARGE, outer)).code, "2.04");
+      equal(protection.seen.join(), "request 0.03,request 0.03,request 0.03"); // inner blocks, of 1024 bytes each
+      const { body } = await aiocoap.client.get(bench, base + USUAL.store);
+      ok(body.equals(LARGE), `${body.length} bytes`);
+    },
+  },
+  {
     group: "godwit serve",
     name: "by hand, OSCORE: Register, Update and De-register",
     async run(bench) {
@@ -163,7 +138,7 @@ const RESTARTS = [
 ].map((one) => ({ ...one, peer: "aiocoap", short: true }));
 
 export const coapOscoreCases = [
-  ...clean(pair(SERVER, "aiocoap", aiocoap.client, godwit.server), "request"),
-  ...clean(pair(CLIENT, "aiocoap", godwit.client, aiocoap.server), "response"),
+  ...clean(pair(SERVER, "aiocoap", aiocoap.client, godwit.server), "request", protectionOf),
+  ...clean(pair(CLIENT, "aiocoap", godwit.client, aiocoap.server), "response", protectionOf),
   ...RESTARTS,
 ];

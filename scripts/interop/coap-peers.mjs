@@ -51,8 +51,15 @@ function scriptedClient(command, file, first = async () => []) {
   };
   return {
     get: (bench, uri, { block } = {}) => run(bench, "get", uri, ...exponent(block)),
-    put: async (bench, uri, body, { block } = {}) =>
-      run(bench, "put", uri, await bench.file(body), ...exponent(block)),
+    put: async (bench, uri, body, { block, outer = false } = {}) =>
+      run(
+        bench,
+        "put",
+        uri,
+        await bench.file(body),
+        ...exponent(block),
+        ...(outer ? ["outer"] : []),
+      ),
     post: async (bench, uri, body) => run(bench, "post", uri, await bench.file(body)),
     delete: (bench, uri) => run(bench, "delete", uri),
     async again(bench, uri) {

@@ -7,7 +7,7 @@ import { freePort } from "./bench.mjs";
 import { startDevice } from "./godwit-device.mjs";
 import { startServer } from "./godwit-lwm2m.mjs";
 import { startServe } from "./godwit-serve.mjs";
-import { startLeshan } from "./peers.mjs";
+import { startJava } from "./peers.mjs";
 import { DEVICE_NAME, hexOf, pki } from "./pki.mjs";
 import { startRelay } from "./rebind-relay.mjs";
 
@@ -283,13 +283,13 @@ async function secureServer(bench, way = WAYS.psk) {
 async function leshanDevice(bench, port, cid, way = WAYS.psk) {
   const uri = `coaps://127.0.0.1:${port}`;
   const words = await way.device(await pki());
-  return startLeshan(bench, "LeshanDevice", way.endpoint, uri, 60, ...words, ...cid);
+  return startJava(bench, "LeshanDevice", way.endpoint, uri, 60, ...words, ...cid);
 }
 
 async function leshanServer(bench, cid, way = WAYS.psk) {
   const [plain, port] = [await freePort(), await freePort()];
   const words = await way.server(await pki());
-  const server = startLeshan(bench, "LeshanServer", plain, port, ...words, ...cid);
+  const server = startJava(bench, "LeshanServer", plain, port, ...words, ...cid);
   await server.expect(/^listening/, 20_000);
   return { server, port };
 }

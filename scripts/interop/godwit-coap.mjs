@@ -50,7 +50,7 @@ export const server = {
   },
 };
 
-/** The same, with `stop`, and on the port that is asked for. */
+/** The same, with `stop` and, under OSCORE, `renew`, and on the port that is asked for. */
 export async function serve(
   bench,
   { trusting = false, tuning = {}, onUnobserved = () => {}, protection, port = 0 } = {},
@@ -68,7 +68,12 @@ export async function serve(
   const timer = setInterval(() => resources.tick(), 200);
   bench.after(() => clearInterval(timer));
   const base = `coap://127.0.0.1:${node.port}`;
-  return { base, port: node.port, stop: () => node.close() };
+  return {
+    base,
+    port: node.port,
+    stop: () => node.close(),
+    renew: () => node.feed({ type: "renew" }),
+  };
 }
 
 /** A CoapNode, or a ProtectedNode, on a socket of its own, with promises for answers. */

@@ -3,10 +3,13 @@ import { fileURLToPath } from "node:url";
 
 export const GODWIT = fileURLToPath(new URL("../../apps/cli/bin/godwit.mjs", import.meta.url));
 
-/** Starts the device and waits until it is registered. `lifetime` in s: an Update comes at half of it. */
+/**
+ * Starts the device and waits until it is registered, or tells of what `until` is like. `lifetime` in s: an Update comes at
+ * half of it.
+ */
 export async function startDevice(
   bench,
-  { endpoint, port, scheme = "coap", lifetime = 60, options = [] },
+  { endpoint, port, scheme = "coap", lifetime = 60, options = [], until = / registered at \/\S+/ },
 ) {
   const device = bench.start(process.execPath, [
     GODWIT,
@@ -16,6 +19,6 @@ export async function startDevice(
     ...["--lifetime", String(lifetime)],
     ...options,
   ]);
-  await device.expect(/ registered at \/\S+/, 20_000);
+  await device.expect(until, 20_000);
   return device;
 }

@@ -4,9 +4,12 @@ import { CoapNode, Code, OptionNumber, findOption, formatCode, response } from "
 import { OSCORE_TABLE, OscoreLayer, oscoreTuning } from "@godwit/oscore";
 
 const SESSION = 2 ** 41;
-const OUTSIDE = new Set(["add", "restore", "carrier", "park"]);
+const OUTSIDE = new Set(["add", "restore", "carrier", "renew", "park"]);
 
-/** `store`: a Map that outlives the node, as the disk outlives a process. `seen`: takes what became of each message, with the inner code. */
+/**
+ * `store`: a Map that outlives the node, as the disk outlives a process. `seen`: takes what became of each message, with the
+ * inner code. Beside the inputs of a CoapNode: those of the layer, of which `renew` asks for new keys (Appendix B.2).
+ */
 export class ProtectedNode {
   #node;
   #layer;
@@ -22,7 +25,7 @@ export class ProtectedNode {
     const record = store.get(`${OSCORE_TABLE}/${SESSION}`);
     const known =
       record === undefined ? { type: "add" } : { type: "restore", record, trusted: true };
-    this.handle({ ...known, session: SESSION, credential }, 0);
+    this.handle({ ...known, credential }, 0);
   }
 
   get wakeAt() {
@@ -32,12 +35,12 @@ export class ProtectedNode {
   /** The session that stands for the context, which is at `path` from now on. */
   connect(path, now) {
     const carrier = this.#node.connect(path, now);
-    this.handle({ type: "carrier", session: SESSION, carrier }, now);
+    this.handle({ type: "carrier", carrier }, now);
     return SESSION;
   }
 
   handle(input, now) {
-    if (OUTSIDE.has(input.type)) this.#layer.handle(input, now);
+    if (OUTSIDE.has(input.type)) this.#layer.handle({ session: SESSION, ...input }, now);
     else this.#node.handle(input, now);
     this.#settle(now);
   }
@@ -88,6 +91,9 @@ export class ProtectedNode {
       case "moved":
         this.#node.endpoint.handle(output, now);
         return this.#node.wake(now); // which drains the endpoint
+      case "established":
+        this.#seen.push(`new keys, begun by ${output.by}`);
+        return;
       case "dropped":
         this.#seen.push(output.reason);
         return;

@@ -4,10 +4,10 @@ import { GODWIT } from "./godwit-device.mjs";
 
 /**
  * Starts the server on free ports; its CoAP ports, and `api`, which gives { status, body }. `credentials`, as the REST API
- * takes them, make it listen for DTLS too.
+ * takes them, make it listen for DTLS too. `data` and `port`: of one that is started again.
  */
-export async function startServe(bench, { credentials, options = [] } = {}) {
-  const data = await bench.scratch();
+export async function startServe(bench, { credentials, data, port: at = 0, options = [] } = {}) {
+  data ??= await bench.scratch();
   const secure =
     credentials === undefined
       ? []
@@ -20,7 +20,7 @@ export async function startServe(bench, { credentials, options = [] } = {}) {
     "serve",
     "--nosec",
     ...["--data", data],
-    ...["--coap", "127.0.0.1:0"],
+    ...["--coap", `127.0.0.1:${at}`],
     ...["--http", "127.0.0.1:0"],
     ...["--log-level", "debug"],
     ...secure,

@@ -1,12 +1,14 @@
 // OSCORE (RFC 8613): Leshan's device under Godwit's server, and Godwit's device under Leshan's server. This Leshan begins
 // with the credential's own context, and its server throws at the first request of Appendix B.2: it wants no ID Context.
-import { equal, match } from "node:assert/strict";
+// peers/Rederivation.java switches on what Californium has of it.
+import { equal, match, ok } from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { freePort } from "./bench.mjs";
 import { startDevice } from "./godwit-device.mjs";
 import { startServer } from "./godwit-lwm2m.mjs";
-import { startLeshan } from "./peers.mjs";
+import { startServe } from "./godwit-serve.mjs";
+import { startJava } from "./peers.mjs";
 
 const ENDPOINT = "urn:dev:ops:32473-interop-oscore";
 const SECRET = "0102030405060708090a0b0c0d0e0f10";
@@ -61,60 +63,145 @@ const DEVICE_STEPS = {
   },
 };
 
-export const oscoreCases = [
-  ...Object.entries(SERVER_STEPS).map(([name, step]) => ({
+/** Under which contexts: the credential's own, or such as Appendix B.2 makes; Leshan's part in words, Godwit's in a derivation. */
+const CONTEXTS = {
+  "": { mode: "oscore", server: "both", device: "fixed" },
+  "B.2: ": { mode: "rederive", server: "negotiated", device: "negotiated" },
+};
+
+const credentialUnder = (derivation) => ({
+  kind: "oscore",
+  endpoint: ENDPOINT,
+  senderId: Buffer.from(SERVER_ID, "hex"),
+  recipientId: Buffer.from(DEVICE_ID, "hex"),
+  masterSecret: Buffer.from(SECRET, "hex"),
+  derivation,
+});
+
+function startTheirDevice(bench, mode, port) {
+  const keys = [mode, DEVICE_ID, SERVER_ID, SECRET];
+  return startJava(bench, "LeshanDevice", ENDPOINT, `coap://127.0.0.1:${port}`, 60, ...keys);
+}
+
+async function startTheirServer(bench, mode) {
+  const port = await freePort();
+  const keys = [mode, ENDPOINT, SERVER_ID, DEVICE_ID, SECRET];
+  const server = startJava(bench, "LeshanServer", port, ...keys);
+  await server.expect(/^listening/, 20_000);
+  return { port, server };
+}
+
+/** Godwit's device, which may be started again with what it kept. */
+async function ourDevice(bench, derivation, port) {
+  const state = await bench.scratch();
+  const file = join(state, "oscore.json");
+  const credential = {
+    senderId: DEVICE_ID,
+    recipientId: SERVER_ID,
+    masterSecret: SECRET,
+    derivation,
+  };
+  await writeFile(file, JSON.stringify(credential));
+  const options = ["--oscore", file, "--state", state];
+  return (until) => startDevice(bench, { endpoint: ENDPOINT, port, lifetime: 6, options, until });
+}
+
+const RENEWALS = [
+  {
     group: "OSCORE server of Godwit",
-    peer: "leshan",
-    name: `a device ${name}`,
-    short: true,
+    name: "B.2: a device that is killed and started again makes new keys, and is the same device",
     async run(bench) {
       const { server, heard, port } = await startServer(bench, {
-        credentials: [
-          {
-            kind: "oscore",
-            endpoint: ENDPOINT,
-            senderId: Buffer.from(SERVER_ID, "hex"),
-            recipientId: Buffer.from(DEVICE_ID, "hex"),
-            masterSecret: Buffer.from(SECRET, "hex"),
-            derivation: "both",
-          },
-        ],
+        credentials: [credentialUnder("negotiated")],
       });
-      const uri = `coap://127.0.0.1:${port}`;
-      const keys = ["oscore", DEVICE_ID, SERVER_ID, SECRET];
-      const device = startLeshan(bench, "LeshanDevice", ENDPOINT, uri, 60, ...keys);
-      await device.expect(/^registered/, 20_000);
-      await step({ device, heard, server, remote: server.device(ENDPOINT) });
+      for (let round = 0; round < 2; round++) {
+        const device = startTheirDevice(bench, "rederive", port);
+        await device.expect(/^registered/, 20_000);
+        await heard.next("registered");
+        equal(await server.device(ENDPOINT).read(VALUE), 20.5);
+        await device.kill();
+      }
+      equal(server.ledgerOf(ENDPOINT).drops.forged ?? 0, 0);
     },
-  })),
-  ...Object.entries(DEVICE_STEPS).map(([name, step]) => ({
+  },
+  {
     group: "OSCORE device of Godwit",
-    peer: "leshan",
-    name: `the device ${name}`,
-    short: true,
+    name: "B.2: the device that is killed and started again goes on with the keys it kept",
     async run(bench) {
-      const port = await freePort();
-      const keys = ["oscore", ENDPOINT, SERVER_ID, DEVICE_ID, SECRET];
-      const server = startLeshan(bench, "LeshanServer", port, ...keys);
-      await server.expect(/^listening/, 20_000);
-      const state = await bench.scratch();
-      const file = join(state, "oscore.json");
-      const credential = {
-        senderId: DEVICE_ID,
-        recipientId: SERVER_ID,
-        masterSecret: SECRET,
-        derivation: "fixed",
-      };
-      await writeFile(file, JSON.stringify(credential));
-      const options = ["--oscore", file, "--state", state];
-      const device = await startDevice(bench, {
-        endpoint: ENDPOINT,
-        port,
-        lifetime: 6,
-        options,
-      });
-      const [line] = await server.expect(new RegExp(`^registered ${ENDPOINT} .*`), 20_000);
-      await step({ device, server, line });
+      const { port, server } = await startTheirServer(bench, "rederive");
+      const start = await ourDevice(bench, "negotiated", port);
+      const before = await start();
+      const established = await bytesOut(before);
+      await server.expect(/^updated/);
+      await before.kill();
+      const after = await start(/ updated$/);
+      ok((await bytesOut(after)) < established / 2, "an Update, and nothing before it");
+      // It returns no Echo, which the device asks for after a restart (B.1.2), and so makes the device renew the keys.
+      for (let i = 0; i < 2; i++) await server.ask(`read ${ENDPOINT} ${VALUE}`, /^answer 401/);
+      await after.expect(/ updated$/);
+      await server.ask(`read ${ENDPOINT} ${VALUE}`, /^answer 205 -?\d/);
     },
-  })),
+  },
+  {
+    group: "godwit serve",
+    name: "B.2: killed and started again, it leads a device that returns no Echo to new keys",
+    async run(bench) {
+      const data = await bench.scratch();
+      const { senderId, recipientId, masterSecret } = credentialUnder("negotiated");
+      const credential = {
+        ...credentialUnder("negotiated"),
+        senderId: senderId.toString("hex"),
+        recipientId: recipientId.toString("hex"),
+        masterSecret: masterSecret.toString("hex"),
+      };
+      const before = await startServe(bench, { credentials: [credential], data });
+      const device = startTheirDevice(bench, "rederive", before.port);
+      await device.expect(/^registered/, 20_000);
+      await before.server.kill();
+      const after = await startServe(bench, { data, port: before.port });
+      device.say("update");
+      await device.expect(/^failed update/); // the Echo
+      await device.expect(/^registered/, 20_000); // the second time it asks: response 1 of B.2, and then
+      const { status, body } = await after.api("GET", `/devices/${ENDPOINT}${VALUE}`);
+      equal(status, 200, JSON.stringify(body));
+    },
+  },
+].map((one) => ({ ...one, peer: "leshan", short: true }));
+
+/** What it tells once it has registered. */
+async function bytesOut(device) {
+  return Number((await device.expect(/session so far: (\d+) bytes out/))[1]);
+}
+
+export const oscoreCases = [
+  ...Object.entries(CONTEXTS).flatMap(([title, { mode, server: derivation }]) =>
+    Object.entries(SERVER_STEPS).map(([name, step]) => ({
+      group: "OSCORE server of Godwit",
+      peer: "leshan",
+      name: `${title}a device ${name}`,
+      short: true,
+      async run(bench) {
+        const credentials = [credentialUnder(derivation)];
+        const { server, heard, port } = await startServer(bench, { credentials });
+        const device = startTheirDevice(bench, mode, port);
+        await device.expect(/^registered/, 20_000);
+        await step({ device, heard, server, remote: server.device(ENDPOINT) });
+      },
+    })),
+  ),
+  ...Object.entries(CONTEXTS).flatMap(([title, { mode, device: derivation }]) =>
+    Object.entries(DEVICE_STEPS).map(([name, step]) => ({
+      group: "OSCORE device of Godwit",
+      peer: "leshan",
+      name: `${title}the device ${name}`,
+      short: true,
+      async run(bench) {
+        const { port, server } = await startTheirServer(bench, mode);
+        const device = await (await ourDevice(bench, derivation, port))();
+        const [line] = await server.expect(new RegExp(`^registered ${ENDPOINT} .*`), 20_000);
+        await step({ device, server, line });
+      },
+    })),
+  ),
+  ...RENEWALS,
 ];

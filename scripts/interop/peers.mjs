@@ -1,6 +1,6 @@
 // The strangers: which of them are here, and how each is started. `install.sh` brings them.
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
@@ -42,6 +42,11 @@ const FINDERS = {
     if (!existsSync(`${JAVA}/classes/LeshanServer.class`)) throw new Error("not compiled");
     return /leshan-client-cf<\/artifactId>\s*<version>([^<]+)/.exec(readFileSync(POM, "utf8"))[1];
   },
+  californium() {
+    if (!existsSync(`${JAVA}/classes/CaliforniumOscore.class`)) throw new Error("not compiled");
+    const jar = readdirSync(`${JAVA}/lib`).find((name) => name.startsWith("cf-oscore-"));
+    return /^cf-oscore-(.*)\.jar$/.exec(jar)[1];
+  },
   "node-lib": () =>
     JSON.parse(readFileSync(`${NODE_LIB}/lwm2m-node-lib/package.json`, "utf8")).version,
 };
@@ -68,8 +73,8 @@ export function findPeer(name) {
   }
 }
 
-/** Starts one of our programs over Leshan's libraries. */
-export function startLeshan(bench, program, ...args) {
+/** Starts one of our programs over the libraries of Leshan, which bring Californium. */
+export function startJava(bench, program, ...args) {
   return bench.start("java", [
     "-XX:TieredStopAtLevel=1",
     "-Xmx128m",

@@ -4,6 +4,7 @@
 import { parseArgs } from "node:util";
 import { Bench } from "./bench.mjs";
 import { byHandCases } from "./by-hand-cases.mjs";
+import { californiumCases } from "./californium-cases.mjs";
 import { coapCases } from "./coap-cases.mjs";
 import { coapOscoreCases } from "./coap-oscore-cases.mjs";
 import { lwm2mCases } from "./lwm2m-cases.mjs";
@@ -33,6 +34,7 @@ for (const one of [
   ...lwm2mDeviceCases,
   ...oscoreCases,
   ...coapOscoreCases,
+  ...californiumCases,
   ...byHandCases,
   ...rebindCases,
   ...dtlsCases,

@@ -372,7 +372,8 @@ function sameBody(first: Response, block: Response): boolean {
   return (
     first.code === block.code &&
     sameOption(first, block, OptionNumber.ETag) &&
-    sameOption(first, block, OptionNumber.ContentFormat)
+    sameOption(first, block, OptionNumber.ContentFormat) &&
+    sameOption(first, block, OptionNumber.Oscore) // of outer blocks: each protected message has its own
   );
 }
 

@@ -1,3 +1,4 @@
+import type { Instant } from "@godwit/base";
 import type { BlockTransfer } from "./block-client.ts";
 import type { RequestId } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
@@ -29,6 +30,12 @@ export class ClientRequest {
   /** By which the answer to what was sent last is verified; and to larger versions of it. */
   protection: unknown = undefined;
   superseded: unknown[] | undefined = undefined;
+  /** As it went out last, protected. */
+  outer: Request | undefined = undefined;
+  /** Fetches the rest of a protected answer that came in outer blocks, for the request `whole` (RFC 8613 4.1.3.4.2). */
+  parts: OuterParts | undefined = undefined;
+  /** The request that does so for this one. */
+  fetching: ClientRequest | undefined = undefined;
   /** It waits until the session's protection is ready; under this message id, if it must be one. */
   waiting: { readonly mid: number | undefined } | undefined = undefined;
   /** Of the message under way, or of the observation. */
@@ -75,3 +82,11 @@ export class ClientRequest {
     this.token = token;
   }
 }
+
+/** A protected answer that is being put together. */
+export type OuterParts = {
+  readonly whole: ClientRequest;
+  readonly transfer: BlockTransfer;
+  /** It has to be complete by then. */
+  readonly until: Instant;
+};

@@ -7,9 +7,10 @@ import {
   type Outbox,
   type Rng,
 } from "@godwit/base";
+import { HEADER_LENGTH, asksOnly, isBlock, withObserve } from "./answers.ts";
 import { BlockTransfer, IDEMPOTENT, type BlockStep } from "./block-client.ts";
 import { blockSize, szxFor } from "./block-option.ts";
-import { ClientRequest } from "./client-request.ts";
+import { ClientRequest, type OuterParts } from "./client-request.ts";
 import { Code, isSuccess } from "./codes.ts";
 import type { EndpointInput, EndpointOutput, RequestId } from "./endpoint-events.ts";
 import { removeFrom, type EndpointSession } from "./endpoint-session.ts";
@@ -19,6 +20,7 @@ import { ACK, CON, NON, type Message, type Request, type Response } from "./mess
 import { ObservationOrder } from "./observe-client.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import { bodyLength } from "./options-codec.ts";
+import { OuterAnswers, isOuterBlock } from "./outer-blocks.ts";
 import { checkOptions, type OptionTable } from "./option-table.ts";
 import type { PathSizes } from "./path-sizes.ts";
 import { findOption, findUint, uintOption, withOption, withoutOption } from "./options.ts";
@@ -54,6 +56,7 @@ export class ClientRole {
   /** Observations by what protects them: their notifications may come from anywhere. */
   readonly #observing = new Map<unknown, ClientRequest>();
   #running = 0;
+  readonly #outer: OuterAnswers | undefined;
 
   constructor(
     tuning: CoapTuning,
@@ -67,6 +70,7 @@ export class ClientRole {
     follow: (session: EndpointSession, now: Instant) => void,
   ) {
     this.#protection = protection;
+    this.#outer = protection && new OuterAnswers(tuning, protection.maxUnfragmented);
     this.#follow = follow;
     this.#tuning = tuning;
     this.#rng = rng;
@@ -271,7 +275,9 @@ export class ClientRole {
     const request = this.#match(link, message);
     const isProtected = request?.session.isProtected === true;
     if (request !== undefined && isProtected) {
-      const outcome = this.#unprotect(request, link, message, length, now);
+      if (request.parts !== undefined || isOuterBlock(message))
+        return this.#part(request, link, message, length, now);
+      const outcome = this.#unprotect(request, link, message, message, length, now);
       if (outcome !== "ignored" || message.type === ACK) return outcome;
     }
     if (request === undefined || isProtected) {
@@ -285,11 +291,72 @@ export class ClientRole {
     return this.#taken(request, link, message, message, now);
   }
 
-  /** A response under protection to a request of ours. */
+  /**
+   * One block of a protected answer, cut by who forwarded it (RFC 8613 4.1.3.4.2). Nothing in it is verified: the rest is
+   * asked for beside the request, which waits on for an answer of its own.
+   */
+  #part(
+    request: ClientRequest,
+    link: EndpointSession,
+    message: Message,
+    length: number,
+    now: Instant,
+  ): ResponseOutcome {
+    const whole = request.parts?.whole ?? request;
+    const { outgoing, session } = request;
+    const { fetching } = whole;
+    const older = request === whole && request.order !== undefined ? fetching : undefined;
+    if (older !== undefined) this.#end(older, now); // of a notification before this one
+    const parts = request.parts ?? this.#outer?.begin(request, message, now);
+    count(session, "in", length, message.payload.length, "payload");
+    const step = parts?.transfer.handle(message);
+    if (parts === undefined || step === undefined) return this.#discard(session);
+    if (step.kind === "failed" && whole === request) {
+      this.#outer?.ended();
+      return this.#discard(session);
+    }
+    request.outgoing = undefined;
+    if (request === whole) {
+      // What an empty ACK would say.
+      if (request.order === undefined && this.#answers.at(request) === undefined)
+        this.#answers.set(request, now + this.#tuning.separateAnswerTimeout);
+      if (message.type === ACK) this.#alive(request);
+    } else this.#answers.stop(request);
+    link.path.proven = true;
+    if (step.kind === "next" && now <= parts.until) {
+      const fetch = request === whole ? this.#fetch(whole, parts) : request;
+      fetch.token = session.link.nextToken(this.#tuning, this.#rng);
+      this.#submit(fetch, step.request, step.request, now, undefined);
+    } else {
+      this.#end(request, now);
+      if (step.kind === "done") this.#unprotect(whole, link, message, step.response, 0, now);
+      else this.#discard(session);
+    }
+    if (outgoing !== undefined) this.#layer.done(outgoing, now);
+    return "taken";
+  }
+
+  #fetch(whole: ClientRequest, parts: OuterParts): ClientRequest {
+    const { session, keepAlive, token, request } = whole;
+    const fetch = new ClientRequest(undefined, session, request, true, keepAlive, token);
+    fetch.parts = parts;
+    fetch.alive = true;
+    whole.fetching = fetch;
+    this.#begin(fetch);
+    return fetch;
+  }
+
+  #discard(session: EndpointSession): ResponseOutcome {
+    this.#sender.drop(session, "outerBlocks");
+    return "ignored";
+  }
+
+  /** A response under protection to a request of ours: `outer`, of which `message` is all, or the last part (then without `length`). */
   #unprotect(
     request: ClientRequest,
     link: EndpointSession,
     message: Message,
+    outer: Response,
     length: number,
     now: Instant,
   ): ResponseOutcome {
@@ -298,17 +365,17 @@ export class ClientRole {
     const candidates = [request.protection, ...(request.superseded ?? [])];
     for (const exchange of candidates) {
       if (exchange === undefined) continue; // it waits, and was not asked
-      const outcome = protection.unprotectResponse(exchange, message, now, link.id);
+      const outcome = protection.unprotectResponse(exchange, outer, now, link.id);
       if (outcome.kind === "ignored") continue;
       const purpose = request.keepAlive ? "keepAlive" : "payload";
       if (outcome.kind === "response") {
         const { options, payload } = outcome.response;
         const plain = HEADER_LENGTH + message.token.length + bodyLength(options, payload);
         const around = Math.max(0, length - plain);
-        count(session, "in", length, payload.length, purpose, around);
+        if (length > 0) count(session, "in", length, payload.length, purpose, around);
         return this.#taken(request, link, message, outcome.response, now);
       }
-      count(session, "in", length, message.payload.length, purpose);
+      if (length > 0) count(session, "in", length, message.payload.length, purpose);
       const { outgoing } = request;
       request.outgoing = undefined;
       this.#answers.stop(request);
@@ -326,7 +393,8 @@ export class ClientRole {
       if (outgoing !== undefined) this.#layer.done(outgoing, now);
       return "taken";
     }
-    if (message.type === ACK) count(session, "in", length, message.payload.length, "payload");
+    if (message.type === ACK && length > 0)
+      count(session, "in", length, message.payload.length, "payload");
     return "ignored";
   }
 
@@ -680,13 +748,14 @@ export class ClientRole {
       outgoing.overhead = Math.max(0, outgoing.bytes.length - plain);
     }
     outgoing.mid = mid;
+    request.outer = outer === current ? undefined : outer;
     request.current = current;
     request.mid = mid;
   }
 
   /** Takes the request out of everything. */
   #end(request: ClientRequest, now: Instant): void {
-    const { session, id, parent, child } = request;
+    const { session, id, parent, child, parts, fetching } = request;
     if (!session.link.requests.includes(request)) return;
     removeFrom(session.link.work.requests, request);
     this.#forget(request);
@@ -703,6 +772,11 @@ export class ClientRole {
     this.#release(request, false);
     if (parent?.child === request) parent.child = undefined;
     if (child !== undefined) this.#end(child, now);
+    if (fetching !== undefined) this.#end(fetching, now);
+    if (parts !== undefined) {
+      parts.whole.fetching = undefined;
+      this.#outer?.ended();
+    }
     const { outgoing } = request;
     request.outgoing = undefined;
     if (outgoing !== undefined) this.#layer.done(outgoing, now);
@@ -768,25 +842,6 @@ export class ClientRole {
 
 export type ResponseOutcome = "taken" | "refused" | "unknown" | "ignored";
 
-function isBlock(response: Response): boolean {
-  return (
-    findOption(response.options, OptionNumber.Block2) !== undefined ||
-    findOption(response.options, OptionNumber.Block1) !== undefined
-  );
-}
-
-/** Changes nothing, and its answer may be large (RFC 7252 5.8.1, RFC 8132 2). */
-function asksOnly({ code }: Request): boolean {
-  return code === Code.GET || code === Code.FETCH;
-}
-
-/** A body joined from blocks is the state the notification announced. */
-function withObserve(response: Response, value: number): Response {
-  const options = withoutOption(response.options, OptionNumber.Observe);
-  return { ...response, options: withOption(options, uintOption(OptionNumber.Observe, value)) };
-}
-
-const HEADER_LENGTH = 4;
 const SMALLEST_BLOCK = 16;
 /** IPv6 links and all but the narrowest others carry such blocks (RFC 7252 4.6). */
 const SMALLEST_SHRUNK = 64;

@@ -6,6 +6,8 @@ import type { Request, Response } from "./message.ts";
  * sessions are sessions to the application; their messages travel in those of a carrier. Exchanges are opaque here.
  */
 export interface RequestProtection {
+  /** MAX_UNFRAGMENTED_SIZE: the longest protected message that is put together from outer blocks (RFC 8613 4.1.3.4.2). */
+  readonly maxUnfragmented: number;
   /** Whether the session is one of its own. */
   knows(session: SessionId): boolean;
   /** The carrier that leads to the session's peer, as far as known. */

@@ -20,6 +20,8 @@ export class ServerExchange {
   name: RequestName | undefined = undefined;
   /** As it came, without its protection. */
   original: Request;
+  /** The outer block that made it whole (RFC 8613 4.1.3.4.2): its answer says so. */
+  outer: Request | undefined = undefined;
   /** As the application gets it: its body whole. */
   request: Request;
   /** The request is a block whose beginning is not known in its session; `request` has its options only. */
@@ -111,6 +113,7 @@ type Sent = {
   readonly session: EndpointSession;
   readonly protection: unknown;
   readonly request: Request;
+  readonly outer: Request | undefined;
   readonly token: Uint8Array;
   /** Whole, and newer if there is newer to tell. */
   full: Response;

@@ -8,6 +8,7 @@ import {
   type SessionId,
 } from "@godwit/base";
 import { EchoMint } from "./amplification.ts";
+import { HEADER_LENGTH, encodeAnswer, hasBlock, isSafe, observable, overhead } from "./answers.ts";
 import { blockSize, szxFor } from "./block-option.ts";
 import { BlockServer } from "./block-server.ts";
 import { Code, isSuccess } from "./codes.ts";
@@ -32,6 +33,7 @@ import {
 } from "./observe-option.ts";
 import { Observers, type Notification as ObserverNotification } from "./observe-server.ts";
 import { suppresses } from "./no-response.ts";
+import { OuterBlocks } from "./outer-blocks.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import type { RequestProtection, UnprotectedRequest } from "./protection.ts";
 import { bodyLength } from "./options-codec.ts";
@@ -73,6 +75,7 @@ export class ServerRole {
   /** The protected session, at the carrier that leads to it. */
   readonly #follow: (id: SessionId, now: Instant) => EndpointSession;
   readonly #blocks: BlockServer;
+  readonly #outer: OuterBlocks | undefined;
   readonly #mint: EchoMint;
   readonly #observers: Observers;
   readonly #exchanges = new Map<ExchangeId, ServerExchange>();
@@ -108,6 +111,7 @@ export class ServerRole {
     this.#sessionOf = sessionOf;
     this.#fragments = fragments;
     this.#blocks = new BlockServer(tuning, rng);
+    this.#outer = protection && new OuterBlocks(tuning, rng, protection.maxUnfragmented);
     this.#mint = new EchoMint(tuning, rng);
     this.#observers = new Observers(tuning);
     this.#unacknowledged = new ExchangeQueue(tuning.processingDelay);
@@ -117,7 +121,7 @@ export class ServerRole {
   get wakeAt(): Instant | undefined {
     return earlier(
       earlier(this.#unacknowledged.wakeAt, this.#unanswered.wakeAt),
-      earlier(this.#blocks.wakeAt, this.#observers.wakeAt),
+      earlier(earlier(this.#blocks.wakeAt, this.#outer?.wakeAt), this.#observers.wakeAt),
     );
   }
 
@@ -139,7 +143,9 @@ export class ServerRole {
     const id = ++this.#lastExchange;
     const exchange = new ServerExchange(id, session, mid, hash, token, confirmable, asked);
     if (this.#protection !== undefined && findOption(options, OptionNumber.Oscore) !== undefined) {
-      this.#unprotect(exchange, this.#protection, length, now);
+      exchange.length = length;
+      if (hasBlock(options)) this.#fragment(exchange, this.#protection, now);
+      else this.#unprotect(exchange, asked, this.#protection, now);
       return;
     }
     this.#cache.add(session.replies, mid, hash, confirmable, !isSafe(code), id, now);
@@ -192,15 +198,29 @@ export class ServerRole {
     this.#pend(exchange, now);
   }
 
+  /** A block of a protected request, or a request for a block of its answer (RFC 8613 4.1.3.4.2). */
+  #fragment(exchange: ServerExchange, protection: RequestProtection, now: Instant): void {
+    const { id, link, mid, hash, confirmable, length, original } = exchange;
+    const result = this.#outer!.request(link.id, original, now); // it is there where protection is
+    if (result.kind === "whole") {
+      exchange.outer = original;
+      this.#unprotect(exchange, result.request, protection, now);
+      return;
+    }
+    this.#cache.add(link.replies, mid, hash, confirmable, false, id, now);
+    count(link, "in", length, original.payload.length, "payload");
+    this.#transmit(exchange, result.response, result.response, now, false);
+  }
+
+  /** `outer`: as it came, its outer blocks put together. */
   #unprotect(
     exchange: ServerExchange,
+    outer: Request,
     protection: RequestProtection,
-    length: number,
     now: Instant,
   ): void {
-    const { id, link, mid, hash, confirmable, original } = exchange;
-    exchange.length = length;
-    const result = protection.unprotectRequest(link.id, original, id, now, link.path.proven);
+    const { id, link, mid, hash, confirmable } = exchange;
+    const result = protection.unprotectRequest(link.id, outer, id, now, link.path.proven);
     this.#book(exchange, result, now);
     // Nothing is remembered of what is passed over: when it comes again it may be heard.
     if (result.kind === "silence") return;
@@ -415,7 +435,8 @@ export class ServerRole {
         : this.#blocks.respond(session.id, owner.request, owner.full, now, limit);
     if (newer === undefined && first.payload.length >= outgoing.payloadLength) return;
     const mid = link.nextMid(this.#tuning, now, true)!; // reuse gives one always
-    const message = this.#encode(CON, mid, owner.token, first, session, owner.protection, now);
+    const { token, protection, outer } = owner;
+    const message = this.#encode(CON, mid, token, first, session, link, protection, outer, now);
     if (message === undefined) return;
     if (newer === undefined) {
       (outgoing.earlier ??= []).push(outgoing.mid);
@@ -475,6 +496,7 @@ export class ServerRole {
   closed(session: EndpointSession, now: Instant): void {
     this.#cache.closed(session.replies);
     this.#blocks.closed(session.id);
+    this.#outer?.closed(session.id);
     this.#observers.closed(session.id);
     this.#drain(now);
     if (session.pending === 0) return;
@@ -503,6 +525,7 @@ export class ServerRole {
       this.#reply(exchange, response(lost), now);
     }
     this.#blocks.wake(now);
+    this.#outer?.wake(now);
     this.#observers.wake(now);
     this.#drain(now);
   }
@@ -552,7 +575,7 @@ export class ServerRole {
     const mid = link.nextMid(this.#tuning, now, true)!; // reuse gives one always
     const first = this.#block(session, request, output.response, now);
     const type = confirmable ? CON : NON;
-    const bytes = this.#encode(type, mid, token, first, session, protection, now);
+    const bytes = this.#encode(type, mid, token, first, session, link, protection, undefined, now);
     if (bytes === undefined) return;
     const around = overhead(bytes, session, token, first);
     const { length } = first.payload;
@@ -564,6 +587,7 @@ export class ServerRole {
         session,
         protection,
         request,
+        outer: undefined,
         token,
         full: output.response,
       } as const;
@@ -694,7 +718,7 @@ export class ServerRole {
     now: Instant,
     confirmable: boolean | undefined,
   ): void {
-    const { session, token, protection } = exchange;
+    const { session, token, protection, outer } = exchange;
     const piggybacked = exchange.confirmable && !exchange.acknowledged;
     const link = piggybacked || session.isAdrift ? exchange.link : session.link;
     // A peer that acknowledges none of its answers must not fill our queue: from some point on they go once.
@@ -703,11 +727,11 @@ export class ServerRole {
     const type = piggybacked ? ACK : reliable ? CON : NON;
     const mid = piggybacked ? exchange.mid : link.nextMid(this.#tuning, now, true)!; // reuse gives one always
     let answer = first;
-    let bytes = this.#encode(type, mid, token, answer, session, protection, now);
+    let bytes = this.#encode(type, mid, token, answer, session, link, protection, outer, now);
     if (bytes === undefined) return;
     if (!link.path.proven && bytes.length > this.#sender.allowance(link)) {
       answer = this.#smaller(exchange, full, bytes.length - first.payload.length, now);
-      bytes = this.#encode(type, mid, token, answer, session, protection, now);
+      bytes = this.#encode(type, mid, token, answer, session, link, protection, outer, now);
       if (bytes === undefined) return;
     }
     const around = protection === undefined ? 0 : overhead(bytes, session, token, answer);
@@ -726,6 +750,7 @@ export class ServerRole {
         session,
         protection,
         request: original,
+        outer,
         token,
         full,
       } as const;
@@ -734,19 +759,29 @@ export class ServerRole {
     } else this.#sender.send(link, bytes, length, "payload", session, around);
   }
 
-  /** The answer as a message, protected as its request was. Undefined: it cannot be any more. */
+  /** The answer as a message, protected, and in outer blocks, as its request was. Undefined: it cannot be any more. */
   #encode(
     type: typeof ACK | typeof CON | typeof NON,
     mid: number,
     token: Uint8Array,
     answer: Response,
     session: EndpointSession,
+    link: EndpointSession,
     protection: unknown,
+    outer: Request | undefined,
     now: Instant,
   ): Uint8Array | undefined {
-    if (protection === undefined) return encodeAnswer(type, mid, token, answer);
-    const made = this.#protection?.protectResponse(protection, answer, now);
-    if (made?.kind === "send") return encodeAnswer(type, mid, token, made.response);
+    const made =
+      protection === undefined
+        ? ({ kind: "send", response: answer } as const)
+        : this.#protection?.protectResponse(protection, answer, now);
+    if (made?.kind === "send") {
+      const said =
+        outer === undefined || this.#outer === undefined
+          ? made.response
+          : this.#outer.respond(link.id, outer, made.response, now);
+      return encodeAnswer(type, mid, token, said);
+    }
     this.#sender.drop(session, `unprotected:${made?.reason}`);
     return undefined;
   }
@@ -767,52 +802,12 @@ export class ServerRole {
   }
 }
 
-function encodeAnswer(
-  type: typeof ACK | typeof CON | typeof NON,
-  mid: number,
-  token: Uint8Array,
-  { code, options, payload }: Response,
-): Uint8Array {
-  return encodeMessage({ type, code, mid, token, options, payload });
-}
-
-/** What the protection of a message costs. */
-function overhead(
-  bytes: Uint8Array,
-  session: EndpointSession,
-  token: Uint8Array,
-  { options, payload }: Response,
-): number {
-  if (!session.isProtected) return 0;
-  return bytes.length - HEADER_LENGTH - token.length - bodyLength(options, payload);
-}
-
-function hasBlock(options: readonly Option[]): boolean {
-  for (let i = options.length - 1; i >= 0; i--) {
-    const { number } = options[i]!; // 0 <= i < length
-    if (number < OptionNumber.Block2) return false;
-    if (number === OptionNumber.Block1 || number === OptionNumber.Block2) return true;
-  }
-  return false;
-}
-
 /** Whether it is known by more than the bytes of its message. */
 function isNamed({ token, protection }: ServerExchange): boolean {
   return protection !== undefined || token.length >= NAMING_TOKEN;
 }
 
-/** RFC 7252 5.1, RFC 8132 2. */
-function isSafe(code: number): boolean {
-  return code === Code.GET || code === Code.FETCH;
-}
-
-/** RFC 7641 2, RFC 8132 2.4. */
-function observable(code: number): boolean {
-  return code === Code.GET || code === Code.FETCH;
-}
-
 const NO_BODY = { options: [], payload: EMPTY };
-const HEADER_LENGTH = 4;
 const BUSY_SECONDS = 5;
 /** Bytes the block-wise answer adds at most: Block2 and an ETag. */
 const BLOCK_OVERHEAD = 5 + 10;

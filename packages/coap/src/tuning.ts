@@ -88,6 +88,15 @@ export type CoapTuning = {
   readonly maxPartialBytes: number;
   /** Their bytes in one session. */
   readonly maxPartialBytesPerSession: number;
+  /**
+   * Protected messages that come in outer blocks (RFC 8613 4.1.3.4.2), which are verified only once they are whole: being
+   * put together per path, in both roles over all, and their bytes in the server role; the oldest of a path goes first.
+   */
+  readonly maxOuterBodiesPerSession: number;
+  readonly maxOuterBodies: number;
+  readonly maxOuterBytes: number;
+  /** How long the next block of one is waited for. */
+  readonly outerBodyLifetime: number;
   /** Client role: how often one transfer begins again because the peer lost blocks or its resource changed. */
   readonly maxBlockRestarts: number;
 
@@ -196,6 +205,10 @@ const DEFAULTS: CoapTuning = {
   maxPartialBodies: 4_096,
   maxPartialBytes: 32 * 1_048_576,
   maxPartialBytesPerSession: 1_048_576,
+  maxOuterBodiesPerSession: 4,
+  maxOuterBodies: 1_024,
+  maxOuterBytes: 4 * 1_048_576,
+  outerBodyLifetime: 60_000,
   maxBlockRestarts: 2,
 
   maxObservationsPerSession: 256,

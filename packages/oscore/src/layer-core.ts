@@ -80,6 +80,7 @@ export class LayerCore {
     this.runs.stop(association);
     association.stale = false;
     association.windowLost = false;
+    association.unanswered = 0;
     association.windowTop = undefined;
     association.sendIdContext = false;
     association.renew = false;

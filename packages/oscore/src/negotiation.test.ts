@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EMPTY, concat, hex, seededRng, toHex } from "@godwit/base";
-import { Code, request, response, type Request, type Response } from "@godwit/coap";
+import {
+  Code,
+  OptionNumber,
+  findOption,
+  request,
+  response,
+  type Request,
+  type Response,
+} from "@godwit/coap";
 import { byteString, unwrapByteString } from "./cbor.ts";
 import { IssuedNonces } from "./issued-nonces.ts";
 import {
@@ -352,6 +360,61 @@ test("RFC 8613 B.2 step 2: the server starts, with and without an ID Context of 
       assert.equal(client.take("established").length, 1);
       assert.deepEqual(talk(client, server).sizes, [27, 16]);
     });
+  }
+});
+
+test("RFC 8613 B.1.2, B.2: a peer that does not return the Echo of a restarted server is led to new keys, in turn with the Echo", () => {
+  withoutNonceReuse(() => {
+    const { client, server } = ends("negotiated");
+    talk(client, server);
+    server.take("established");
+    server.crash();
+    const [first, second] = [1, 2].map(() => {
+      const sent = client.layer.protectRequest(1, UPDATE, 0);
+      assert.ok(sent.kind === "send");
+      const reply = serve(server, sent.request)!;
+      return { sent, outcome: client.layer.unprotectResponse(sent.exchange, reply, 0) };
+    });
+    assert.ok(first?.outcome.kind === "response");
+    assert.notEqual(findOption(first.outcome.response.options, OptionNumber.Echo), undefined);
+    assert.ok(second?.outcome.kind === "again");
+    const asked: Request[] = [];
+    const last = serve(server, second.outcome.request, CARRIER, CREATED, asked)!;
+    const { kind } = client.layer.unprotectResponse(second.sent.exchange, last, 0);
+    assert.equal(kind, "response");
+    assert.deepEqual(asked, [UPDATE]);
+    assert.equal(server.take("established").length, 1);
+    client.drain();
+    assert.deepEqual(talk(client, server).sizes, [27, 16]);
+  });
+});
+
+test("RFC 8613 B.1.2, B.2: a restarted client whose peer returns no Echo makes new keys with its own next request", () => {
+  withoutNonceReuse(() => {
+    const { client, server } = ends("negotiated");
+    talk(client, server);
+    client.crash();
+    for (const datagrams of [2, 4]) {
+      const order = server.layer.protectRequest(2, UPDATE, 0);
+      assert.ok(order.kind === "send");
+      assert.equal(receive(client, order.request).kind, "reply", "the Echo");
+      const { outcome, sizes } = talk(client, server);
+      assert.equal(outcome.kind, "response");
+      assert.equal(sizes.length, datagrams, "with B.2 the second time");
+    }
+    assert.deepEqual(talk(server, client).sizes.length, 2, "no Echo is asked for any more");
+  });
+});
+
+test("RFC 8613 B.1.2: a peer that knows the Echo alone reaches a restarted server in spite of replays", () => {
+  const { server } = ends("both");
+  const client = new End(1, { input: INPUT, derivation: "fixed", initiates: false }).add();
+  const { requests } = talk(client, server);
+  for (let replays = 0; replays < 4; replays++) {
+    server.crash();
+    for (let i = 0; i < replays; i++) receive(server, requests[0]!, 666);
+    const kinds = [talk(client, server), talk(client, server)].map(({ outcome }) => outcome.kind);
+    assert.equal(kinds[1], "response", `${replays} replays: ${String(kinds)}`);
   }
 });
 

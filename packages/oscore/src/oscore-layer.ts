@@ -56,6 +56,11 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
     this.#server = new ServerRole(this.#core, this.#keeper, this.#client);
   }
 
+  /** MAX_UNFRAGMENTED_SIZE (4.1.3.4.2). */
+  get maxUnfragmented(): number {
+    return this.#core.tuning.maxUnfragmented;
+  }
+
   /** Sessions that live. */
   get size(): number {
     return this.#core.directory.size;

@@ -181,10 +181,11 @@ export class ServerRole {
       if (association.windowTop !== undefined) return this.#hold(association, incoming, now);
       const echo = request && findOption(request.options, OptionNumber.Echo);
       if (echo === undefined || !this.#mint.verify(association.session, echo.value, now))
-        return this.#challenge(association, binding, incoming, now);
+        return this.#unanswered(association, binding, incoming, now);
       request = { ...request!, options: withoutOption(request!.options, OptionNumber.Echo) }; // it had the Echo
       validated ||= association.challenged === incoming.carrier;
       association.windowLost = false;
+      association.unanswered = 0;
       context.window.raise(binding.piv); // B.1.2: the lower limit
     } else {
       context.window.accept(binding.piv);
@@ -229,6 +230,30 @@ export class ServerRole {
       carrier: was,
       refusal: refusal.kind === "reply" ? refusal.response : undefined,
     };
+  }
+
+  /**
+   * The window is lost, and the request brings no Echo back: it is asked for one. A peer that does not return it would be
+   * locked out for good, so where keys can be negotiated they are made anew: with our next request if it is ours to begin,
+   * else by every other answer (B.2 step 2). In turn, because the requests may be replays of what a peer once sent that
+   * knows the Echo alone.
+   */
+  #unanswered(
+    association: Association,
+    binding: RequestBinding,
+    incoming: Incoming,
+    now: Instant,
+  ): UnprotectedRequest {
+    const nth = association.unanswered;
+    if (association.negotiates && !association.initiates && nth % 2 === 1) {
+      association.unanswered += 1;
+      return this.#response1(association, binding, binding.context.idContext ?? EMPTY, now);
+    }
+    const result = this.#challenge(association, binding, incoming, now);
+    if (result.kind === "held") return result;
+    association.unanswered += 1;
+    if (nth > 0 && association.negotiates && association.initiates) association.renew = true;
+    return result;
   }
 
   #challenge(

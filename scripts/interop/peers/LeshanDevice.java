@@ -1,7 +1,8 @@
 // A device built on Leshan's client library, driven by lines on stdin, telling what happens to it in lines on stdout.
 //   LeshanDevice ENDPOINT SERVER_URI LIFETIME_S [psk IDENTITY KEY_HEX [CID_LENGTH] | ecdhe-psk IDENTITY KEY_HEX |
 //     rpk PUBLIC_HEX PRIVATE_HEX SERVER_PUBLIC_HEX [CID_LENGTH] | x509 CERTIFICATE_HEX PRIVATE_HEX SERVER_CERTIFICATE_HEX [CID_LENGTH] |
-//     oscore SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//     oscore|rederive SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//     "rederive": OSCORE that begins with Appendix B.2
 //   stdin: "set RESOURCE NUMBER" (of /3303/0) | "update" | "send PATH" | "stop"
 import java.util.EnumSet;
 import java.util.List;
@@ -15,6 +16,7 @@ import org.eclipse.leshan.client.LeshanClientBuilder;
 import org.eclipse.leshan.client.californium.endpoint.CaliforniumClientEndpointsProvider;
 import org.eclipse.leshan.client.californium.endpoint.coap.CoapOscoreProtocolProvider;
 import org.eclipse.leshan.client.californium.endpoint.coaps.CoapsClientProtocolProvider;
+import org.eclipse.leshan.client.engine.DefaultRegistrationEngineFactory;
 import org.eclipse.leshan.client.object.Oscore;
 import org.eclipse.leshan.client.object.Security;
 import org.eclipse.leshan.client.object.Server;
@@ -68,6 +70,7 @@ public class LeshanDevice {
                     CertificateUsage.DOMAIN_ISSUER_CERTIFICATE.code));
             break;
         case "oscore":
+        case "rederive":
             objects.setInstancesForObject(21, new Oscore(7, new OscoreSetting(hex(args[4]), hex(args[5]), hex(args[6]))));
             objects.setInstancesForObject(0, Security.oscoreOnly(uri, 123, 7));
             break;
@@ -81,8 +84,10 @@ public class LeshanDevice {
         LeshanClientBuilder builder = new LeshanClientBuilder(endpoint);
         builder.setObjects(objects.createAll());
         builder.setDataSenders(new ManualDataSender());
+        builder.setRegistrationEngineFactory(new DefaultRegistrationEngineFactory().setRetryWaitingTimeInMs(1000));
         CaliforniumClientEndpointsProvider.Builder endpoints = new CaliforniumClientEndpointsProvider.Builder(
-                new CoapOscoreProtocolProvider(), new CoapsClientProtocolProvider());
+                mode.equals("rederive") ? new Rederivation.Client() : new CoapOscoreProtocolProvider(),
+                new CoapsClientProtocolProvider());
         int last = mode.equals("psk") ? 6 : mode.equals("rpk") || mode.equals("x509") ? 7 : args.length;
         if (args.length > last) {
             Configuration configuration = endpoints.createDefaultConfiguration();

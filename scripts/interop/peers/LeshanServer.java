@@ -2,12 +2,14 @@
 //   LeshanServer COAP_PORT [COAPS_PORT] [psk ENDPOINT IDENTITY KEY_HEX [CID_LENGTH] | ecdhe-psk ENDPOINT IDENTITY KEY_HEX |
 //     rpk ENDPOINT PUBLIC_HEX OWN_PUBLIC_HEX OWN_PRIVATE_HEX [CID_LENGTH] |
 //     x509 ENDPOINT OWN_PRIVATE_HEX OWN_CHAIN_FILE ROOTS_FILE [CID_LENGTH] |
-//     oscore ENDPOINT SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//     oscore|rederive ENDPOINT SENDER_HEX RECIPIENT_HEX SECRET_HEX]
+//     "rederive": OSCORE that takes part in Appendix B.2
 //   stdin: "read EP PATH" | "write EP FORMAT PATH VALUE" | "execute EP PATH [ARGS]" | "discover EP PATH" |
 //          "observe EP PATH" | "cancel EP PATH" | "stop"
 import java.io.FileInputStream;
 import java.io.InputStream;
 import java.net.InetSocketAddress;
+import java.net.URI;
 import java.security.KeyFactory;
 import java.security.PrivateKey;
 import java.security.PublicKey;
@@ -118,8 +120,9 @@ public class LeshanServer {
         }
         InetSocketAddress here = new InetSocketAddress("127.0.0.1", coap);
         if (oscore) {
-            endpoints.addEndpoint(new CoapOscoreServerEndpointFactory(
-                    new java.net.URI("coap", null, "127.0.0.1", coap, null, null, null)));
+            URI uri = new URI("coap", null, "127.0.0.1", coap, null, null, null);
+            endpoints.addEndpoint(args[at].equals("rederive") ? new Rederivation.Server(uri)
+                    : new CoapOscoreServerEndpointFactory(uri));
         } else {
             endpoints.addEndpoint(here, Protocol.COAP);
         }

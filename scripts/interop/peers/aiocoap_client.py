@@ -3,7 +3,7 @@ are for OSCORE. Where the answer has a Location, the code is followed by its pat
 
 aiocoap_client.py get URI [SZX]         prints the code, then the body
 aiocoap_client.py again URI             the same twice: prints both codes, then the last body
-aiocoap_client.py put URI FILE [SZX]    prints the code
+aiocoap_client.py put URI FILE [SZX [outer]]    prints the code; outer: of the protected whole (RFC 8613 4.1.3.4.2)
 aiocoap_client.py post URI FILE [SZX]   prints the code, then the body; FILE is in application/link-format
 aiocoap_client.py delete URI            prints the code
 aiocoap_client.py observe URI COUNT     prints COUNT bodies, one a line, then cancels
@@ -18,11 +18,11 @@ from aiocoap.numbers import Code
 from aiocoap.optiontypes import BlockOption
 
 
-def message(method, uri, payload, szx, protected=False):
+def message(method, uri, payload, szx, inner=False):
     asked = aiocoap.Message(code=getattr(Code, method.upper()), uri=uri, payload=payload)
     if method == "post":
         asked.opt.content_format = 40
-    if szx is not None and payload and protected:
+    if szx is not None and payload and inner:
         # The size at the remote would be that of outer blocks (RFC 8613 4.1.3.4.2), cut from the protected whole.
         asked.opt.block1 = BlockOption.BlockwiseTuple(0, False, szx)
     elif szx is not None and payload:
@@ -62,7 +62,7 @@ async def main():
             with open(rest.pop(0), "rb") as file:
                 payload = file.read()
         szx = int(rest[0]) if rest else None
-        asked = message(method, uri, payload, szx, protected)
+        asked = message(method, uri, payload, szx, protected and "outer" not in rest)
         answer = await client.request(asked).response
         place = "".join(f"/{part}" for part in answer.opt.location_path)
         print(f"{answer.code.dotted} {place}".strip(), flush=True)
