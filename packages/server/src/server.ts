@@ -124,7 +124,9 @@ export class Server {
       load: (table) => this.#store.load(table),
       ...(sealer === undefined ? {} : { sealer }),
       ...(rolledBack === undefined ? {} : { rolledBack }),
-      ...(secure === undefined ? {} : { dtls: { ...dtls, port: secure.port } }),
+      ...(secure === undefined
+        ? {}
+        : { dtls: { wall: (now) => clock.toWall(now), ...dtls, port: secure.port } }),
     });
     // Outputs of the first moment find the server running.
     this.#running = { stack, plain, secure, driver: undefined, now: () => clock.now() };

@@ -24,6 +24,8 @@ export type ServerDtlsOptions = {
   readonly nodeId?: number;
   /** Gives tickets (RFC 5077) to clients that ask for them. */
   readonly tickets?: boolean;
+  /** What the wall clock says at an instant, for the validity of certificates; the instant itself unless given. */
+  readonly wall?: (now: Instant) => number;
   /** Puts out `keyLog` lines, with which anybody can read everything. For debugging only. */
   readonly keyLog?: boolean;
 };
@@ -47,14 +49,14 @@ export function serverCredentials({
 export function judgePeer(
   lookup: Exclude<Lookup, { kind: "psk" }>,
   book: CredentialBook,
-  { anchors = [] }: ServerDtlsOptions,
+  { anchors = [], wall = (at) => at }: ServerDtlsOptions,
   now: Instant,
 ): Verdict {
   if (book.endpointOf(lookup.identity) === undefined) {
     return { ok: false, why: "credential of no endpoint", alert: ACCESS_DENIED };
   }
   if (lookup.kind === "resume" || lookup.certificate.kind === "rpk") return { ok: true };
-  return judgeChain(lookup.certificate.chain, { anchors, wall: now });
+  return judgeChain(lookup.certificate.chain, { anchors, wall: wall(now) });
 }
 
 /** RFC 5246 7.2. */
