@@ -1,13 +1,17 @@
-// Fails when docs/spec-map.md or docs/attacks.md names a file that is not there, or a test that the file does not have.
-// A heading that ends in a folder, "## CoAP (`packages/coap/src`)", is where the files of its section are; a test is
-// written as `file.test.ts` "part of its sentence".
+// Fails when docs/spec-map.md, docs/attacks.md or docs/faults.md names a file that is not there, or a test that the file
+// does not have, or when a row or a cell of the fault matrix is missing. A heading that ends in a folder,
+// "## CoAP (`packages/coap/src`)", is where the files of its section are, unless they are named from the root; a test
+// is written as `file.test.ts` "part of its sentence".
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
+const MATRIX = "docs/faults.md";
+const ROWS = 36;
+const COLUMNS = 6;
 const faults = [];
 let files = 0;
 let tests = 0;
-for (const doc of ["docs/spec-map.md", "docs/attacks.md"]) {
+for (const doc of ["docs/spec-map.md", "docs/attacks.md", MATRIX]) {
   let folder = ".";
   readFileSync(doc, "utf8")
     .split("\n")
@@ -19,7 +23,7 @@ for (const doc of ["docs/spec-map.md", "docs/attacks.md"]) {
         /`([\w./-]+\.(?:ts|mjs|json|md))`(?: "([^"]+)")?/g,
       )) {
         if (folder === "." && !name.includes("/")) continue; // beside a path in the same sentence
-        const path = join(folder, name);
+        const path = /^(packages|apps|docs)\//.test(name) ? name : join(folder, name);
         files++;
         if (!existsSync(path)) faults.push(`${at}: there is no ${path}`);
         else if (sentence !== undefined) {
@@ -30,6 +34,17 @@ for (const doc of ["docs/spec-map.md", "docs/attacks.md"]) {
       }
     });
 }
+const rows = readFileSync(MATRIX, "utf8")
+  .split("\n")
+  .filter((line) => /^\| F\d+ \|/.test(line))
+  .map((line) => line.slice(1, -1).split("|"));
+rows.forEach((cells, index) => {
+  const row = cells[0].trim();
+  if (row !== `F${index + 1}`) faults.push(`${MATRIX}: ${row} where F${index + 1} belongs`);
+  if (cells.length !== COLUMNS || cells.some((cell) => cell.trim() === ""))
+    faults.push(`${MATRIX}: ${row} has a cell too few, too many or without a word`);
+});
+if (rows.length !== ROWS) faults.push(`${MATRIX}: ${rows.length} rows instead of ${ROWS}`);
 if (files === 0 || tests === 0) faults.push("docs: no file or no test is named at all");
 for (const fault of faults) console.error(fault);
 process.exitCode = faults.length > 0 ? 1 : 0;

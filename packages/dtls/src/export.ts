@@ -26,7 +26,8 @@ export type StoredAssociation = AssociationState & {
  * Secret: it is sealed before it leaves the machine. `writeFrom`: the bound being reserved by this very record.
  */
 export function encodeAssociation(association: Association, writeFrom: number): Uint8Array {
-  const { path, suite } = association;
+  const { suite, claim } = association;
+  const path = claim === undefined ? association.path : claim.proven; // a claim dies with us
   const { readKeys, writeKeys } = association.keys();
   const writer = new Writer(192)
     .u8(VERSION)

@@ -85,7 +85,7 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
     this.#now = now;
     this.#udp = new UdpSessions(options.coap);
     if (dtls === undefined) return;
-    const { certificates: _shown, anchors: _roots, port: _port, ...rest } = dtls;
+    const { certificates: _shown, anchors: _roots, port: _port, wall: _wall, ...rest } = dtls;
     this.#dtls = new DtlsServer({
       ...rest,
       rng,

@@ -157,7 +157,16 @@ export class Server {
       load: (table) => this.#store.load(table),
       ...(sealer === undefined ? {} : { sealer }),
       ...(rolledBack === undefined ? {} : { rolledBack }),
-      ...(secure === undefined ? {} : { dtls: { ...dtls, certificates, port: secure.port } }),
+      ...(secure === undefined
+        ? {}
+        : {
+            dtls: {
+              wall: (at) => clock.toWall(at),
+              ...dtls,
+              certificates,
+              port: secure.port,
+            },
+          }),
     });
     // Outputs of the first moment find the server running.
     const now = (): number => clock.now();

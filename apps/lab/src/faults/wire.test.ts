@@ -236,7 +236,7 @@ story(
   },
 );
 
-for (const mtu of [1_280, 576, 284])
+for (const mtu of [1_280, 576, 160])
   story(
     `F14: over a path that swallows packets above ${mtu} bytes a device registers and a large resource is read`,
     COLUMNS,

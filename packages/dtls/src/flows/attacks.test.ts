@@ -1,17 +1,38 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type SocketAddress, concat, hex, seededRng, toHex, utf8 } from "@godwit/base";
-import { ContentType, HandshakeType } from "../codes.ts";
+import { Alert, ContentType, HandshakeType } from "../codes.ts";
 import { DtlsServer } from "../server.ts";
 import { decodeClientHello, encodeClientHello } from "../handshake/client-hello.ts";
+import { connectionId } from "../handshake/extensions.ts";
 import { decodeHelloVerifyRequest } from "../handshake/hello-verify-request.ts";
-import { wholeMessage, writeFragment } from "../handshake/header.ts";
-import { plainRecord } from "../record/header.ts";
+import { readFragments, wholeMessage, writeFragment } from "../handshake/header.ts";
+import { decodeServerHello } from "../handshake/server-hello.ts";
+import { keyBlock } from "../keys.ts";
+import { plainRecord, readRecord } from "../record/header.ts";
+import { openRecord, sealRecord } from "../record/protection.ts";
+import { suiteOf } from "../suites.ts";
 import { exchange } from "./exchange.ts";
 import { KEY, SERVER, Wire } from "./wire.ts";
 
 const EMPTY = new Uint8Array(0);
 const SPOOFED: SocketAddress = { host: "203.0.113.66", port: 6_666 };
+
+/** The hellos that a handshake was made with. */
+function hellosOf(wire: Wire): {
+  readonly clientHello: ReturnType<typeof decodeClientHello>;
+  readonly serverHello: ReturnType<typeof decodeServerHello>;
+} {
+  const messages = wire.sent
+    .filter(({ bytes }) => bytes[0] === ContentType.handshake)
+    .flatMap(({ bytes }) => readFragments(readRecord(bytes, 0, 0).fragment));
+  const last = (type: number): Uint8Array =>
+    messages.findLast((message) => message.type === type)?.body ?? EMPTY;
+  return {
+    clientHello: decodeClientHello(last(HandshakeType.clientHello)),
+    serverHello: decodeServerHello(last(HandshakeType.serverHello)),
+  };
+}
 
 /** Every kind of plaintext record that somebody outside could send. */
 function plaintexts(): [string, Uint8Array][] {
@@ -356,6 +377,38 @@ test("RFC 5246 7.2.1: close_notify under the keys is answered and ends both side
   assert.equal(wire.server.machine.size, 0);
   wire.inject(late, client.address);
   assert.deepEqual(wire.server.received(), []);
+});
+
+test("RFC 7925 17, RFC 5746: a wish to renegotiate under the keys gets no_renegotiation, and the session goes on", () => {
+  const wire = new Wire({ server: { keyLog: true } });
+  const client = wire.client({ connectionId: EMPTY });
+  wire.connect(client);
+  const { clientHello, serverHello } = hellosOf(wire);
+  const master = hex(wire.server.of("keyLog").at(-1)?.line.split(" ")[2] ?? "");
+  const { cipher } = suiteOf(serverHello.suite) ?? {};
+  assert.ok(cipher);
+  const randoms = { client: clientHello.random, server: serverHello.random };
+  const keys = keyBlock(cipher, master, randoms);
+  const cid = connectionId.read(serverHello.extensions) ?? EMPTY;
+  for (const type of [HandshakeType.clientHello, HandshakeType.helloRequest]) {
+    const body = type === HandshakeType.clientHello ? encodeClientHello(clientHello) : EMPTY;
+    const content = wholeMessage(type, 4, body);
+    const record = { type: ContentType.handshake, epoch: 1, sequence: 50 + type, cid, content };
+    wire.inject(sealRecord(cipher, keys.client, record, seededRng(1)), client.address);
+    const answer = openRecord(
+      cipher,
+      keys.server,
+      readRecord(wire.sent.at(-1)?.bytes ?? EMPTY, 0, 0),
+    );
+    assert.ok(answer.ok && answer.type === ContentType.alert);
+    assert.deepEqual([...answer.content], [1, Alert.noRenegotiation]);
+  }
+  assert.equal(wire.server.machine.handshakes, 0);
+  assert.equal(
+    wire.server.machine.ledgerOf(wire.server.session).snapshot().drops["renegotiation"],
+    2,
+  );
+  exchange(wire, client);
 });
 
 test("CVE-2026-75806: every cut of a record on a live association is dropped in silence", () => {

@@ -144,6 +144,28 @@ test("after a restart what may be a replay moves the address for ten seconds, un
   }
 });
 
+test("an address that was not proven is not what a restart remembers", () => {
+  const wire = new Wire({
+    server: { sealer: SEALER, tuning: { stride: 4, routabilityCheck: "off" } },
+  });
+  const client = wire.client({ connectionId: EMPTY_CID });
+  wire.connect(client);
+  const { session } = wire.server;
+  const thief = { host: "192.0.2.66", port: 666 };
+  wire.nat = () => thief;
+  wire.tell(client, {
+    type: "send",
+    session: 1,
+    bytes: utf8("a long message, and so room for answers"),
+  });
+  wire.run(100);
+  assert.deepEqual(wire.server.machine.pathOf(session)?.remote, thief);
+  // More numbers are reserved meanwhile, and the row is written.
+  for (let i = 0; i < 4; i++) wire.tell(wire.server, { type: "send", session, bytes: utf8("x") });
+  restart(wire);
+  assert.deepEqual(wire.server.machine.pathOf(session)?.remote, client.address);
+});
+
 test("a device that saved its session goes on after a reboot with no handshake", () => {
   const wire = new Wire();
   const client = wire.client({ connectionId: EMPTY_CID, sealer: SEALER, tuning: TUNING });

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { hex, toHex } from "@godwit/base";
 import { signingKey } from "@godwit/dtls";
 import { World, type Host, type Nat } from "@godwit/netsim";
+import { CredentialBook } from "../server/credential-book.ts";
+import { judgePeer, type ServerDtlsOptions } from "../server/peers.ts";
 import { pair, TestDevice, TestServer, type PairOptions, type TestSecurity } from "./kit.test.ts";
 
 const CID: TestSecurity = { identity: "dev01", strategy: "cid" };
@@ -278,6 +281,33 @@ test("raw public keys: a device whose key is known comes in by it, another does 
     assert.deepEqual(server.registration(one)?.identity, expected);
     if (key === stranger) assert.ok(one.count("handshakeFailed") > 0);
   }
+});
+
+test("F19: a certificate is valid by the wall clock, however wrong it was when the clock of instants began", () => {
+  const vectors = new URL("../../../dtls/src/vectors/certificates.json", import.meta.url);
+  const { certificates } = JSON.parse(readFileSync(vectors, "utf8")) as {
+    certificates: Record<string, string>;
+  };
+  const [leaf, between, root] = ["device", "inter", "root"].map((n) => hex(certificates[n] ?? ""));
+  assert.ok(leaf && between && root);
+  const book = new CredentialBook({ seal: (secret) => secret, open: (sealed) => sealed });
+  const subject = "urn:dev:ops:32473-weather-7";
+  book.add({ kind: "x509", endpoint: "device", name: subject });
+  const lookup = {
+    kind: "certificate",
+    identity: { kind: "x509", subject },
+    certificate: { kind: "x509", chain: [leaf, between] },
+    serverName: "",
+  } as const;
+  const inTime = Date.UTC(2027, 0, 1);
+  const year = 366 * 86_400_000;
+  for (const skew of [-year, 0, year]) {
+    const wall = (now: number): number => now + skew;
+    const how: ServerDtlsOptions = { port: 5_684, anchors: [root], wall };
+    assert.equal(judgePeer(lookup, book, how, inTime - skew).ok, true);
+  }
+  const early = judgePeer(lookup, book, { port: 5_684, anchors: [root], wall: () => 0 }, inTime);
+  assert.equal(early.ok, false);
 });
 
 /** P-256 keys in PKCS#8, made for these tests. */

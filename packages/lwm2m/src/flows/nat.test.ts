@@ -60,6 +60,19 @@ test("a NAT that is renumbered or restarted costs nothing but the wait for the n
   }
 });
 
+test("an order longer than three times an Update reaches a device that moved, after the RST to a ping", () => {
+  const world = new World({ seed: 12 });
+  const nat = world.nat("linux-random");
+  const { server, device } = pair(world, { behind: nat, lifetime: 86_400 });
+  world.run("10 minutes");
+  const order = server.write(device, "/3/0/14", "+01:00 ".repeat(30));
+  world.run("2 minutes");
+  assert.equal(order.state, "waiting");
+  device.update();
+  world.run("2 s");
+  assert.equal(order.answer, "2.04");
+});
+
 test("queue mode: orders wait while the device sleeps, and are obeyed in order in its awake window", () => {
   const world = new World({ seed: 2 });
   const { server, device } = pair(world, {

@@ -25,6 +25,8 @@ export type ServerDtlsOptions = {
   readonly nodeId?: number;
   /** Gives tickets (RFC 5077) to clients that ask for them. */
   readonly tickets?: boolean;
+  /** What the wall clock says at an instant, for the validity of certificates; the instant itself unless given. */
+  readonly wall?: (now: Instant) => number;
   /** Puts out `keyLog` lines, with which anybody can read everything. For debugging only. */
   readonly keyLog?: boolean;
 };
@@ -45,7 +47,7 @@ export function serverCredentials({ certificates = [] }: ServerDtlsOptions): Ser
 export function judgePeer(
   lookup: Exclude<Lookup, { kind: "psk" }>,
   book: CredentialBook,
-  { anchors = [] }: ServerDtlsOptions,
+  { anchors = [], wall = (at) => at }: ServerDtlsOptions,
   now: Instant,
 ): Verdict {
   if (lookup.kind === "resume") {
@@ -57,7 +59,7 @@ export function judgePeer(
     if (book.endpointOf(lookup.identity) !== undefined) return { ok: true };
     return refuse(`no credential has the public key ${toHex(certificate.spki)}`);
   }
-  return judgeCertificate(certificate.chain, book, anchors, now);
+  return judgeCertificate(certificate.chain, book, anchors, wall(now));
 }
 
 function judgeCertificate(
