@@ -151,6 +151,35 @@ test("RFC 5246 7.4.8: a certificate shown by somebody without its key is refused
   );
 });
 
+for (const tickets of [false, true]) {
+  test(`a session is resumed ${tickets ? "by ticket" : "by its id"} until the proof of its identity ends, and not after that`, () => {
+    const wire = new Wire({
+      server: {
+        tickets,
+        credentials: { psk: false, certificates: [X509("server")], clientCertificates: ["x509"] },
+      },
+    });
+    const peer = wire.client({
+      tickets,
+      credentials: {
+        kind: "certificate",
+        certificate: X509("device"),
+        serverCertificates: ["x509"],
+      },
+    });
+    const until = wire.now + 60_000;
+    wire.server.judge = ({ kind }) => (kind === "certificate" ? { ok: true, until } : { ok: true });
+    wire.connect(peer);
+    wire.connect(peer, "resume");
+    wire.run(60_000);
+    wire.connect(peer, "resume");
+    assert.deepEqual(
+      wire.server.of("opened").map(({ how }) => how),
+      ["full", "resumed", "full"],
+    );
+  });
+}
+
 for (const { what, more, why } of [
   {
     what: "nine certificates",
