@@ -190,12 +190,11 @@ export class ServerHandshake {
 
   wake(now: Instant): void {
     if (this.done || this.transport.wake(now)) return;
+    const { tooLong, plainAlert } = this.transport;
+    const { maxMessage } = this.#setup.tuning;
     if (this.#guessing) this.#end("unknown identity or wrong key");
-    else if (!this.transport.tooLong) this.#end("no answer");
-    else {
-      const { maxMessage } = this.#setup.tuning;
-      this.#end(`chain too long, or another message: above ${maxMessage} bytes`);
-    }
+    else if (tooLong) this.#end(`chain too long, or another message: above ${maxMessage} bytes`);
+    else this.#end(plainAlert === undefined ? "no answer" : `peer's alert ${plainAlert}`);
   }
 
   /** Answers the look-up of a key; undefined where nobody has that identity. */

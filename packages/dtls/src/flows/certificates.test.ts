@@ -241,6 +241,11 @@ test("a server that the device does not trust is left before anything is shown t
     ["another server"],
   );
   assert.equal(wire.sent.filter(({ from }) => from === "client").length, 3); // two hellos, one alert
+  wire.run(300_000);
+  assert.deepEqual(
+    wire.server.of("failed").map((f) => f.why),
+    ["peer's alert 46"],
+  );
 });
 
 test("no suite, group or kind in common is told at once", () => {
