@@ -15,7 +15,7 @@ import { after, suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { readCoapsFiles } from "./coaps-files.ts";
 import { Served, serveUntilExit } from "./crash/served.test-kit.ts";
-import { credentialBody } from "./credential-words.ts";
+import { credentialBody, readCredentials } from "./credential-words.ts";
 import { securityOf } from "./device-security.ts";
 import { keyLogFile } from "./key-log.ts";
 
@@ -297,6 +297,43 @@ suite("keys and certificates on the command line", () => {
   ]) {
     test(`credentials add refuses ${what}`, () => {
       assert.throws(() => credentialBody(file, words), says);
+    });
+  }
+
+  test("a file of credentials has all kinds in one array", () => {
+    const file = JSON.stringify([
+      { kind: "psk", endpoint: "a", identity: "a", key: "000102030405060708090a0b0c0d0e0f" },
+      { kind: "rpk", endpoint: "b", publicKey: readFileSync(devicePub, "utf8") },
+      { kind: "x509", endpoint: "c", certificate: pem("clientOnly") },
+      { kind: "x509", endpoint: "d" },
+    ]);
+    const kinds = readCredentials(file).map(({ kind }) => kind);
+    assert.deepEqual(kinds, ["psk", "rpk", "x509", "x509"]);
+  });
+
+  const good = { kind: "x509", endpoint: "a" };
+  for (const { what, text, says } of [
+    { what: "that is no JSON", text: "{", says: /^it is no JSON$/ },
+    { what: "that is one credential", text: JSON.stringify(good), says: /it is no array/ },
+    {
+      what: "with one of an unknown kind",
+      text: JSON.stringify([good, { kind: "password", endpoint: "b" }]),
+      says: /^credential 2, of "b": .*kind/s,
+    },
+    {
+      what: "with a private key in it",
+      text: JSON.stringify([{ kind: "rpk", endpoint: "b", publicKey: readFileSync(key, "utf8") }]),
+      says: /^credential 1, of "b": publicKey: .*stays with its owner/,
+    },
+    {
+      what: "with a key that is too short",
+      text: JSON.stringify([good, good, { kind: "psk", endpoint: "c", identity: "c", key: "00" }]),
+      says: /^credential 3, of "c": the PSK has 1 bytes/,
+    },
+    { what: "with null in it", text: "[null]", says: /^credential 1: / },
+  ]) {
+    test(`a file of credentials ${what} is refused by the one that is wrong`, () => {
+      assert.throws(() => readCredentials(text), { message: says });
     });
   }
 

@@ -15,10 +15,17 @@ import {
   type Security,
   type X509Options,
 } from "@godwit/client";
-import { leafOf, signingKey, type Certificate } from "@godwit/dtls";
+import { signingKey } from "@godwit/dtls";
 import { MasterKey, memoryStore, type Store } from "@godwit/io";
 import type { Credential } from "@godwit/lwm2m";
-import { Server, type ServerOptions } from "@godwit/server";
+import {
+  Server,
+  roots,
+  rpkCredential,
+  shown,
+  x509Credential,
+  type ServerOptions,
+} from "@godwit/server";
 
 const file = new URL("../../../packages/dtls/src/vectors/certificate-faults.json", import.meta.url);
 const { keys, certificates } = JSON.parse(readFileSync(file, "utf8")) as {
@@ -31,28 +38,21 @@ const pem = (...names: readonly string[]): string =>
 
 /** The key of all leaves in the vectors; the server has it, and so have devices with certificates. */
 const LEAF = hex(keys["leaf"] ?? "");
-const SHOWN: readonly Certificate[] = [
-  { kind: "x509", key: signingKey(LEAF), chain: [der("sans"), der("inter")] },
-  { kind: "rpk", key: signingKey(LEAF) },
-];
+const SHOWN = shown({ key: LEAF, certificate: pem("sans", "inter") });
 const SERVER_NAME = "lamp-1.example.com";
-const own = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
-const ownKey = own.privateKey.export({ format: "pem", type: "pkcs8" }) as string;
-const ownPublic = new Uint8Array(own.publicKey.export({ format: "der", type: "spki" }));
+const pair = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
+const ownKey = pair.privateKey.export({ format: "pem", type: "pkcs8" }) as string;
+const ownPublic = new Uint8Array(pair.publicKey.export({ format: "der", type: "spki" }));
 
-const RPK: Credential = { kind: "rpk", endpoint: "lamp", spki: ownPublic };
-const NAMED: Credential = { kind: "x509", endpoint: "lamp", name: "client.example.com" };
-const PINNED: Credential = {
-  kind: "x509",
-  endpoint: "lamp",
-  fingerprint: hex(leafOf([der("clientOnly")]).fingerprint),
-};
+const RPK = rpkCredential("lamp", ownPublic);
+const NAMED = x509Credential("lamp", { name: "client.example.com" });
+const PINNED = x509Credential("lamp", { certificate: pem("clientOnly", "inter") });
 
 async function started(options: Partial<ServerOptions> = {}): Promise<Server> {
   const server = new Server({
     coaps: "127.0.0.1:0",
     sealer: new MasterKey(new Uint8Array(32).fill(7)),
-    dtls: { certificates: SHOWN, anchors: [der("root")] },
+    dtls: { certificates: SHOWN, anchors: roots(pem("root")) },
     ...options,
   });
   await server.start();
@@ -308,13 +308,13 @@ test("a server that was given no key makes one, keeps it sealed, and shows it af
   const store: Store = { ...undying(records) };
   const options = { store, dtls: {} };
   let server = await started(options);
-  const [shown] = server.certificates;
+  const [own] = server.certificates;
   await server.addCredential(RPK);
   await server.addCredential(PINNED);
-  const [certificate = ""] = shown?.chain ?? [];
+  const [certificate = ""] = own?.chain ?? [];
   for (const security of [
-    rpk({ key: ownKey, serverPublicKey: shown?.publicKey ?? "" }),
-    certified({ serverPublicKey: shown?.publicKey ?? "" }),
+    rpk({ key: ownKey, serverPublicKey: own?.publicKey ?? "" }),
+    certified({ serverPublicKey: own?.publicKey ?? "" }),
     certified({ serverCertificate: certificate }),
     certified({ serverCertificate: certificate, usage: 2, serverName: "godwit" }),
   ]) {
@@ -327,7 +327,7 @@ test("a server that was given no key makes one, keeps it sealed, and shows it af
     assert.ok(!toHex(value).includes("2a8648ce3d0301"), "no P-256 key in the clear");
   }
   server = await started(options);
-  assert.deepEqual(server.certificates[0], shown);
+  assert.deepEqual(server.certificates[0], own);
   await server.close();
 
   // Another master key: devices with other credentials must not suffer for it.

@@ -1,7 +1,6 @@
 import { formatAddress } from "@godwit/base";
 import { leafOf } from "@godwit/dtls";
-import { createPlatform, adminPassword, parseCredential, type Platform } from "@godwit/platform";
-import { readFileSync } from "node:fs";
+import { createPlatform, adminPassword, type Platform } from "@godwit/platform";
 import { join } from "node:path";
 import { loadMasterKey, openData, type Data, type LoadedMasterKey } from "@godwit/io";
 import { Server, parseAddress, type ShownCertificate } from "@godwit/server";
@@ -9,6 +8,8 @@ import { Command, Option } from "commander";
 import type { Logger } from "pino";
 import { nameAlerts } from "./alert-words.ts";
 import { span } from "./arguments.ts";
+import { readCredentials } from "./credential-words.ts";
+import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
 import { untilStopped } from "./stop.ts";
@@ -211,10 +212,9 @@ function openServer(
 }
 
 async function addCredentials(server: Server, file: string): Promise<void> {
+  const all = readOption("--credentials", file, readCredentials);
   try {
-    const all: unknown = JSON.parse(readFileSync(file, "utf8"));
-    if (!Array.isArray(all)) throw new Error("it is no array");
-    await Promise.all(all.map(parseCredential).map((one) => server.addCredential(one))); // few commits for many
+    await Promise.all(all.map((one) => server.addCredential(one))); // few commits for many
   } catch (cause) {
     throw new Error(
       `--credentials ${file}: ${cause instanceof Error ? cause.message : String(cause)}`,

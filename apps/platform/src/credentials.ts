@@ -1,7 +1,7 @@
 import { UsageError, hex, toBase64, toHex } from "@godwit/base";
-import { leafOf, readCertificates, readPublicKey } from "@godwit/dtls";
+import { leafOf } from "@godwit/dtls";
 import type { Credential } from "@godwit/lwm2m";
-import type { Server, ShownCertificate } from "@godwit/server";
+import { rpkCredential, x509Credential, type Server, type ShownCertificate } from "@godwit/server";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -83,14 +83,6 @@ const hexBytes = z.string().regex(/^(?:[0-9a-fA-F]{2})*$/, "write bytes as hex, 
 const endpoint = z.string().min(1).max(255);
 /** PEM, base64 or hex. */
 const material = z.string().max(20_000);
-/** SHA-256 as tools print it: "SHA256:" or "sha256 Fingerprint=" before it, colons in it, or neither. */
-const fingerprint = z
-  .string()
-  .transform((text) => text.replace(/^sha-?256(?: fingerprint)?[:=]/i, "").replace(/[:\s]/g, ""))
-  .refine(
-    (digits) => /^[0-9a-f]{64}$/i.test(digits),
-    "write the SHA-256 of the certificate as 64 hex digits, as `openssl x509 -noout -fingerprint -sha256 -in FILE` prints it",
-  );
 const credentialBody = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("psk"), endpoint, identity: z.string(), key: hexBytes }),
   z.strictObject({
@@ -112,7 +104,7 @@ const credentialBody = z.discriminatedUnion("kind", [
       endpoint,
       name: z.string().optional(),
       certificate: material.optional(),
-      fingerprint: fingerprint.optional(),
+      fingerprint: z.string().max(1_000).optional(),
     })
     .refine(
       ({ name, certificate, fingerprint: digits }) =>
@@ -139,28 +131,17 @@ function credentialOf(body: Body): Credential {
         derivation: body.derivation,
       };
     case "rpk":
-      return {
-        kind: "rpk",
-        endpoint: body.endpoint,
-        spki: readPublicKey(body.publicKey, "publicKey"),
-      };
+      return rpkCredential(body.endpoint, body.publicKey);
     case "x509":
       return certificateCredential(body);
   }
 }
 
-function certificateCredential({
-  endpoint: name,
-  ...how
-}: Extract<Body, { kind: "x509" }>): Credential {
-  const kind = "x509";
-  if (how.fingerprint !== undefined) {
-    return { kind, endpoint: name, fingerprint: hex(how.fingerprint) };
-  }
-  if (how.certificate === undefined) return { kind, endpoint: name, name: how.name ?? name };
-  const leaf = leafOf(readCertificates(how.certificate, "certificate"));
-  readPublicKey(leaf.publicKey, "certificate"); // of a kind that can prove itself here
-  return { kind, endpoint: name, fingerprint: hex(leaf.fingerprint) };
+function certificateCredential(body: Extract<Body, { kind: "x509" }>): Credential {
+  const { certificate, fingerprint, name } = body;
+  if (certificate !== undefined) return x509Credential(body.endpoint, { certificate });
+  if (fingerprint !== undefined) return x509Credential(body.endpoint, { fingerprint });
+  return x509Credential(body.endpoint, name === undefined ? {} : { name });
 }
 
 type Body = z.infer<typeof credentialBody>;

@@ -93,7 +93,7 @@ function buildPath(
     if (!(error instanceof FormatError)) throw error;
     return refuse(Alert.unsupportedCertificate, `wrong key type: ${error.message}`);
   }
-  const anchors = rules.anchors.map(parseCertificate);
+  const anchors = rules.anchors.map(parseAnchor);
   const leaf = parsed[0];
   if (leaf === undefined) return refuse(Alert.badCertificate, "no certificate");
   if (rules.name !== undefined && !leaf.matchesHost(rules.name)) {
@@ -125,6 +125,15 @@ function buildPath(
     certificates.push(issuer);
     current = issuer;
   }
+}
+
+/** Roots are the same at each handshake, and there may be a hundred. */
+function parseAnchor(der: Uint8Array): ParsedCertificate {
+  const known = PARSED_ANCHORS.get(der);
+  if (known !== undefined) return known;
+  const parsed = parseCertificate(der);
+  PARSED_ANCHORS.set(der, parsed);
+  return parsed;
 }
 
 /** What is wrong with a certificate wherever it stands in a chain. */
@@ -167,6 +176,7 @@ const MISMATCH: Verdict = {
   alert: Alert.certificateUnknown,
   why: "not the certificate that was configured",
 };
+const PARSED_ANCHORS = new WeakMap<Uint8Array, ParsedCertificate>();
 const UNKNOWN_ISSUER = "unknown issuer: no way to a trusted root";
 const BAD_SIGNATURE = "bad signature: the issuer that the certificate names did not make it";
 const DIGITAL_SIGNATURE = 0x80;

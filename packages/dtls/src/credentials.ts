@@ -1,4 +1,4 @@
-import type { Identity } from "@godwit/base";
+import type { Identity, Instant } from "@godwit/base";
 import type { SigningKey } from "./crypto.ts";
 import type { CertificateMessage } from "./handshake/certificate.ts";
 
@@ -51,6 +51,9 @@ export type Lookup =
 
 /** The answer to a `certificate` or `resume` look-up. `alert`: what the peer is told, a code of RFC 5246 7.2. */
 export type Verdict =
-  /** `identity`: what the peer is called from now on, where a certificate has several names; that of the look-up if not given. */
-  | { readonly ok: true; readonly identity?: Identity }
+  /**
+   * `identity`: what the peer is called from now on, where a certificate has several names; that of the look-up if not given.
+   * `until`: its proof ends then, and with it what may be resumed.
+   */
+  | { readonly ok: true; readonly identity?: Identity; readonly until?: Instant }
   | { readonly ok: false; readonly why: string; readonly alert?: number };

@@ -190,12 +190,11 @@ export class ServerHandshake {
 
   wake(now: Instant): void {
     if (this.done || this.transport.wake(now)) return;
+    const { tooLong, plainAlert } = this.transport;
+    const { maxMessage } = this.#setup.tuning;
     if (this.#guessing) this.#end("unknown identity or wrong key");
-    else if (!this.transport.tooLong) this.#end("no answer");
-    else {
-      const { maxMessage } = this.#setup.tuning;
-      this.#end(`chain too long, or another message: above ${maxMessage} bytes`);
-    }
+    else if (tooLong) this.#end(`chain too long, or another message: above ${maxMessage} bytes`);
+    else this.#end(plainAlert === undefined ? "no answer" : `peer's alert ${plainAlert}`);
   }
 
   /** Answers the look-up of a key; undefined where nobody has that identity. */
@@ -217,7 +216,7 @@ export class ServerHandshake {
     } else if (state === "lookupPeer") {
       this.#guard(now, () => {
         if (!verdict.ok) demand(false, verdict.alert ?? Alert.certificateUnknown, verdict.why);
-        if (verdict.identity !== undefined) this.#recognize(verdict.identity);
+        this.#recognize(verdict);
         this.#state = "finished";
       });
     }
@@ -616,11 +615,13 @@ export class ServerHandshake {
     });
   }
 
-  /** The shell knows the peer by one of the names in its certificate. */
-  #recognize(identity: Identity): void {
+  /** The shell knows the peer, maybe by one of several names in its certificate. */
+  #recognize({ identity = this.#identity, until }: Extract<Verdict, { ok: true }>): void {
     this.#identity = identity;
     this.association?.recognize(identity);
-    if (this.session !== undefined) this.session = { ...this.session, identity };
+    if (this.session === undefined) return;
+    const expires = Math.floor(Math.min(this.session.expires, until ?? Infinity));
+    this.session = { ...this.session, identity, expires };
   }
 
   #finished(message: Message): void {

@@ -1,3 +1,4 @@
+export { roots, rpkCredential, shown, x509Credential, type Material } from "./certificates.ts";
 export { RemoteDevice, type ObserveOptions, type ReadValue, type Reading } from "./device.ts";
 export type { Events } from "./events.ts";
 export { DeviceError } from "./faults.ts";

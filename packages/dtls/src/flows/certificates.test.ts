@@ -151,6 +151,35 @@ test("RFC 5246 7.4.8: a certificate shown by somebody without its key is refused
   );
 });
 
+for (const tickets of [false, true]) {
+  test(`a session is resumed ${tickets ? "by ticket" : "by its id"} until the proof of its identity ends, and not after that`, () => {
+    const wire = new Wire({
+      server: {
+        tickets,
+        credentials: { psk: false, certificates: [X509("server")], clientCertificates: ["x509"] },
+      },
+    });
+    const peer = wire.client({
+      tickets,
+      credentials: {
+        kind: "certificate",
+        certificate: X509("device"),
+        serverCertificates: ["x509"],
+      },
+    });
+    const until = wire.now + 60_000;
+    wire.server.judge = ({ kind }) => (kind === "certificate" ? { ok: true, until } : { ok: true });
+    wire.connect(peer);
+    wire.connect(peer, "resume");
+    wire.run(60_000);
+    wire.connect(peer, "resume");
+    assert.deepEqual(
+      wire.server.of("opened").map(({ how }) => how),
+      ["full", "resumed", "full"],
+    );
+  });
+}
+
 for (const { what, more, why } of [
   {
     what: "nine certificates",
@@ -212,6 +241,11 @@ test("a server that the device does not trust is left before anything is shown t
     ["another server"],
   );
   assert.equal(wire.sent.filter(({ from }) => from === "client").length, 3); // two hellos, one alert
+  wire.run(300_000);
+  assert.deepEqual(
+    wire.server.of("failed").map((f) => f.why),
+    ["peer's alert 46"],
+  );
 });
 
 test("no suite, group or kind in common is told at once", () => {

@@ -88,12 +88,13 @@ function judgeCertificate(
     const roots = anchors.length === 0 ? "no root is trusted, and " : "";
     return { ...verdict, why: `${verdict.why} (${roots}${named} is no credential's)` };
   }
-  if (pinned !== undefined) return { ok: true, identity: pinned };
+  const until = shown.validTo.at; // when the session is not resumed any more, and the certificate is looked at again
+  if (pinned !== undefined) return { ok: true, identity: pinned, until };
   // A name that looks like a fingerprint stands for nothing but itself.
   const names = shown.names.filter((name) => !name.startsWith("sha256:"));
   for (const name of names) {
     const identity = known(name, book);
-    if (identity !== undefined) return { ok: true, identity };
+    if (identity !== undefined) return { ok: true, identity, until };
   }
   const list = names
     .slice(0, SHOWN_NAMES)
