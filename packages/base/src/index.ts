@@ -1,3 +1,4 @@
+export { aesCcm, type AesCcm } from "./aes/ccm.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { Deadlines } from "./deadlines.ts";
 export { FormatError, UsageError } from "./faults.ts";

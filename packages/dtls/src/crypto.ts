@@ -127,22 +127,6 @@ export function cbcDecrypt(key: Uint8Array, iv: Uint8Array, blocks: Uint8Array):
   return out;
 }
 
-/** AES over whole blocks under one key, with the setting-up done once. */
-export type BlockCipher = {
-  /** Each block by itself. */
-  ecb(blocks: Uint8Array): Uint8Array;
-  /** Chained, from where the last call ended. */
-  cbc(blocks: Uint8Array): Uint8Array;
-};
-
-/** Two contexts of the system's AES, about 2 KB outside the heap: for keys in steady use. */
-export function blockCipher(key: Uint8Array): BlockCipher {
-  const bits = key.length * 8;
-  const ecb = createCipheriv(`aes-${bits}-ecb`, key, null).setAutoPadding(false);
-  const cbc = createCipheriv(`aes-${bits}-cbc`, key, new Uint8Array(16)).setAutoPadding(false);
-  return { ecb: (blocks) => ecb.update(blocks), cbc: (blocks) => cbc.update(blocks) };
-}
-
 /** AES-256-GCM for what we keep or hand out ourselves (tickets). */
 export function wrap(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): Uint8Array {
   const out = new Uint8Array(plaintext.length + WRAP.tag);

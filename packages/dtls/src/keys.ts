@@ -1,6 +1,5 @@
 import { EMPTY, type Rng, Writer, concat } from "@godwit/base";
 import { prf, sha256 } from "./crypto.ts";
-import { HotPool } from "./hot-keys.ts";
 import { type CipherSpec, keyLength } from "./suites.ts";
 
 /**
@@ -63,16 +62,12 @@ export type Randoms = { readonly client: Uint8Array; readonly server: Uint8Array
  * times its content. Each length of key material has arrays of its own, for there are only three.
  */
 export class KeySlab {
-  /** Ciphers made ready for the keys in use. */
-  readonly hot: HotPool;
   readonly #sizes: Size[] = [];
-
   readonly #chunk: number;
 
-  /** `hotLimit`: associations whose ciphers are kept ready. `chunk`: places in one array. */
-  constructor(hotLimit = 0, chunk: number = CHUNK) {
+  /** `chunk`: places in one array. */
+  constructor(chunk: number = CHUNK) {
     this.#chunk = chunk;
-    this.hot = new HotPool(hotLimit);
   }
 
   /** Places in use. */

@@ -95,16 +95,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #handshakes = new Map<string, ServerHandshake>();
   readonly #lookups = new Map<number, ServerHandshake>();
   readonly #storing = new Map<number, (ok: boolean) => void>();
-  /**
-   * Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations, `cool` for ready
-   * ciphers that are used no more.
-   */
-  readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep" | "cool">();
+  /** Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations. */
+  readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
   #nextSession: SessionId;
   #nextTicket = 1;
   #nextLookup = 1;
   #now: Instant = 0;
-  #cooling = false;
 
   constructor(options: DtlsServerOptions) {
     const tuning = { ...DEFAULT_TUNING, ...options.tuning };
@@ -114,7 +110,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#nextSession = options.firstSession ?? 1;
     this.#tuning = tuning;
     this.#cookies = new CookieJar(rng, tuning.cookieLength, tuning.cookiePeriod);
-    this.#slab = new KeySlab(tuning.hotAssociations);
+    this.#slab = new KeySlab();
     this.#sessions = new SessionCache(tuning.maxSessions);
     this.#tickets = new TicketKeys(tuning.ticketKeyPeriod, tuning.sessionLifetime);
     this.#host = {
@@ -241,7 +237,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const due = this.#deadlines.expired(now);
       if (due === undefined) return;
       if (due === "sweep") this.#sweep(now);
-      else if (due === "cool") this.#cool(now);
       else if (due instanceof Association) this.#established.expire(due, now);
       else {
         due.wake(now);
@@ -273,7 +268,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         ledger.datagram("in");
       }
     }
-    if (this.#slab.hot.size > 0 && !this.#cooling) this.#cool(now);
   }
 
   /** One record to where it belongs; returns the ledger that it is counted in. */
@@ -685,12 +679,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     if (this.#bySession.size > 0) this.#startSweep();
   }
 
-  #cool(now: Instant): void {
-    if (this.#cooling) this.#slab.hot.cool();
-    this.#cooling = this.#slab.hot.size > 0;
-    if (this.#cooling) this.#deadlines.set("cool", now + COOL_AFTER);
-  }
-
   #schedule(key: Association | ServerHandshake, at: Instant | undefined): void {
     if (at === undefined) this.#deadlines.stop(key);
     else this.#deadlines.set(key, at);
@@ -744,7 +732,5 @@ const BY_IDENTITY: Keying<string, Association> = {
 /** The last content type that is a DTLS 1.2 record. */
 const LAST_TYPE = 27;
 const CID_TRIES = 10;
-/** Ciphers unused for one to two of these are dropped; in ms. */
-const COOL_AFTER = 15_000;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;
