@@ -1,4 +1,5 @@
 export { aesCcm, type AesCcm } from "./aes/ccm.ts";
+export { Arena } from "./arena.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { Deadlines } from "./deadlines.ts";
 export { FormatError, UsageError } from "./faults.ts";

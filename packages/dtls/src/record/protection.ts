@@ -1,4 +1,4 @@
-import { type AesCcm, type Rng, aesCcm, equalSecret } from "@godwit/base";
+import { type AesCcm, Arena, type Rng, aesCcm, equalSecret } from "@godwit/base";
 import { ContentType, DTLS_1_2 } from "../codes.ts";
 import { aeadOpen, aeadSeal, cbcDecrypt, cbcEncrypt, hmacSha256 } from "../crypto.ts";
 import type { CipherSpec } from "../suites.ts";
@@ -57,14 +57,14 @@ export function openRecord(cipher: CipherSpec, keys: Uint8Array, record: DtlsRec
   const { bytes, length } = plaintext;
   if (length > MAX_PLAINTEXT) return OVERFLOW;
   if (record.type !== ContentType.tls12Cid) {
-    return { ok: true, type: record.type, content: bytes.slice(0, length) };
+    return { ok: true, type: record.type, content: CONTENTS.copy(bytes, length) };
   }
   let end = length - 1;
   while (end >= 0 && bytes[end] === 0) end -= 1;
   if (end < 0) return NO_TYPE;
   const type = bytes[end]!; // end is within
   if (!INNER_TYPES.has(type)) return INNER_TYPE;
-  return { ok: true, type, content: bytes.slice(0, end) };
+  return { ok: true, type, content: CONTENTS.copy(bytes, end) };
 }
 
 /** Bytes that protection adds to `content`, header included. */
@@ -215,6 +215,8 @@ const KEY_128 = new Uint8Array(16);
 const KEY_256 = new Uint8Array(32);
 const AAD = new Uint8Array(13);
 const AAD_WITH_CID: Uint8Array[] = [];
+/** So small that who keeps a part of one content keeps little else. */
+const CONTENTS = new Arena(1_024);
 const PLAINTEXT = new Uint8Array(256);
 
 const NONCE_EXPLICIT = 8;
