@@ -25,6 +25,7 @@ export {
   type SocketAddress,
 } from "./session.ts";
 export { type StoreChange, type StoreOutput, type StoredInput } from "./store.ts";
+export { HmacSha256, sha256 } from "./sha256.ts";
 export { fromUtf8, utf8 } from "./text.ts";
 export { TimerTable } from "./timer-table.ts";
 export { Writer } from "./writer.ts";

@@ -5,7 +5,6 @@ import {
   createCipheriv,
   createDecipheriv,
   createECDH,
-  createHash,
   createHmac,
   createPrivateKey,
   createPublicKey,
@@ -13,18 +12,13 @@ import {
   sign as nodeSign,
   verify as nodeVerify,
 } from "node:crypto";
-import { FormatError, type Rng, UsageError, concat, utf8 } from "@godwit/base";
+import { FormatError, HmacSha256, type Rng, UsageError, concat } from "@godwit/base";
 import { Group } from "./codes.ts";
 import type { CipherSpec } from "./suites.ts";
 
 /** The one door to the system's cryptography. Everything is synchronous and takes its keys and its chance as arguments. */
 
-export function sha256(parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(part);
-  return hash.digest();
-}
-
+/** For records; handshakes have many short texts, for which `HmacSha256` is faster. */
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   const mac = createHmac("sha256", key);
   for (const part of parts) mac.update(part);
@@ -34,17 +28,18 @@ export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Ui
 /** PRF of TLS 1.2 with SHA-256: P_SHA256(secret, label + seed) (RFC 5246 5). */
 export function prf(
   secret: Uint8Array,
-  label: string,
+  label: Uint8Array,
   seed: Uint8Array,
   length: number,
 ): Uint8Array {
-  const start = concat(utf8(label), seed);
+  const mac = new HmacSha256(secret);
   const out = new Uint8Array(length);
-  let a = start;
+  let a = mac.of(label, seed);
   for (let at = 0; at < length; at += 32) {
-    a = hmacSha256(secret, a);
-    const block = hmacSha256(secret, a, start);
-    out.set(block.subarray(0, Math.min(32, length - at)), at);
+    const block = mac.of(a, label, seed);
+    const left = Math.min(32, length - at);
+    for (let i = 0; i < left; i++) out[at + i] = block[i]!; // 32 bytes
+    if (at + 32 < length) a = mac.of(a);
   }
   return out;
 }
