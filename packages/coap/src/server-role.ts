@@ -1,8 +1,10 @@
 import {
   EMPTY,
+  SelfKeyed,
   earlier,
   utf8,
   type Instant,
+  type Keying,
   type Outbox,
   type Rng,
   type SessionId,
@@ -75,7 +77,7 @@ export class ServerRole {
   readonly #blocks: BlockServer;
   readonly #mint: EchoMint;
   readonly #observers: Observers;
-  readonly #exchanges = new Map<ExchangeId, ServerExchange>();
+  readonly #exchanges = new SelfKeyed(BY_ID);
   /** CON requests without ACK: an empty one is due after processingDelay, before the peer sends again. */
   readonly #unacknowledged: ExchangeQueue;
   /** All other requests without answer: the application must not let them pile up. */
@@ -569,7 +571,7 @@ export class ServerRole {
   }
 
   #wait(exchange: ServerExchange, now: Instant): void {
-    this.#exchanges.set(exchange.id, exchange);
+    this.#exchanges.set(exchange);
     exchange.session.pending += 1;
     const silent = exchange.confirmable && !exchange.acknowledged;
     (silent ? this.#unacknowledged : this.#unanswered).push(exchange, now);
@@ -604,7 +606,7 @@ export class ServerRole {
   }
 
   #settle(exchange: ServerExchange): void {
-    this.#exchanges.delete(exchange.id);
+    this.#exchanges.delete(exchange);
     exchange.queue?.remove(exchange);
     exchange.session.pending -= 1;
   }
@@ -788,6 +790,12 @@ function observable(code: number): boolean {
   return code === Code.GET || code === Code.FETCH;
 }
 
+/** No Map: one that is set and deleted for every request is made anew for every few. */
+const BY_ID: Keying<ExchangeId, ServerExchange> = {
+  keyOf: ({ id }) => id,
+  hash: (id) => id | 0, // they count up
+  same: (a, b) => a === b,
+};
 const NO_BODY = { options: [], payload: EMPTY };
 const HEADER_LENGTH = 4;
 const BUSY_SECONDS = 5;
