@@ -1,3 +1,5 @@
+export { aesCcm, type AesCcm } from "./aes/ccm.ts";
+export { Arena } from "./arena.ts";
 export { base64, toBase64 } from "./base64.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { Deadlines } from "./deadlines.ts";
@@ -23,7 +25,9 @@ export {
   type SessionId,
   type SocketAddress,
 } from "./session.ts";
+export { SelfKeyed, hashText, type Keying } from "./self-keyed.ts";
 export { type StoreChange, type StoreOutput, type StoredInput } from "./store.ts";
+export { HmacSha256, sha256 } from "./sha256.ts";
 export { fromUtf8, utf8 } from "./text.ts";
 export { TimerTable } from "./timer-table.ts";
 export { Writer } from "./writer.ts";

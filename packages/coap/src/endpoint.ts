@@ -1,9 +1,11 @@
 import {
   Outbox,
+  SelfKeyed,
   UsageError,
   earlier,
   unreachable,
   type Instant,
+  type Keying,
   type Ledger,
   type Machine,
   type Rng,
@@ -50,7 +52,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   readonly #protection: RequestProtection | undefined;
   readonly #ledgerOf: (session: SessionId) => Ledger;
   readonly #outbox = new Outbox<EndpointOutput>();
-  readonly #sessions = new Map<SessionId, EndpointSession>();
+  readonly #sessions = new SelfKeyed(BY_SESSION);
   /** Paths seen so far: each has its number. */
   #paths = 0;
   readonly #cache: ReplyCache;
@@ -231,7 +233,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
         ours,
         this.#protection?.knows(id) === true,
       );
-      this.#sessions.set(id, session);
+      this.#sessions.set(session);
     }
     return session;
   }
@@ -377,11 +379,16 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     this.#client.closed(session, now);
     this.#server.closed(session, now);
     session.leave();
-    this.#sessions.delete(session.id);
+    this.#sessions.delete(session);
     this.#sizes.forget(session.id);
   }
 }
 
+const BY_SESSION: Keying<SessionId, EndpointSession> = {
+  keyOf: ({ session }) => session,
+  hash: (session) => session | 0, // they count up: their low bits differ
+  same: (a, b) => a === b,
+};
 const EMPTY_LENGTH = 4;
 /** What every endpoint understands: not the options of security layers, proxies and Q-Block. */
 const PLAIN: OptionTable = optionSubset(

@@ -88,6 +88,9 @@ export class ExchangeQueue {
     else exchange.before.behind = exchange.behind;
     if (exchange.behind === undefined) this.#last = exchange.before;
     else exchange.behind.before = exchange.before;
+    // One that is over and not collected yet would keep all that came after it.
+    exchange.before = undefined;
+    exchange.behind = undefined;
   }
 
   /** Takes out one that is due. */

@@ -1,8 +1,10 @@
 import {
   EMPTY,
+  SelfKeyed,
   earlier,
   utf8,
   type Instant,
+  type Keying,
   type Outbox,
   type Rng,
   type SessionId,
@@ -78,7 +80,7 @@ export class ServerRole {
   readonly #outer: OuterBlocks | undefined;
   readonly #mint: EchoMint;
   readonly #observers: Observers;
-  readonly #exchanges = new Map<ExchangeId, ServerExchange>();
+  readonly #exchanges = new SelfKeyed(BY_ID);
   /** CON requests without ACK: an empty one is due after processingDelay, before the peer sends again. */
   readonly #unacknowledged: ExchangeQueue;
   /** All other requests without answer: the application must not let them pile up. */
@@ -609,7 +611,7 @@ export class ServerRole {
   }
 
   #wait(exchange: ServerExchange, now: Instant): void {
-    this.#exchanges.set(exchange.id, exchange);
+    this.#exchanges.set(exchange);
     exchange.session.pending += 1;
     const silent = exchange.confirmable && !exchange.acknowledged;
     (silent ? this.#unacknowledged : this.#unanswered).push(exchange, now);
@@ -645,7 +647,7 @@ export class ServerRole {
   }
 
   #settle(exchange: ServerExchange): void {
-    this.#exchanges.delete(exchange.id);
+    this.#exchanges.delete(exchange);
     exchange.queue?.remove(exchange);
     exchange.session.pending -= 1;
   }
@@ -807,6 +809,12 @@ function isNamed({ token, protection }: ServerExchange): boolean {
   return protection !== undefined || token.length >= NAMING_TOKEN;
 }
 
+/** No Map: one that is set and deleted for every request is made anew for every few. */
+const BY_ID: Keying<ExchangeId, ServerExchange> = {
+  keyOf: ({ id }) => id,
+  hash: (id) => id | 0, // they count up
+  same: (a, b) => a === b,
+};
 const NO_BODY = { options: [], payload: EMPTY };
 const BUSY_SECONDS = 5;
 /** Bytes the block-wise answer adds at most: Block2 and an ETag. */

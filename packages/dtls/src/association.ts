@@ -12,7 +12,6 @@ import {
 } from "@godwit/base";
 import { ContentType } from "./codes.ts";
 import type { FlightItem } from "./flight.ts";
-import type { HotKeys } from "./hot-keys.ts";
 import type { KeySlab } from "./keys.ts";
 import { fromLatin1, latin1 } from "./latin1.ts";
 import type { PathClaim } from "./path-claim.ts";
@@ -86,8 +85,6 @@ export class Association {
   held: Uint8Array[] | undefined;
   /** A reservation is on its way to the store. */
   reserving = false;
-  /** Ciphers made ready, while it is busy. */
-  hot: HotKeys | undefined;
   readonly #slab: KeySlab;
   readonly #slot: number;
   /** The usual one, a PSK identity, by its text alone. */
@@ -146,7 +143,7 @@ export class Association {
     // RFC 9146 4: whoever agreed on a connection id takes nothing without it, else rewriting the type would strip it.
     if (withCid !== this.ownCid.length > 0) return drop(withCid ? "cidUnexpected" : "cidMissing");
     if (!this.window.fresh(record.sequence)) return drop("replayed");
-    const opened = openRecord(this.suite.cipher, this.#keys(false), record, this.#hot()?.read);
+    const opened = openRecord(this.suite.cipher, this.#keys(false), record);
     if (!opened.ok) {
       if (opened.why === "forged") this.forgeries += 1;
       return drop(opened.why);
@@ -163,7 +160,7 @@ export class Association {
     const padding = cid.length > 0 && over > 0 ? padTo - over : 0;
     const sequence = this.writeSequence++;
     const record = { type, epoch: 1, sequence, cid, content, padding };
-    return sealRecord(this.suite.cipher, this.#keys(true), record, rng, this.#hot()?.write);
+    return sealRecord(this.suite.cipher, this.#keys(true), record, rng);
   }
 
   get writable(): boolean {
@@ -185,13 +182,7 @@ export class Association {
 
   /** Wipes the keys. The association is not used after this. */
   destroy(): void {
-    this.#slab.hot.drop(this);
     this.#slab.drop(this.#slot, keyLength(this.suite.cipher));
-  }
-
-  #hot(): HotKeys | undefined {
-    if (this.window.top < BUSY_FROM) return undefined; // many handshakes are followed by one message and a long silence
-    return this.#slab.hot.of(this, this.suite.cipher, () => this.keys());
   }
 
   #keys(write: boolean): Uint8Array {
@@ -212,6 +203,3 @@ export type LastFlight = {
 function drop(why: string): Received {
   return { ok: false, why };
 }
-
-/** Records received before ciphers are made ready. */
-const BUSY_FROM = 3;

@@ -10,6 +10,7 @@ import {
   type SessionId,
   equal,
   equalSecret,
+  sha256,
   unreachable,
   utf8,
 } from "@godwit/base";
@@ -23,7 +24,7 @@ import {
   HandshakeType,
 } from "./codes.ts";
 import type { ClientCredentials, Verdict } from "./credentials.ts";
-import { ephemeral, sha256, signEcdsa, verifyEcdsa } from "./crypto.ts";
+import { ephemeral, signEcdsa, verifyEcdsa } from "./crypto.ts";
 import type { FlightItem } from "./flight.ts";
 import { type HandshakeEffect, identityOf, peerLimit, spkiOf } from "./handshake-effect.ts";
 import { CHANGE_CIPHER_SPEC, HandshakeTransport } from "./handshake-transport.ts";
@@ -553,7 +554,7 @@ export class ClientHandshake {
     const premaster =
       credentials.kind === "psk" ? pskPremaster(credentials.key, agreed) : (agreed ?? EMPTY);
     this.#master = this.#extended
-      ? extendedMasterSecret(premaster, sha256(transport.transcript))
+      ? extendedMasterSecret(premaster, sha256(...transport.transcript))
       : plainMasterSecret(premaster, this.#randoms());
     if (this.#asked && usable !== undefined) {
       const signature = signEcdsa(usable.key, ...transport.transcript);

@@ -76,7 +76,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
   readonly #options: DtlsClientOptions;
   readonly #tuning: DtlsTuning;
   readonly #outbox = new Outbox<DtlsOutput>();
-  readonly #slab = new KeySlab(1, 2); // one association, and the one that replaces it
+  readonly #slab = new KeySlab(2); // one association, and the one that replaces it
   readonly #established: Established;
   readonly #host: Host;
   readonly #setup: ClientSetup;

@@ -1,5 +1,12 @@
-import { type Path, type Rng, Writer, equalSecret, formatAddress, utf8 } from "@godwit/base";
-import { hmacSha256 } from "./crypto.ts";
+import {
+  HmacSha256,
+  type Path,
+  type Rng,
+  Writer,
+  equalSecret,
+  formatAddress,
+  utf8,
+} from "@godwit/base";
 import type { HelloStart } from "./handshake/client-hello.ts";
 
 /**
@@ -8,14 +15,14 @@ import type { HelloStart } from "./handshake/client-hello.ts";
  * a cookie lives for one to two periods.
  */
 export class CookieJar {
-  readonly #secret: Uint8Array;
+  readonly #secret: HmacSha256;
   readonly #length: number;
   readonly #period: number;
-  #keys: readonly [number, Uint8Array, Uint8Array] | undefined;
+  #keys: readonly [number, HmacSha256, HmacSha256] | undefined;
 
   /** `length`: of a cookie, in bytes, 8 to 32. `period`: how long one key makes cookies, in ms. */
   constructor(rng: Rng, length: number, period: number) {
-    this.#secret = rng.bytes(32);
+    this.#secret = new HmacSha256(rng.bytes(32));
     this.#length = length;
     this.#period = period;
   }
@@ -34,7 +41,7 @@ export class CookieJar {
     );
   }
 
-  #keysAt(now: number): readonly [number, Uint8Array, Uint8Array] {
+  #keysAt(now: number): readonly [number, HmacSha256, HmacSha256] {
     const period = Math.floor(now / this.#period);
     if (this.#keys?.[0] !== period) {
       this.#keys = [period, this.#key(period), this.#key(period - 1)];
@@ -42,11 +49,11 @@ export class CookieJar {
     return this.#keys;
   }
 
-  #key(period: number): Uint8Array {
-    return hmacSha256(this.#secret, utf8(`cookie ${period}`));
+  #key(period: number): HmacSha256 {
+    return new HmacSha256(this.#secret.of(utf8(`cookie ${period}`)));
   }
 
-  #cookie(key: Uint8Array, path: Path, hello: HelloStart): Uint8Array {
+  #cookie(key: HmacSha256, path: Path, hello: HelloStart): Uint8Array {
     const bound = new Writer(160)
       .prefixed(1, (w) => w.append(utf8(formatAddress(path.local))))
       .prefixed(1, (w) => w.append(utf8(formatAddress(path.remote))))
@@ -56,6 +63,6 @@ export class CookieJar {
       .prefixed(2, (w) => hello.suites.forEach((suite) => w.u16(suite)))
       .prefixed(1, (w) => w.append(hello.compression))
       .bytes();
-    return hmacSha256(key, bound).subarray(0, this.#length);
+    return key.of(bound).slice(0, this.#length);
   }
 }

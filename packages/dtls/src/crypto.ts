@@ -5,7 +5,6 @@ import {
   createCipheriv,
   createDecipheriv,
   createECDH,
-  createHash,
   createHmac,
   createPrivateKey,
   createPublicKey,
@@ -13,19 +12,14 @@ import {
   sign as nodeSign,
   verify as nodeVerify,
 } from "node:crypto";
-import { FormatError, type Rng, concat, toHex, utf8 } from "@godwit/base";
+import { FormatError, HmacSha256, type Rng, concat, sha256, toHex } from "@godwit/base";
 import { type CertificateTraits, readTraits } from "./certificate-traits.ts";
 import { Group } from "./codes.ts";
 import type { CipherSpec } from "./suites.ts";
 
 /** The one door to the system's cryptography. Everything is synchronous and takes its keys and its chance as arguments. */
 
-export function sha256(parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(part);
-  return hash.digest();
-}
-
+/** For records; handshakes have many short texts, for which `HmacSha256` is faster. */
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   const mac = createHmac("sha256", key);
   for (const part of parts) mac.update(part);
@@ -35,17 +29,18 @@ export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Ui
 /** PRF of TLS 1.2 with SHA-256: P_SHA256(secret, label + seed) (RFC 5246 5). */
 export function prf(
   secret: Uint8Array,
-  label: string,
+  label: Uint8Array,
   seed: Uint8Array,
   length: number,
 ): Uint8Array {
-  const start = concat(utf8(label), seed);
+  const mac = new HmacSha256(secret);
   const out = new Uint8Array(length);
-  let a = start;
+  let a = mac.of(label, seed);
   for (let at = 0; at < length; at += 32) {
-    a = hmacSha256(secret, a);
-    const block = hmacSha256(secret, a, start);
-    out.set(block.subarray(0, Math.min(32, length - at)), at);
+    const block = mac.of(a, label, seed);
+    const left = Math.min(32, length - at);
+    for (let i = 0; i < left; i++) out[at + i] = block[i]!; // 32 bytes
+    if (at + 32 < length) a = mac.of(a);
   }
   return out;
 }
@@ -126,22 +121,6 @@ export function cbcDecrypt(key: Uint8Array, iv: Uint8Array, blocks: Uint8Array):
   const out = cbc.update(blocks);
   cbc.final();
   return out;
-}
-
-/** AES over whole blocks under one key, with the setting-up done once. */
-export type BlockCipher = {
-  /** Each block by itself. */
-  ecb(blocks: Uint8Array): Uint8Array;
-  /** Chained, from where the last call ended. */
-  cbc(blocks: Uint8Array): Uint8Array;
-};
-
-/** Two contexts of the system's AES, about 2 KB outside the heap: for keys in steady use. */
-export function blockCipher(key: Uint8Array): BlockCipher {
-  const bits = key.length * 8;
-  const ecb = createCipheriv(`aes-${bits}-ecb`, key, null).setAutoPadding(false);
-  const cbc = createCipheriv(`aes-${bits}-cbc`, key, new Uint8Array(16)).setAutoPadding(false);
-  return { ecb: (blocks) => ecb.update(blocks), cbc: (blocks) => cbc.update(blocks) };
 }
 
 /** AES-256-GCM for what we keep or hand out ourselves (tickets). */
@@ -325,7 +304,7 @@ export function parseCertificate(der: Uint8Array): ParsedCertificate {
   const parsed = {
     raw: der,
     x509,
-    fingerprint: toHex(sha256([der])),
+    fingerprint: toHex(sha256(der)),
     commonName: commonNameOf(x509.subject ?? ""),
     spki,
     isCa: x509.ca,

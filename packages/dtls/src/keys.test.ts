@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hex, seededRng, toHex } from "@godwit/base";
+import { hex, seededRng, toHex, utf8 } from "@godwit/base";
 import { prf } from "./crypto.ts";
 import { KeySlab, keyBlock, pskPremaster } from "./keys.ts";
 import { SUITES } from "./suites.ts";
@@ -9,7 +9,7 @@ test("RFC 5246 5: the PRF gives the known answer for SHA-256", () => {
   const secret = hex("9bbe436ba940f017b17652849a71db35");
   const seed = hex("a0ba9f936cda311827a6f796ffd5198c");
   assert.equal(
-    toHex(prf(secret, "test label", seed, 100)),
+    toHex(prf(secret, utf8("test label"), seed, 100)),
     "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a" +
       "6b301791e90d35c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab" +
       "4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff701" +
@@ -28,7 +28,7 @@ test("RFC 5246 6.3: the key block is cut in the order of its section, for every 
   for (const { cipher, name } of SUITES) {
     const { mac, key, salt } = cipher;
     const seed = new Uint8Array(64).fill(3, 0, 32).fill(2, 32);
-    const block = toHex(prf(master, "key expansion", seed, 2 * (mac + key + salt)));
+    const block = toHex(prf(master, utf8("key expansion"), seed, 2 * (mac + key + salt)));
     const { client, server } = keyBlock(cipher, master, randoms);
     const cut = (from: number, n: number): string => block.slice(2 * from, 2 * (from + n));
     const keysAt = 2 * mac;

@@ -1,6 +1,5 @@
-import { EMPTY, type Rng, Writer, concat } from "@godwit/base";
-import { prf, sha256 } from "./crypto.ts";
-import { HotPool } from "./hot-keys.ts";
+import { EMPTY, type Rng, Writer, concat, sha256, utf8 } from "@godwit/base";
+import { prf } from "./crypto.ts";
 import { type CipherSpec, keyLength } from "./suites.ts";
 
 /**
@@ -16,12 +15,12 @@ export function pskPremaster(psk: Uint8Array, other?: Uint8Array): Uint8Array {
 
 /** RFC 7627 4: bound to the whole handshake so far, so that no two sessions ever share it. */
 export function extendedMasterSecret(premaster: Uint8Array, sessionHash: Uint8Array): Uint8Array {
-  return prf(premaster, "extended master secret", sessionHash, MASTER_LENGTH);
+  return prf(premaster, EXTENDED_MASTER_SECRET, sessionHash, MASTER_LENGTH);
 }
 
 /** RFC 5246 8.1: for peers that do not know RFC 7627, where the tuning lets them in. */
 export function plainMasterSecret(premaster: Uint8Array, randoms: Randoms): Uint8Array {
-  return prf(premaster, "master secret", concat(randoms.client, randoms.server), MASTER_LENGTH);
+  return prf(premaster, MASTER_SECRET, concat(randoms.client, randoms.server), MASTER_LENGTH);
 }
 
 /** Key material of both directions, client's first: for each MAC key, key, salt (RFC 5246 6.3, reordered). */
@@ -32,7 +31,7 @@ export function keyBlock(
 ): { readonly client: Uint8Array; readonly server: Uint8Array } {
   const { mac, key, salt } = cipher;
   const seed = concat(randoms.server, randoms.client);
-  const block = prf(master, "key expansion", seed, 2 * keyLength(cipher));
+  const block = prf(master, KEY_EXPANSION, seed, 2 * keyLength(cipher));
   const part = (side: 0 | 1): Uint8Array =>
     concat(
       block.subarray(side * mac, (side + 1) * mac),
@@ -48,7 +47,7 @@ export function verifyData(
   side: "client" | "server",
   transcript: readonly Uint8Array[],
 ): Uint8Array {
-  return prf(master, `${side} finished`, sha256(transcript), 12);
+  return prf(master, FINISHED[side], sha256(...transcript), 12);
 }
 
 /** Stands in for the key of an unknown identity, so that its handshake takes the same course (RFC 4279 5). */
@@ -63,16 +62,12 @@ export type Randoms = { readonly client: Uint8Array; readonly server: Uint8Array
  * times its content. Each length of key material has arrays of its own, for there are only three.
  */
 export class KeySlab {
-  /** Ciphers made ready for the keys in use. */
-  readonly hot: HotPool;
   readonly #sizes: Size[] = [];
-
   readonly #chunk: number;
 
-  /** `hotLimit`: associations whose ciphers are kept ready. `chunk`: places in one array. */
-  constructor(hotLimit = 0, chunk: number = CHUNK) {
+  /** `chunk`: places in one array. */
+  constructor(chunk: number = CHUNK) {
     this.#chunk = chunk;
-    this.hot = new HotPool(hotLimit);
   }
 
   /** Places in use. */
@@ -122,6 +117,10 @@ type Size = {
   next: number;
 };
 
+const EXTENDED_MASTER_SECRET = utf8("extended master secret");
+const MASTER_SECRET = utf8("master secret");
+const KEY_EXPANSION = utf8("key expansion");
+const FINISHED = { client: utf8("client finished"), server: utf8("server finished") };
 const MASTER_LENGTH = 48;
 /** Places in one array of a server. */
 const CHUNK = 256;

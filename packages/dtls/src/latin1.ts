@@ -12,5 +12,19 @@ export function fromLatin1(text: string): Uint8Array {
   return bytes;
 }
 
+/** Whether `text` is what `latin1` makes of `bytes`. */
+export function isLatin1(text: string | Uint8Array, bytes: Uint8Array): boolean {
+  if (typeof text !== "string" || text.length !== bytes.length) return false;
+  for (let i = 0; i < bytes.length; i++) if (text.charCodeAt(i) !== bytes[i]) return false;
+  return true;
+}
+
+/** What `hashText` makes of `latin1(bytes)`. */
+export function hashBytes(bytes: Uint8Array): number {
+  let hash = 0;
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash, 31) + bytes[i]!; // within
+  return hash | 0;
+}
+
 /** From this length on the engine keeps a sum of strings as a rope of its parts, at 32 bytes for each character. */
 const ROPE_FROM = 13;

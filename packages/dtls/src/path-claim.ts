@@ -1,4 +1,4 @@
-import { hashText } from "./self-keyed.ts";
+import { hashText } from "@godwit/base";
 import type { Instant, Path, SocketAddress } from "@godwit/base";
 
 /**

@@ -9,6 +9,7 @@ import {
   type Rng,
   type SessionId,
   equalSecret,
+  sha256,
   fromUtf8,
   unreachable,
   utf8,
@@ -25,7 +26,7 @@ import {
   HandshakeType,
 } from "./codes.ts";
 import type { Certificate, Lookup, ServerCredentials, Verdict } from "./credentials.ts";
-import { type Ephemeral, ephemeral, sha256, signEcdsa, verifyEcdsa } from "./crypto.ts";
+import { type Ephemeral, ephemeral, signEcdsa, verifyEcdsa } from "./crypto.ts";
 import type { FlightItem } from "./flight.ts";
 import { type HandshakeEffect, identityOf, peerLimit, spkiOf } from "./handshake-effect.ts";
 import { CHANGE_CIPHER_SPEC, HandshakeTransport } from "./handshake-transport.ts";
@@ -556,7 +557,7 @@ export class ServerHandshake {
     const { suite, tuning } = { suite: this.#suite, tuning: this.#setup.tuning };
     if (suite === undefined) return;
     const master = this.#extended
-      ? extendedMasterSecret(premaster, sha256(this.transport.transcript))
+      ? extendedMasterSecret(premaster, sha256(...this.transport.transcript))
       : plainMasterSecret(premaster, this.#randoms);
     this.session = {
       suite,

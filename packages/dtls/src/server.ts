@@ -4,16 +4,19 @@ import {
   FormatError,
   type Identity,
   type Instant,
+  type Keying,
   Ledger,
   type Machine,
   Outbox,
   type Path,
   Reader,
   type Rng,
+  SelfKeyed,
   type SessionId,
   type StoreChange,
   UsageError,
   equal,
+  hashText,
   toHex,
   unreachable,
 } from "@godwit/base";
@@ -29,11 +32,11 @@ import { findExtension } from "./handshake/extensions.ts";
 import { type Fragment, readFragments, wholeMessage } from "./handshake/header.ts";
 import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
 import { KeySlab } from "./keys.ts";
-import { fromLatin1, latin1 } from "./latin1.ts";
+import { fromLatin1, hashBytes, isLatin1, latin1 } from "./latin1.ts";
 import { PathKeys, hashPath, samePath } from "./path-claim.ts";
 import { type DtlsRecord, plainRecord, readRecord } from "./record/header.ts";
 import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
-import { SelfKeyed, hashText, type Keying } from "./self-keyed.ts";
+
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
 import { SessionCache, sessionIdOf, sessionStoreKey } from "./sessions.ts";
 import { SUITES, type Suite } from "./suites.ts";
@@ -89,22 +92,20 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #setup: ServerSetup;
   readonly #pathKeys = new PathKeys();
   readonly #bySession = new SelfKeyed(BY_SESSION);
-  readonly #byCid = new Map<string, Association | ServerHandshake>();
+  readonly #byCid = new SelfKeyed(BY_CID);
+  /** Connection ids that are held for handshakes. */
+  readonly #cidsHeld = new Map<string, ServerHandshake>();
   readonly #byPath = new SelfKeyed(BY_PATH);
   readonly #byIdentity = new SelfKeyed(BY_IDENTITY);
   readonly #handshakes = new Map<string, ServerHandshake>();
   readonly #lookups = new Map<number, ServerHandshake>();
   readonly #storing = new Map<number, (ok: boolean) => void>();
-  /**
-   * Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations, `cool` for ready
-   * ciphers that are used no more.
-   */
-  readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep" | "cool">();
+  /** Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations. */
+  readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
   #nextSession: SessionId;
   #nextTicket = 1;
   #nextLookup = 1;
   #now: Instant = 0;
-  #cooling = false;
 
   constructor(options: DtlsServerOptions) {
     const tuning = { ...DEFAULT_TUNING, ...options.tuning };
@@ -114,7 +115,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#nextSession = options.firstSession ?? 1;
     this.#tuning = tuning;
     this.#cookies = new CookieJar(rng, tuning.cookieLength, tuning.cookiePeriod);
-    this.#slab = new KeySlab(tuning.hotAssociations);
+    this.#slab = new KeySlab();
     this.#sessions = new SessionCache(tuning.maxSessions);
     this.#tickets = new TicketKeys(tuning.ticketKeyPeriod, tuning.sessionLifetime);
     this.#host = {
@@ -241,7 +242,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const due = this.#deadlines.expired(now);
       if (due === undefined) return;
       if (due === "sweep") this.#sweep(now);
-      else if (due === "cool") this.#cool(now);
       else if (due instanceof Association) this.#established.expire(due, now);
       else {
         due.wake(now);
@@ -273,7 +273,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         ledger.datagram("in");
       }
     }
-    if (this.#slab.hot.size > 0 && !this.#cooling) this.#cool(now);
   }
 
   /** One record to where it belongs; returns the ledger that it is counted in. */
@@ -312,19 +311,22 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #cidRecord(record: DtlsRecord, path: Path, now: Instant): Ledger {
-    const owner = record.epoch === 0 ? undefined : this.#byCid.get(latin1(record.cid));
-    if (owner === undefined) {
+    const association = record.epoch === 0 ? undefined : this.#byCid.get(record.cid);
+    if (association !== undefined) {
+      this.#established.receive(association, record, path, now);
+      return association.ledger;
+    }
+    const handshake =
+      record.epoch === 0 || this.#cidsHeld.size === 0
+        ? undefined
+        : this.#cidsHeld.get(latin1(record.cid));
+    if (handshake === undefined) {
       this.ledger.drop("unknownCid");
       return this.ledger;
     }
-    if (owner instanceof Association) {
-      this.#established.receive(owner, record, path, now);
-    } else if (samePath(owner.path, path)) {
-      this.#toHandshake(owner, record, now);
-    } else {
-      owner.ledger.drop("handshakeElsewhere");
-    }
-    return owner.ledger;
+    if (samePath(handshake.path, path)) this.#toHandshake(handshake, record, now);
+    else handshake.ledger.drop("handshakeElsewhere");
+    return handshake.ledger;
   }
 
   #plain(
@@ -502,8 +504,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#bySession.set(association);
     this.#byPath.set(association);
     if (association.ownCid !== "") {
-      this.#byCid.delete(association.ownCid); // else the map would keep the handshake's copy of the key
-      this.#byCid.set(association.ownCid, association);
+      this.#cidsHeld.delete(association.ownCid);
+      this.#byCid.set(association);
     }
     if (handshake.resumed) association.ledger.resumedHandshakes += 1;
     else association.ledger.fullHandshakes += 1;
@@ -524,7 +526,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#handshakes.delete(this.#pathKeys.of(handshake.path));
     this.#deadlines.stop(handshake);
     const cid = latin1(handshake.ownCid);
-    if (this.#byCid.get(cid) === handshake) this.#byCid.delete(cid);
+    if (this.#cidsHeld.get(cid) === handshake) this.#cidsHeld.delete(cid);
     for (const [id, waiting] of this.#lookups) {
       if (waiting === handshake) this.#lookups.delete(id);
     }
@@ -543,9 +545,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #end(association: Association, why: string): void {
     this.#bySession.delete(association);
-    if (this.#byCid.get(association.ownCid) === association) {
-      this.#byCid.delete(association.ownCid);
-    }
+    this.#byCid.delete(association);
     this.#rebind(association, undefined);
     this.#byIdentity.delete(association);
     this.#deadlines.stop(association);
@@ -646,7 +646,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     association.doubtful = true;
     this.#bySession.set(association);
     this.#nextSession = Math.max(this.#nextSession, association.session + 1);
-    if (association.ownCid !== "") this.#byCid.set(association.ownCid, association);
+    if (association.ownCid !== "") this.#byCid.set(association);
     if (association.path !== undefined) this.#byPath.set(association);
     if (association.identity.kind !== "none" && this.#options.onePerIdentity !== false) {
       this.#byIdentity.set(association);
@@ -663,8 +663,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const cid = this.#options.rng.bytes(cidLength);
       if (this.#options.nodeId !== undefined) cid[0] = this.#options.nodeId;
       const key = latin1(cid);
-      if (this.#byCid.has(key)) continue;
-      this.#byCid.set(key, handshake);
+      if (this.#byCid.get(cid) !== undefined || this.#cidsHeld.has(key)) continue;
+      this.#cidsHeld.set(key, handshake);
       return cid;
     }
     throw new FormatError("no connection id left"); // ends this one handshake; a longer id is a matter of tuning
@@ -683,12 +683,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
     this.#forgetStored(this.#sessions.forget({ expiredAt: now }));
     if (this.#bySession.size > 0) this.#startSweep();
-  }
-
-  #cool(now: Instant): void {
-    if (this.#cooling) this.#slab.hot.cool();
-    this.#cooling = this.#slab.hot.size > 0;
-    if (this.#cooling) this.#deadlines.set("cool", now + COOL_AFTER);
   }
 
   #schedule(key: Association | ServerHandshake, at: Instant | undefined): void {
@@ -736,6 +730,12 @@ const BY_PATH: Keying<Path | undefined, Association> = {
   hash: (path) => (path === undefined ? 0 : hashPath(path)),
   same: (a, b) => b !== undefined && samePath(a, b),
 };
+/** They are random, and ours. Looked for as they come, without making a string of each. */
+const BY_CID: Keying<string | Uint8Array, Association> = {
+  keyOf: ({ ownCid }) => ownCid,
+  hash: (cid) => (typeof cid === "string" ? hashText(cid) : hashBytes(cid)),
+  same: (a, b) => (typeof b === "string" ? a === b : isLatin1(a, b)),
+};
 const BY_IDENTITY: Keying<string, Association> = {
   keyOf: ({ identity }) => identityKey(identity),
   hash: (key) => hashText(key),
@@ -744,7 +744,5 @@ const BY_IDENTITY: Keying<string, Association> = {
 /** The last content type that is a DTLS 1.2 record. */
 const LAST_TYPE = 27;
 const CID_TRIES = 10;
-/** Ciphers unused for one to two of these are dropped; in ms. */
-const COOL_AFTER = 15_000;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

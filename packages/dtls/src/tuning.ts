@@ -34,8 +34,6 @@ export type DtlsTuning = {
   readonly maxHandshakes: number;
   /** Associations kept; a new one is refused beyond that. */
   readonly maxAssociations: number;
-  /** Busy associations whose ciphers are kept ready, at 4 KB each outside the heap. */
-  readonly hotAssociations: number;
   /** Associations that said nothing for this long are forgotten. */
   readonly idleLimit: number;
   /** The longest handshake message taken. */
@@ -93,7 +91,6 @@ export const DEFAULT_TUNING: DtlsTuning = {
   cookiePeriod: 60_000,
   maxHandshakes: 5_000,
   maxAssociations: 1_000_000,
-  hotAssociations: 16_384,
   idleLimit: 90 * 86_400_000,
   maxMessage: 8_192,
   maxAhead: 10,

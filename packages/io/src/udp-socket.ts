@@ -1,6 +1,12 @@
 import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from "node:dgram";
 import { isIP } from "node:net";
-import { formatAddress, UsageError, type DatagramEvent, type SocketAddress } from "@godwit/base";
+import {
+  Arena,
+  formatAddress,
+  UsageError,
+  type DatagramEvent,
+  type SocketAddress,
+} from "@godwit/base";
 import type { DatagramPort } from "./driver.ts";
 import { kernelDrops } from "./kernel-drops.ts";
 import { isWildcard, localAddresses } from "./local-addresses.ts";
@@ -25,6 +31,8 @@ export class UdpPort implements DatagramPort {
   readonly #options: UdpOptions;
   readonly #sockets: Bound[] = [];
   readonly #notes: UdpNote[] = [];
+  /** What is sent: the kernel, or a queue before it, looks at it outside the heap. */
+  readonly #outgoing = new Arena(SEND_ROOM);
   #port: number;
   #receive: ((event: DatagramEvent) => void) | undefined;
   #rescan: NodeJS.Timeout | undefined;
@@ -97,8 +105,9 @@ export class UdpPort implements DatagramPort {
       }
     }
     this.counters.sent += 1;
+    const sent = bytes.length > IN_HEAP ? bytes : this.#outgoing.copy(bytes);
     try {
-      socket.send(bytes, path.remote.port, path.remote.host, this.#sent);
+      socket.send(sent, path.remote.port, path.remote.host, this.#sent);
     } catch {
       this.counters.sendErrors += 1; // a port of 0 or above 65535: refused before the kernel sees it
     }
@@ -344,5 +353,8 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
   ["EAFNOSUPPORT", "this host has no IPv6; bind an IPv4 address"],
 ]);
 
+/** V8 has typed arrays of up to so many bytes in its heap. */
+const IN_HEAP = 64;
+const SEND_ROOM = 65_536;
 const PORT_ATTEMPTS = 10;
 const NOTES = 100;

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
-import { EMPTY, hex, utf8 } from "@godwit/base";
+import { EMPTY, hex, sha256, utf8 } from "@godwit/base";
 import { ContentType, ExtensionType, HandshakeType } from "../codes.ts";
-import { sha256 } from "../crypto.ts";
 import { decodeClientHello } from "../handshake/client-hello.ts";
 import { findExtension } from "../handshake/extensions.ts";
 import { readFragments } from "../handshake/header.ts";
@@ -151,7 +150,7 @@ export function openCapture(recorded: Capture): OpenedRecord[] {
       const premaster = pskPremaster(hex(recorded.psk));
       settle(
         extended
-          ? extendedMasterSecret(premaster, sha256(transcript))
+          ? extendedMasterSecret(premaster, sha256(...transcript))
           : plainMasterSecret(premaster, randoms),
       );
       sessions.set(sessionKey, lastMaster);

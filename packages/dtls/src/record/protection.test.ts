@@ -30,7 +30,7 @@ for (const { name, cipher } of CIPHERS) {
 
   test(`${name}: what was sealed opens, at every length around a block, with connection ids of 0 to 255 bytes`, () => {
     for (const n of [0, 1, 4, 8, 255]) {
-      for (const length of [0, 1, 13, 14, 15, 16, 17, 31, 32, 33, 1_200]) {
+      for (const length of [0, 1, 13, 14, 15, 16, 17, 31, 32, 33, 254, 255, 256, 257, 1_200]) {
         const record = readRecord(seal(length, n), 0, n);
         assert.equal(record.sequence, 0x1234_5678_9abc);
         const opened = openRecord(cipher, keys, record);

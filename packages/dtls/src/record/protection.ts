@@ -1,8 +1,7 @@
-import { type Rng, equalSecret } from "@godwit/base";
+import { type AesCcm, Arena, type Rng, aesCcm, equalSecret } from "@godwit/base";
 import { ContentType, DTLS_1_2 } from "../codes.ts";
 import { aeadOpen, aeadSeal, cbcDecrypt, cbcEncrypt, hmacSha256 } from "../crypto.ts";
 import type { CipherSpec } from "../suites.ts";
-import type { Ccm } from "./ccm.ts";
 import { type DtlsRecord, HEADER, write48, writeHeader } from "./header.ts";
 
 /**
@@ -24,7 +23,6 @@ export function sealRecord(
     readonly padding?: number;
   },
   rng: Rng,
-  ccm?: Ccm,
 ): Uint8Array {
   const { type, epoch, sequence, cid, content } = record;
   const withCid = cid.length > 0;
@@ -38,9 +36,11 @@ export function sealRecord(
   writeEpochSequence(out, at, epoch, sequence);
   const nonce = nonceFor(cipher, keys, out, at);
   const aad = additionalData(outer, plaintext.length);
+  const key = aeadKey(cipher, keys);
   const start = at + NONCE_EXPLICIT;
-  if (ccm !== undefined) ccm.seal(nonce, aad, plaintext, out, start);
-  else aeadSeal(cipher, aeadKey(cipher, keys), nonce, aad, plaintext, out, start);
+  const ccm = shortCcm(cipher, plaintext.length);
+  if (ccm !== undefined) ccm.seal(key, nonce, aad, plaintext, cipher.tag, out, start);
+  else aeadSeal(cipher, key, nonce, aad, plaintext, out, start);
   return out;
 }
 
@@ -49,26 +49,22 @@ export type Opened =
   | { readonly ok: true; readonly type: number; readonly content: Uint8Array }
   | { readonly ok: false; readonly why: "short" | "forged" | "noType" | "innerType" | "overflow" };
 
-/** Verifies and decrypts. Throws nothing, whatever the bytes. `ccm`: the cipher of these keys, where it is kept ready. */
-export function openRecord(
-  cipher: CipherSpec,
-  keys: Uint8Array,
-  record: DtlsRecord,
-  ccm?: Ccm,
-): Opened {
-  const plaintext =
-    cipher.kind === "cbc" ? openCbc(keys, record) : openAead(cipher, keys, record, ccm);
-  if (typeof plaintext === "string") return { ok: false, why: plaintext };
-  if (plaintext.length > MAX_PLAINTEXT) return OVERFLOW;
+/** Verifies and decrypts. Throws nothing, whatever the bytes. */
+export function openRecord(cipher: CipherSpec, keys: Uint8Array, record: DtlsRecord): Opened {
+  const plaintext = cipher.kind === "cbc" ? openCbc(keys, record) : openAead(cipher, keys, record);
+  if (plaintext === "short") return SHORT;
+  if (plaintext === "forged") return FORGED;
+  const { bytes, length } = plaintext;
+  if (length > MAX_PLAINTEXT) return OVERFLOW;
   if (record.type !== ContentType.tls12Cid) {
-    return { ok: true, type: record.type, content: plaintext };
+    return { ok: true, type: record.type, content: CONTENTS.copy(bytes, length) };
   }
-  let end = plaintext.length - 1;
-  while (end >= 0 && plaintext[end] === 0) end -= 1;
+  let end = length - 1;
+  while (end >= 0 && bytes[end] === 0) end -= 1;
   if (end < 0) return NO_TYPE;
-  const type = plaintext[end]!; // end is within
+  const type = bytes[end]!; // end is within
   if (!INNER_TYPES.has(type)) return INNER_TYPE;
-  return { ok: true, type, content: plaintext.subarray(0, end) };
+  return { ok: true, type, content: CONTENTS.copy(bytes, end) };
 }
 
 /** Bytes that protection adds to `content`, header included. */
@@ -115,21 +111,37 @@ function additionalData(
   return aad;
 }
 
+/** What a record has inside: the first `length` of `bytes`, which are good until the next record. */
+type Plaintext = { readonly bytes: Uint8Array; readonly length: number };
+
 function openAead(
   cipher: CipherSpec,
   keys: Uint8Array,
   record: DtlsRecord,
-  ccm: Ccm | undefined,
-): Uint8Array | "short" | "forged" {
+): Plaintext | "short" | "forged" {
   const { fragment } = record;
   const length = fragment.length - NONCE_EXPLICIT - cipher.tag;
   if (length < 0) return "short";
   // The sender may choose it freely (RFC 6655 3), and some do: always the one on the wire.
   const nonce = nonceFor(cipher, keys, fragment, 0);
   const aad = additionalData(record, length);
-  const sealed = fragment.subarray(NONCE_EXPLICIT);
-  if (ccm !== undefined) return ccm.open(nonce, aad, sealed) ?? "forged";
-  return aeadOpen(cipher, aeadKey(cipher, keys), nonce, aad, sealed) ?? "forged";
+  const key = aeadKey(cipher, keys);
+  const ccm = shortCcm(cipher, length);
+  if (ccm !== undefined) {
+    const { tag } = cipher;
+    if (ccm.open(key, nonce, aad, fragment, NONCE_EXPLICIT, tag, PLAINTEXT) < 0) return "forged";
+    return { bytes: PLAINTEXT, length };
+  }
+  const bytes = aeadOpen(cipher, key, nonce, aad, fragment.subarray(NONCE_EXPLICIT));
+  return bytes === undefined ? "forged" : { bytes, length };
+}
+
+/** AES-128-CCM without anything made per record, for the short ones that nearly all are. */
+function shortCcm(cipher: CipherSpec, length: number): AesCcm | undefined {
+  if (cipher.kind !== "ccm" || cipher.key !== 16) return undefined;
+  const ccm = aesCcm();
+  if (ccm === undefined || length > Math.min(ccm.longest, PLAINTEXT.length)) return undefined;
+  return ccm;
 }
 
 function sealCbc(
@@ -152,7 +164,7 @@ function sealCbc(
   return out;
 }
 
-function openCbc(keys: Uint8Array, record: DtlsRecord): Uint8Array | "short" | "forged" {
+function openCbc(keys: Uint8Array, record: DtlsRecord): Plaintext | "short" | "forged" {
   const length = record.fragment.length - MAC;
   if (length < 2 * BLOCK || length % BLOCK !== 0) return "short";
   const covered = record.fragment.subarray(0, length);
@@ -163,7 +175,7 @@ function openCbc(keys: Uint8Array, record: DtlsRecord): Uint8Array | "short" | "
   // The MAC has verified, so the padding is the peer's own; it is no oracle any more.
   const pad = blocks[blocks.length - 1]! + 1; // at least one block
   if (pad > blocks.length) return "forged";
-  return blocks.subarray(0, blocks.length - pad);
+  return { bytes: blocks, length: blocks.length - pad };
 }
 
 function innerPlaintext(content: Uint8Array, type: number, padding: number): Uint8Array {
@@ -203,6 +215,9 @@ const KEY_128 = new Uint8Array(16);
 const KEY_256 = new Uint8Array(32);
 const AAD = new Uint8Array(13);
 const AAD_WITH_CID: Uint8Array[] = [];
+/** So small that who keeps a part of one content keeps little else. */
+const CONTENTS = new Arena(1_024);
+const PLAINTEXT = new Uint8Array(256);
 
 const NONCE_EXPLICIT = 8;
 const BLOCK = 16;
@@ -215,6 +230,8 @@ const INNER_TYPES: ReadonlySet<number> = new Set([
   ContentType.applicationData,
   ContentType.returnRoutabilityCheck,
 ]);
+const SHORT: Opened = { ok: false, why: "short" };
+const FORGED: Opened = { ok: false, why: "forged" };
 const NO_TYPE: Opened = { ok: false, why: "noType" };
 const INNER_TYPE: Opened = { ok: false, why: "innerType" };
 const OVERFLOW: Opened = { ok: false, why: "overflow" };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { below, seededRng } from "@godwit/base";
+import { below, seededRng } from "./rng.ts";
 import { SelfKeyed, hashText } from "./self-keyed.ts";
 
 type Item = { readonly key: string; readonly n: number };

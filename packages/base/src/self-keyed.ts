@@ -14,6 +14,8 @@ export type Keying<K, V> = {
 export class SelfKeyed<K, V extends object> {
   readonly #keying: Keying<K, V>;
   #slots: (V | undefined)[] = empty(SMALLEST);
+  /** Bits of a hash that are too many. */
+  #shift = 32 - Math.log2(SMALLEST);
   #size = 0;
 
   constructor(keying: Keying<K, V>) {
@@ -71,12 +73,13 @@ export class SelfKeyed<K, V extends object> {
   }
 
   #home(key: K): number {
-    return Math.imul(this.#keying.hash(key), GOLDEN) >>> (32 - Math.log2(this.#slots.length));
+    return Math.imul(this.#keying.hash(key), GOLDEN) >>> this.#shift;
   }
 
   #grow(): void {
     const values = this.values();
     this.#slots = empty(this.#slots.length * 2);
+    this.#shift -= 1;
     for (const value of values) this.#slots[this.#find(this.#keying.keyOf(value))] = value;
   }
 }
