@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import crypto, { createHash } from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
-import { hex, toHex } from "@godwit/base";
+import { aesCcm, hex, toHex, utf8, type AesCcm } from "@godwit/base";
 import { World, type Host } from "@godwit/netsim";
 
 /**
- * Watches every AEAD encryption by node:crypto while it is on: one key may meet one nonce once, or again for the same
- * message. It sees keys, so no protocol can hide a nonce from it. What is encrypted by other means can be seen on the
- * wire, where a connection id tells the key.
+ * Watches every AEAD encryption while it is on, by node:crypto and by our own CCM: one key may meet one nonce once, or
+ * again for the same message. It sees keys, so no protocol can hide a nonce from it. Where a connection id tells the key,
+ * the wire is watched as well.
  */
 export class NonceAudit {
   /** Encryptions seen. */
@@ -28,11 +28,20 @@ export class NonceAudit {
     };
     crypto.createCipheriv = watched as typeof real; // its overloads differ in the options alone
     syncBuiltinESMExports();
+    const ccm = aesCcm() as Partial<Pick<AesCcm, "seal">> | undefined;
+    const seal = ccm?.seal?.bind(ccm);
+    if (ccm !== undefined && seal !== undefined)
+      ccm.seal = (key, nonce, aad, plaintext, ...rest) => {
+        const message = createHash("sha1").update(aad).update(plaintext).digest("base64");
+        this.#sealed(`${inHex(key)} ${inHex(nonce)}`, message);
+        seal(key, nonce, aad, plaintext, ...rest);
+      };
     try {
       play();
     } finally {
       crypto.createCipheriv = real;
       syncBuiltinESMExports();
+      delete ccm?.seal; // that of its class is left
     }
   }
 
@@ -114,6 +123,20 @@ test("the audit of nonces sees a nonce that serves twice under one key, and noth
   assert.equal(audit.faults.length, 1);
   seal(1, 1, "c");
   assert.equal(audit.faults.length, 1, "it is off again");
+});
+
+test("the audit of nonces sees what our own CCM encrypts", () => {
+  const audit = new NonceAudit();
+  const ccm = aesCcm();
+  assert.ok(ccm, "this runtime has it");
+  const seal = (text: string): void => {
+    const [key, nonce] = [new Uint8Array(16), new Uint8Array(12)];
+    ccm.seal(key, nonce, new Uint8Array(1), utf8(text), 8, new Uint8Array(20), 0);
+  };
+  audit.during(() => ["a", "a", "b"].forEach(seal));
+  assert.deepEqual([audit.sealed, audit.faults.length], [3, 1]);
+  seal("c");
+  assert.equal(audit.sealed, 3, "it is off again");
 });
 
 test("the audit of nonces sees one that serves twice in records of a connection id", () => {

@@ -13,7 +13,6 @@ import { test } from "node:test";
 import { hex, toHex } from "@godwit/base";
 import { oscore } from "@godwit/client";
 import { OptionNumber, decodeMessage, findOption, isRequest } from "@godwit/coap";
-import { SUITES } from "@godwit/dtls";
 import {
   DTLS_TABLES,
   executeRequest,
@@ -135,7 +134,7 @@ export class Stage {
     this.nat = this.world.nat(preset, options.nat);
     const { addresses, disk, serverCoap } = options;
     this.server = new SimulatedServer(this.world, options.serverTuning ?? {}, {
-      dtls: { ...options.serverDtls, tuning: { ...AUDITED, ...options.serverDtls?.tuning } },
+      ...(options.serverDtls && { dtls: options.serverDtls }),
       onOutput: (output) => void this.heard.push(output),
       ...(serverCoap && { coap: serverCoap }),
       ...(addresses && { addresses }),
@@ -466,11 +465,8 @@ export class StagedDevice {
         : {
             dtls: {
               credentials: { kind: "psk", identity: identityOf(n), key: keyOf(n) },
-              ...(stage.column === "dtls12-cid"
-                ? { connectionId: new Uint8Array(0) }
-                : { suites: SEEN_BY_AUDIT }),
+              ...(stage.column === "dtls12-cid" && { connectionId: new Uint8Array(0) }),
               ...deviceDtls,
-              tuning: { ...AUDITED, ...deviceDtls?.tuning },
             },
             ...(options.coap && { coap: options.coap }),
           }),
@@ -557,10 +553,6 @@ function idOf(n: number): Uint8Array {
   return Uint8Array.of(0x40 + (n >> 8), n & 0xff);
 }
 
-/** Ciphers are not kept ready, so that the audit sees each one made. */
-const AUDITED = { hotAssociations: 0 };
-/** A device keeps its CCM ready in any case, but no GCM. Where there is a connection id, its records tell. */
-const SEEN_BY_AUDIT = SUITES.filter(({ name }) => name === "TLS_PSK_WITH_AES_128_GCM_SHA256");
 /** Rows per credential at most. */
 const STORED: readonly (readonly [string, number])[] = [
   [DTLS_TABLES.association, 2],
