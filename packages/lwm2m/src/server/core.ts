@@ -11,6 +11,7 @@ import {
 import { Code, response as buildResponse, type ExchangeId, type Response } from "@godwit/coap";
 import type { Refusal } from "../refusal.ts";
 import type { ServerOutput } from "./events.ts";
+import { ObjectLists } from "./object-lists.ts";
 import { Observations } from "./observations.ts";
 import type { Operation } from "./operation.ts";
 import { Operations } from "./operations.ts";
@@ -72,6 +73,7 @@ export class ServerCore {
   readonly registry: Registry = new Registry();
   readonly operations: Operations;
   readonly observations: Observations;
+  readonly objectLists: ObjectLists;
   readonly identities: Map<SessionId, Identity> = new Map();
   readonly pending: Map<number, Pending> = new Map();
   ticket = 0;
@@ -81,6 +83,7 @@ export class ServerCore {
     this.around = around;
     this.tuning = tuning;
     this.operations = new Operations(tuning);
+    this.objectLists = new ObjectLists(tuning.maxSharedLists);
     this.observations = new Observations(tuning.maxObservationsPerEndpoint);
   }
 

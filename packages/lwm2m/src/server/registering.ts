@@ -27,6 +27,7 @@ import {
 import { refused, type Refusal } from "../refusal.ts";
 import { RETRY_AFTER, type PendingRegistration, type ServerCore } from "./core.ts";
 import { credentialIdOf } from "./credential.ts";
+import type { ObjectLists } from "./object-lists.ts";
 import type { Orders } from "./orders.ts";
 import { TABLES, encodeRegistration } from "./records.ts";
 import { newRegistration, type Registration, type RegistrationView } from "./registration.ts";
@@ -222,7 +223,7 @@ export class Registering {
       binding: parameters.binding,
       queueMode: parameters.queue,
       sms: parameters.sms,
-      objects: parameters.objects ?? NO_OBJECTS,
+      objects: this.#core.objectLists.shared(parameters.objects ?? NO_OBJECTS),
       registeredAt: now,
       now,
     });
@@ -310,7 +311,7 @@ export class Registering {
     if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
     const moved = this.#rebound.delete(session) || registration.session !== session;
     if (registration.session !== session) this.changeSession(registration, session);
-    const changed = applyUpdate(registration, parsed.update);
+    const changed = applyUpdate(registration, parsed.update, this.#core.objectLists);
     this.#core.registry.prove(registration); // it knows its Location: our answer reached it
     this.#core.touch(registration, now);
     const changes: StoreChange[] = [this.#core.touchChange(registration)];
@@ -483,12 +484,16 @@ class Updated {
 }
 
 /** Takes over what an Update says; returns the names of what it changed. */
-function applyUpdate(registration: Registration, update: RegistrationUpdate): readonly string[] {
+function applyUpdate(
+  registration: Registration,
+  update: RegistrationUpdate,
+  lists: ObjectLists,
+): readonly string[] {
   if (update.lifetime !== undefined) registration.lifetime = update.lifetime;
   if (update.binding !== undefined) registration.binding = update.binding;
   if (update.queue !== undefined) registration.queueMode = update.queue;
   if (update.sms !== undefined) registration.sms = update.sms;
-  if (update.objects !== undefined) registration.objects = update.objects;
+  if (update.objects !== undefined) registration.objects = lists.shared(update.objects);
   return Object.keys(update);
 }
 

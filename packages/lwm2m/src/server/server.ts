@@ -108,6 +108,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       }
     };
     each(tables.registrations, decodeRegistration, (registration) => {
+      registration.objects = this.#core.objectLists.shared(registration.objects);
       registry.add(registration);
       registry.prove(registration);
     });

@@ -25,6 +25,8 @@ export type ServerTuning = {
   readonly finishedPerEndpoint: number;
 
   readonly maxRegistrations: number;
+  /** Object lists that registrations share which announce the same. */
+  readonly maxSharedLists: number;
   /** Registrations whose address nobody has proven; at the limit the oldest of them makes room. */
   readonly maxUnproven: number;
   /** Waiting operations of one endpoint, and of all. */
@@ -52,6 +54,7 @@ export const serverTuning: ServerTuning = {
   finishedFor: 7 * 24 * 3_600_000,
   finishedPerEndpoint: 20,
   maxRegistrations: 1_000_000,
+  maxSharedLists: 1_000,
   maxUnproven: 50_000,
   maxOperationsPerEndpoint: 100,
   maxOperations: 1_000_000,
