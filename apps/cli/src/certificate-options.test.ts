@@ -161,6 +161,7 @@ suite("keys and certificates on the command line", () => {
     const kind = (options: object): unknown => securityOf({ server, ...options })?.kind;
     assert.equal(kind({ pskIdentity: "a", pskKey: "0001020304050607" }), "psk");
     assert.equal(kind({ rpkKey: deviceKey, serverPublicKey: pub }), "rpk");
+    assert.equal(kind({ rpkKey: deviceKey, serverPublicKey: pub, pskKey: "0001" }), "rpk");
     for (const trust of [
       { serverCert: leaf },
       { serverPublicKey: pub },
@@ -178,6 +179,11 @@ suite("keys and certificates on the command line", () => {
     {
       what: "half a pre-shared key",
       options: { pskIdentity: "a" },
+      says: /both --psk-identity and --psk-key/,
+    },
+    {
+      what: "the other half of a pre-shared key",
+      options: { pskKey: "0001020304050607" },
       says: /both --psk-identity and --psk-key/,
     },
     {

@@ -50,11 +50,15 @@ export function securityOptions(): readonly Option[] {
 
 /** @throws Error that names the option, and what to do about it */
 export function securityOf(options: SecurityOptions): Security | undefined {
-  const used = WAYS.filter(({ by }) => by.some((name) => options[name] !== undefined));
-  const [way] = used;
+  const named = WAYS.filter(({ by }) => by.some((name) => options[name] !== undefined));
+  // The key alone may come from the environment, where it is for another device.
+  const used = named.filter(
+    ({ by }) => by[0] !== "pskIdentity" || options.pskIdentity !== undefined,
+  );
+  const way = used[0] ?? named[0];
   if (used.length > 1) {
-    const named = used.map(({ by }) => flag(by.find((name) => options[name] !== undefined)!)); // some is
-    throw new UsageError(`${named.join(" and ")} exclude each other: a device has one credential`);
+    const flags = used.map(({ by }) => flag(by.find((name) => options[name] !== undefined)!)); // some is
+    throw new UsageError(`${flags.join(" and ")} exclude each other: a device has one credential`);
   }
   if (way === undefined) {
     const stray = [...SERVER].find((name) => options[name] !== undefined);
