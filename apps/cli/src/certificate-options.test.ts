@@ -16,7 +16,7 @@ import { fileURLToPath } from "node:url";
 import { readCoapsFiles } from "./coaps-files.ts";
 import { Served, serveUntilExit } from "./crash/served.test-kit.ts";
 import { credentialBody, readCredentials } from "./credential-words.ts";
-import { securityOf } from "./device-security.ts";
+import { securityOf, withoutStrayKey } from "./device-security.ts";
 import { keyLogFile } from "./key-log.ts";
 
 const vectors = (
@@ -161,7 +161,6 @@ suite("keys and certificates on the command line", () => {
     const kind = (options: object): unknown => securityOf({ server, ...options })?.kind;
     assert.equal(kind({ pskIdentity: "a", pskKey: "0001020304050607" }), "psk");
     assert.equal(kind({ rpkKey: deviceKey, serverPublicKey: pub }), "rpk");
-    assert.equal(kind({ rpkKey: deviceKey, serverPublicKey: pub, pskKey: "0001" }), "rpk");
     for (const trust of [
       { serverCert: leaf },
       { serverPublicKey: pub },
@@ -172,6 +171,14 @@ suite("keys and certificates on the command line", () => {
       assert.equal(kind({ cert: device, key, ...trust }), "x509");
     }
     assert.equal(securityOf({ server: "coap://127.0.0.1" }), undefined);
+  });
+
+  test("a pre-shared key in the environment stands in the way of no other credential", () => {
+    const others = { rpkKey: deviceKey, serverPublicKey: pub };
+    const options = withoutStrayKey({ server, ...others, pskKey: "0001" });
+    assert.equal(securityOf(options)?.kind, "rpk");
+    const own = { server, pskIdentity: "a", pskKey: "0001020304050607" };
+    assert.deepEqual(withoutStrayKey(own), own);
   });
 
   for (const { what, options, says } of [

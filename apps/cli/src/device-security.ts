@@ -50,15 +50,11 @@ export function securityOptions(): readonly Option[] {
 
 /** @throws Error that names the option, and what to do about it */
 export function securityOf(options: SecurityOptions): Security | undefined {
-  const named = WAYS.filter(({ by }) => by.some((name) => options[name] !== undefined));
-  // The key alone may come from the environment, where it is for another device.
-  const used = named.filter(
-    ({ by }) => by[0] !== "pskIdentity" || options.pskIdentity !== undefined,
-  );
-  const way = used[0] ?? named[0];
+  const used = WAYS.filter(({ by }) => by.some((name) => options[name] !== undefined));
+  const [way] = used;
   if (used.length > 1) {
-    const flags = used.map(({ by }) => flag(by.find((name) => options[name] !== undefined)!)); // some is
-    throw new UsageError(`${flags.join(" and ")} exclude each other: a device has one credential`);
+    const named = used.map(({ by }) => flag(by.find((name) => options[name] !== undefined)!)); // some is
+    throw new UsageError(`${named.join(" and ")} exclude each other: a device has one credential`);
   }
   if (way === undefined) {
     const stray = [...SERVER].find((name) => options[name] !== undefined);
@@ -191,4 +187,11 @@ function checkedPublicKey(text: string): string {
 
 function flag(name: Name): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** The options without a pre-shared key that stands in the environment for another device than this one. */
+export function withoutStrayKey<T extends SecurityOptions>(options: T): T {
+  const { pskIdentity, oscore, rpkKey, cert, key } = options;
+  const others = [oscore, rpkKey, cert, key].some((one) => one !== undefined);
+  return pskIdentity === undefined && others ? { ...options, pskKey: undefined } : options;
 }
