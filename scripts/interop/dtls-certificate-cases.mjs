@@ -10,6 +10,8 @@ import { startClient, startEcho } from "./godwit-dtls.mjs";
 import { pki } from "./pki.mjs";
 
 const HOST = "localhost";
+/** Bytes. */
+const MTU = 300;
 const IDENTITY = "interop-5";
 const KEY = "00112233445566778899aabbccddeeff";
 const key = Uint8Array.from(Buffer.from(KEY, "hex"));
@@ -163,7 +165,7 @@ async function opensslServer(bench, port, suite, name = "server") {
   return server;
 }
 
-async function gnutlsServer(bench, port, kind, suite, more = "") {
+async function gnutlsServer(bench, port, kind, suite, more = "", options = []) {
   const at = await pki();
   const proof =
     kind === "rpk"
@@ -174,7 +176,7 @@ async function gnutlsServer(bench, port, kind, suite, more = "") {
         ];
   const server = bench.start("gnutls-serv", [
     ...["--udp", "-p", String(port), ...proof, "--require-client-cert", "--echo"],
-    ...["--priority", certified(kind, suite, more)],
+    ...["--priority", certified(kind, suite, more), ...options],
   ]);
   await server.expect(/listening on IPv4/);
   return server;
@@ -396,4 +398,134 @@ const coapServers = [
   },
 }));
 
-export const dtlsCertificateCases = [...clients, ...servers, ...pskCases, ...coapServers];
+/** Resumption by ticket (RFC 5077): the session of an X.509 device is in the ticket, whole. */
+const ticketCases = [
+  {
+    group: "DTLS server of Godwit",
+    peer: "openssl",
+    async run(bench) {
+      const at = await pki();
+      const server = await echo(bench, "x509", { tickets: true });
+      const session = join(await bench.scratch(), "session");
+      const start = (...more) =>
+        bench.start("openssl", [
+          ...["s_client", "-dtls1_2", "-connect", `127.0.0.1:${server.port}`, ...cipher(CCM_8)],
+          ...["-cert", at("device.pem"), "-key", at("device.key"), "-cert_chain", at("inter.pem")],
+          ...more,
+        ]);
+      const first = start("-sess_out", session);
+      equal((await server.next("opened")).how, "full");
+      await first.expect(/TLS session ticket:/);
+      await first.ask("hello", /^hello$/);
+      await first.end();
+      const second = start("-sess_in", session);
+      const { how, identity } = await server.next("opened");
+      equal(how, "resumed");
+      match(identity.subject, /interop-6$/);
+      await second.ask("again", /^again$/);
+    },
+  },
+  {
+    group: "DTLS server of Godwit",
+    peer: "gnutls",
+    async run(bench) {
+      const at = await pki();
+      const server = await echo(bench, "x509", { tickets: true });
+      const stranger = bench.start("gnutls-cli", [
+        ...["--udp", "-p", String(server.port), "127.0.0.1", ...gnutlsProof(at, "x509")],
+        ...["--priority", certified("x509", CCM_8), "--resume"],
+      ]);
+      equal((await server.next("opened")).how, "full");
+      equal((await server.next("opened")).how, "resumed");
+      await stranger.expect(/Simple Client Mode/);
+      await stranger.ask("again", /^again$/);
+    },
+  },
+  {
+    group: "DTLS client of Godwit",
+    peer: "openssl",
+    async run(bench) {
+      const port = await freePort();
+      const server = await opensslServer(bench, port, CCM_8);
+      const one = await client(bench, "x509", CCM_8, { port, tickets: true });
+      equal((await one.connect("full")).how, "full");
+      one.close();
+      equal((await one.connect("resume")).how, "resumed");
+      one.send("again\n");
+      await server.expect(/^again$/);
+    },
+  },
+  {
+    group: "DTLS client of Godwit",
+    peer: "gnutls",
+    async run(bench) {
+      const port = await freePort();
+      await gnutlsServer(bench, port, "x509", CCM_8);
+      const one = await client(bench, "x509", CCM_8, { port, tickets: true });
+      equal((await one.connect("full")).how, "full");
+      one.close();
+      equal((await one.connect("resume")).how, "resumed");
+      equal((await one.ask("again\n")).trim(), "again");
+    },
+  },
+].map((one) => ({ name: "X.509 on both sides: resumption by ticket", short: true, ...one }));
+
+const SMALL = { tuning: { mtus: [MTU] } };
+
+/** Both sides cut their messages: certificates do not fit in one datagram. */
+const fragmentCases = [
+  {
+    group: "DTLS server of Godwit",
+    peer: "gnutls",
+    async run(bench) {
+      const at = await pki();
+      const server = await echo(bench, "x509", SMALL);
+      const stranger = bench.start("gnutls-cli", [
+        ...["--udp", "-p", String(server.port), "127.0.0.1", ...gnutlsProof(at, "x509")],
+        ...["--mtu", String(MTU), "--priority", certified("x509", CCM_8)],
+      ]);
+      await server.next("opened");
+      await stranger.expect(/Simple Client Mode/);
+      await stranger.ask("hello", /^hello$/);
+    },
+  },
+  {
+    group: "DTLS server of Godwit",
+    peer: "openssl",
+    async run(bench) {
+      const at = await pki();
+      const server = await echo(bench, "x509", SMALL);
+      const stranger = bench.start("openssl", [
+        ...["s_client", "-dtls1_2", "-connect", `127.0.0.1:${server.port}`, ...cipher(CCM_8)],
+        ...["-cert", at("device.pem"), "-key", at("device.key"), "-cert_chain", at("inter.pem")],
+        ...["-mtu", String(MTU)],
+      ]);
+      await server.next("opened");
+      await stranger.ask("hello", /^hello$/);
+    },
+  },
+  {
+    group: "DTLS client of Godwit",
+    peer: "gnutls",
+    async run(bench) {
+      const port = await freePort();
+      await gnutlsServer(bench, port, "x509", CCM_8, "", ["--mtu", String(MTU)]);
+      const one = await client(bench, "x509", CCM_8, { port, ...SMALL });
+      await one.connect("full");
+      equal((await one.ask("hello\n")).trim(), "hello");
+    },
+  },
+].map((one) => ({
+  name: `X.509 on both sides in datagrams of ${MTU} bytes: handshake and data`,
+  short: true,
+  ...one,
+}));
+
+export const dtlsCertificateCases = [
+  ...fragmentCases,
+  ...clients,
+  ...servers,
+  ...ticketCases,
+  ...pskCases,
+  ...coapServers,
+];

@@ -4,9 +4,13 @@ import { Driver, memoryStore, openUdp, systemRng } from "@godwit/io";
 
 /**
  * Echoes what it receives. `next` gives what happened: see `Talk`. `key`: of every identity. `certificates`: what it shows;
- * `anchors`: roots of the certificates that it wants to see, raw public keys being all good. `tuning`: of DTLS.
+ * `anchors`: roots of the certificates that it wants to see, raw public keys being all good. `tuning`: of DTLS. `tickets`:
+ * gives them to clients that want one.
  */
-export async function startEcho(bench, { key, certificates = [], anchors = [], tuning = {} }) {
+export async function startEcho(
+  bench,
+  { key, certificates = [], anchors = [], tuning = {}, tickets = false },
+) {
   const machine = new DtlsServer({
     rng: systemRng(),
     credentials: {
@@ -15,6 +19,7 @@ export async function startEcho(bench, { key, certificates = [], anchors = [], t
       clientCertificates: certificates.length > 0 ? ["rpk", "x509"] : [],
     },
     tuning,
+    tickets,
   });
   const talk = await Talk.open(bench, machine, ({ type, id, lookup, session, bytes }) => {
     if (type === "lookup" && lookup.kind === "psk") talk.feed({ type: "psk", id, key });
@@ -28,11 +33,22 @@ export async function startEcho(bench, { key, certificates = [], anchors = [], t
 
 /**
  * By `identity` and `key`, or by `certificate`; the server then shows a bare public key, which is as good as any, or a
- * certificate under `anchors` for `name`. `cid`: asks for a connection id and needs none itself.
+ * certificate under `anchors` for `name`. `tickets`: asks for one. `cid`: asks for a connection id and needs none itself.
  */
 export async function startClient(
   bench,
-  { port, identity, key, certificate, anchors = [], name, suites, tuning = {}, cid = false },
+  {
+    port,
+    identity,
+    key,
+    certificate,
+    anchors = [],
+    name,
+    suites,
+    tuning = {},
+    tickets = false,
+    cid = false,
+  },
 ) {
   const machine = new DtlsClient({
     rng: systemRng(),
@@ -41,6 +57,7 @@ export async function startClient(
         ? { kind: "psk", identity, key }
         : { kind: "certificate", certificate, serverCertificates: [certificate.kind] },
     tuning,
+    tickets,
     ...(suites && { suites }),
     ...(name && { serverName: name }),
     ...(cid && { connectionId: new Uint8Array(0) }),

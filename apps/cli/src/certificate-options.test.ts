@@ -16,7 +16,7 @@ import { fileURLToPath } from "node:url";
 import { readCoapsFiles } from "./coaps-files.ts";
 import { Served, serveUntilExit } from "./crash/served.test-kit.ts";
 import { credentialBody, readCredentials } from "./credential-words.ts";
-import { securityOf } from "./device-security.ts";
+import { securityOf, withoutStrayKey } from "./device-security.ts";
 import { keyLogFile } from "./key-log.ts";
 
 const vectors = (
@@ -173,11 +173,24 @@ suite("keys and certificates on the command line", () => {
     assert.equal(securityOf({ server: "coap://127.0.0.1" }), undefined);
   });
 
+  test("a pre-shared key in the environment stands in the way of no other credential", () => {
+    const others = { rpkKey: deviceKey, serverPublicKey: pub };
+    const options = withoutStrayKey({ server, ...others, pskKey: "0001" });
+    assert.equal(securityOf(options)?.kind, "rpk");
+    const own = { server, pskIdentity: "a", pskKey: "0001020304050607" };
+    assert.deepEqual(withoutStrayKey(own), own);
+  });
+
   for (const { what, options, says } of [
     { what: "coaps with nothing", options: {}, says: /coaps:\/\/ needs a key: give .*--rpk-key/ },
     {
       what: "half a pre-shared key",
       options: { pskIdentity: "a" },
+      says: /both --psk-identity and --psk-key/,
+    },
+    {
+      what: "the other half of a pre-shared key",
+      options: { pskKey: "0001020304050607" },
       says: /both --psk-identity and --psk-key/,
     },
     {

@@ -198,3 +198,10 @@ function checkedPublicKey(text: string): string {
 function flag(name: Name): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
+
+/** The options without a pre-shared key that stands in the environment for another device than this one. */
+export function withoutStrayKey<T extends SecurityOptions>(options: T): T {
+  const { pskIdentity, oscore, rpkKey, cert, key } = options;
+  const others = [oscore, rpkKey, cert, key].some((one) => one !== undefined);
+  return pskIdentity === undefined && others ? { ...options, pskKey: undefined } : options;
+}

@@ -3,7 +3,12 @@ import { formatCode } from "@godwit/coap";
 import { Command, Option } from "commander";
 import { nameAlerts } from "./alert-words.ts";
 import { keepAlive, seconds } from "./arguments.ts";
-import { securityOf, securityOptions, type SecurityOptions } from "./device-security.ts";
+import {
+  securityOf,
+  securityOptions,
+  withoutStrayKey,
+  type SecurityOptions,
+} from "./device-security.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
 import { untilStopped } from "./stop.ts";
 
@@ -51,7 +56,7 @@ export function deviceCommand(): Command {
 
 async function run(options: Options): Promise<void> {
   const stopped = untilStopped();
-  const security = securityOf(options);
+  const security = securityOf(withoutStrayKey(options));
   const keylog = keyLogFile(options.keylog);
   const device = new Device({
     endpoint: options.endpoint,

@@ -132,6 +132,16 @@ for (const [what, chain, purpose, wanted] of [
   });
 }
 
+test("RFC 5280 6.1: a root may have any key, and may be sent along; what it issued may not", () => {
+  const chain = [faulty("underRsa"), faulty("rsaRoot")];
+  const judge = (anchors: readonly Uint8Array[]): string | undefined => {
+    const verdict = judgeChain(chain, { anchors, wall: IN_TIME });
+    return verdict.ok ? undefined : verdict.why;
+  };
+  assert.equal(judge([faulty("rsaRoot")]), undefined);
+  assert.equal(judge([faulty("root")]), "wrong key type: not a P-256 key, but RSA");
+});
+
 test("RFC 5280 4.2.1.6: a leaf is known by its common name, its DNS names and its URIs, and nothing else", () => {
   const { names, fingerprint } = leafOf([faulty("sans")]);
   assert.deepEqual(names, ["lamp-1", "urn:dev:ops:32473-lamp-1", "lamp-1.example.com"]);

@@ -87,26 +87,26 @@ function buildPath(
     if (!(error instanceof FormatError)) throw error;
     return refuse(Alert.badCertificate, `certificate unreadable: ${error.message}`);
   }
-  try {
-    for (const { spki } of parsed) publicKey(spki);
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-    return refuse(Alert.unsupportedCertificate, `wrong key type: ${error.message}`);
-  }
   const anchors = rules.anchors.map(parseAnchor);
   const leaf = parsed[0];
   if (leaf === undefined) return refuse(Alert.badCertificate, "no certificate");
+  const unusable = keyFault(leaf);
+  if (unusable !== undefined) return refuse(Alert.unsupportedCertificate, unusable);
   if (rules.name !== undefined && !leaf.matchesHost(rules.name)) {
     return refuse(Alert.badCertificate, `certificate is not for ${rules.name}`);
   }
   const misused = misuse(leaf, rules);
   if (misused !== undefined) return refuse(Alert.unsupportedCertificate, misused);
   const certificates = [leaf];
+  const trusted = (one: ParsedCertificate): boolean =>
+    anchors.some((anchor) => equal(anchor.raw, one.raw));
   for (let current = leaf; ;) {
     const fault = flaw(current, current === leaf ? "certificate" : "issuer's certificate", rules);
     if (fault !== undefined) return fault;
+    if (trusted(current)) return { certificates };
+    const foreign = keyFault(current);
+    if (foreign !== undefined) return refuse(Alert.unsupportedCertificate, foreign);
     const subject = current;
-    if (anchors.some((anchor) => equal(anchor.raw, subject.raw))) return { certificates };
     const named = [...anchors, ...parsed.filter((one) => !certificates.includes(one))].filter(
       (candidate) => subject.names(candidate),
     );
@@ -152,6 +152,17 @@ function flaw(
   if (traits.unknown === undefined) return undefined;
   const why = `${what} has the critical extension ${traits.unknown}, which is not known here`;
   return refuse(Alert.unsupportedCertificate, why);
+}
+
+/** A key of another kind than this stack verifies with; those of roots are only used by `signedBy`. */
+function keyFault({ spki }: ParsedCertificate): string | undefined {
+  try {
+    publicKey(spki);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return `wrong key type: ${error.message}`;
+  }
 }
 
 /** Why the leaf may not be used as it is, if it may not (RFC 5280 4.2.1.3, 4.2.1.12). */

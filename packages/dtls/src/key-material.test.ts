@@ -36,6 +36,12 @@ const encrypted = leaf.export({
   cipher: "aes-256-cbc",
   passphrase: "secret",
 }) as string;
+const encryptedSec1 = leaf.export({
+  format: "pem",
+  type: "sec1",
+  cipher: "aes-256-cbc",
+  passphrase: "secret",
+}) as string;
 const rsa = generateKeyPairSync("rsa", { modulusLength: 1_024 });
 const p384 = generateKeyPairSync("ec", { namedCurve: "secp384r1" });
 
@@ -76,6 +82,11 @@ for (const { what, read, says } of [
   {
     what: "an encrypted key",
     read: () => signingKey(encrypted),
+    says: /encrypted with a passphrase/,
+  },
+  {
+    what: "an encrypted key of the older kind",
+    read: () => signingKey(encryptedSec1),
     says: /encrypted with a passphrase/,
   },
   {

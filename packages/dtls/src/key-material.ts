@@ -1,7 +1,7 @@
 // Keys and certificates as people have them: PEM, base64 or hex of the DER, or the DER itself. What is wrong is said in
 // words that name what is there and what to give instead, and never with the bytes.
 
-import { FormatError, UsageError, base64, hex } from "@godwit/base";
+import { FormatError, UsageError, base64, equal, hex } from "@godwit/base";
 import { type SigningKey, parseCertificate, privateKey, publicKey, exportSpki } from "./crypto.ts";
 
 /**
@@ -50,7 +50,7 @@ export function checkChain(
 ): void {
   const [own, ...issuers] = chain.map(parseCertificate);
   if (own === undefined) throw new UsageError(`${what}: there is none`);
-  if (own.spki.length !== key.spki.length || own.spki.some((byte, at) => byte !== key.spki[at])) {
+  if (!equal(own.spki, key.spki)) {
     const order =
       issuers.length > 0 ? ": put its own certificate first, its issuers behind it" : "";
     throw new UsageError(`${what} belongs to another key than the one that is given${order}`);
@@ -130,7 +130,7 @@ function within<T>(what: string, read: () => T): T {
   }
 }
 
-const PEM = /-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----/g;
+const PEM = /-----BEGIN ([A-Z0-9 ]+)-----([\s\S]*?)-----END \1-----/g;
 const DASH = 0x2d;
 const ENCRYPTED =
   "the private key is encrypted with a passphrase; `openssl pkcs8 -in FILE -out PLAIN` decrypts it";
