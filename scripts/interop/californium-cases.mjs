@@ -81,6 +81,10 @@ const negotiated = protectionUnder({ derivation: "negotiated", initiates: true }
 const passive = protectionUnder({ derivation: "negotiated" });
 const given = protectionUnder({ derivation: "both", idContext: ID_CONTEXT });
 
+/** The other end of the first two. */
+const fixedThere = protectionUnder({ mirrored: true });
+const negotiatedThere = protectionUnder({ mirrored: true, derivation: "negotiated" });
+
 /** Body in blocks, and notifications, under whatever keys there are. */
 async function much({ get, put, observe }) {
   equal((await put("/echo", LARGE)).code, "2.04");
@@ -211,6 +215,26 @@ const RENEWALS = [
       await much(overTheirClient(bench, client, after.base));
     },
   },
+  ...[fixed, negotiated].map((protectionOf) => ({
+    group: "OSCORE client and server of Godwit",
+    name: `through a proxy that cuts messages into outer blocks of 64 bytes (RFC 8613 4.1.3.4.2)${protectionOf === negotiated ? ", with B.2" : ""}`,
+    async run(bench) {
+      const mirrored = protectionOf === fixed ? fixedThere : negotiatedThere;
+      const protection = mirrored(bench);
+      const server = await serve(bench, { protection, trusting: true });
+      const port = await freePort();
+      const proxy = startJava(bench, "CaliforniumProxy", port, server.port, 64);
+      await proxy.expect(/^listening/, START);
+      const ours = overOurs(bench, protectionOf, `coap://127.0.0.1:${port}`);
+      equal((await ours.put(USUAL.store, LARGE)).code, "2.04");
+      const { code, body } = await ours.get(USUAL.store);
+      equal(code, "2.05");
+      ok(body.equals(LARGE), `${body.length} bytes`);
+      await proxy.expect(/^passed 10\d\d /); // what the proxy had to cut
+      await proxy.expect(/^passed \d+ 10\d\d/);
+      verified([...protectionOf(bench).seen, ...protection.seen]);
+    },
+  })),
 ].map((one) => ({ ...one, peer: "californium", short: true }));
 
 export const californiumCases = [

@@ -19,24 +19,27 @@ export const USUAL = {
   separate: "/separate",
 };
 
-const libcoapClient = {
-  echoes: true,
-  get: (bench, uri, { block } = {}) => runLibcoap(bench, block, [uri]),
-  put: async (bench, uri, body, { block } = {}) =>
-    runLibcoap(bench, block, ["-m", "put", "-f", await bench.file(body), uri]),
-  async observe(bench, uri) {
-    const { text } = await bench.run("coap-client-notls", ["-w", "-s", "4", uri]);
-    return text.split("\n").filter(Boolean);
-  },
-};
-
-async function runLibcoap(bench, block, args) {
-  const size = block ? ["-b", String(block)] : [];
-  const { body, complaints } = await bench.run("coap-client-notls", ["-B", "10", ...size, ...args]);
-  // It tells the code of a refusal only, and ends every body with a newline of its own.
-  const code = /^\d\.\d\d/m.exec(complaints)?.[0];
-  if (!code && complaints) throw new Error(`coap-client: ${complaints}`);
-  return { code: code ?? "2.xx", body: body.subarray(0, -1) };
+/** coap-client. `first(bench)`: words before all others, those of an OSCORE context. */
+export function libcoapClient(command, first = async () => []) {
+  const run = async (bench, block, args) => {
+    const size = block ? ["-b", String(block)] : [];
+    const words = [...(await first(bench)), "-B", "10", ...size, ...args];
+    const { body, complaints } = await bench.run(command, words);
+    // It tells the code of a refusal only, and ends every body with a newline of its own.
+    const code = /^\d\.\d\d/m.exec(complaints)?.[0];
+    if (!code && complaints) throw new Error(`coap-client: ${complaints}`);
+    return { code: code ?? "2.xx", body: body.subarray(0, -1) };
+  };
+  return {
+    echoes: true,
+    get: (bench, uri, { block } = {}) => run(bench, block, [uri]),
+    put: async (bench, uri, body, { block } = {}) =>
+      run(bench, block, ["-m", "put", "-f", await bench.file(body), uri]),
+    async observe(bench, uri) {
+      const words = [...(await first(bench)), "-w", "-s", "4", uri];
+      return (await bench.run(command, words)).text.split("\n").filter(Boolean);
+    },
+  };
 }
 
 /** A client that is a script of ours over a library: all of them take the same words, after those of `first`. */
@@ -76,15 +79,21 @@ function scriptedClient(command, file, first = async () => []) {
 /** The size exponent of a block size (RFC 7959 2.2). */
 const exponent = (block) => (block ? [String(Math.log2(block) - 4)] : []);
 
-const libcoapServer = {
+/** coap-server. `first`: as for its client. */
+export const libcoapServer = (command, first = async () => []) => ({
   paths: { hello: "/", clock: "/time", store: "/example_data", separate: "/async?1" },
   async start(bench) {
-    const port = await freePort();
-    const server = bench.start("coap-server-notls", ["-A", "127.0.0.1", "-p", String(port), "-v7"]);
-    await server.expect(/created UDP *endpoint|listen/i);
-    return `coap://127.0.0.1:${port}`;
+    return (await this.serve(bench)).base;
   },
-};
+  /** The same with the process. */
+  async serve(bench, port) {
+    const at = String(port ?? (await freePort()));
+    const words = [...(await first(bench)), "-A", "127.0.0.1", "-p", at, "-v7"];
+    const process = bench.start(command, words);
+    await process.expect(/created UDP *endpoint|listen/i);
+    return { base: `coap://127.0.0.1:${at}`, port: at, process };
+  },
+});
 
 const scriptedServer = (command, file, hosts, paths) => ({
   paths,
@@ -125,13 +134,13 @@ export const aiocoapUnder = (credentialsOf) => ({
 const { store: _, ...WITHOUT_STORE } = USUAL;
 
 export const COAP_CLIENTS = {
-  libcoap: libcoapClient,
+  libcoap: libcoapClient("coap-client-notls"),
   aiocoap: scriptedClient(PYTHON, "aiocoap_client.py"),
   "npm coap": scriptedClient(process.execPath, "npm-coap-client.mjs"),
 };
 
 export const COAP_SERVERS = {
-  libcoap: libcoapServer,
+  libcoap: libcoapServer("coap-server-notls"),
   aiocoap: scriptedServer(PYTHON, "aiocoap_server.py", ["127.0.0.1"], USUAL),
   "npm coap": scriptedServer(process.execPath, "npm-coap-server.mjs", [], WITHOUT_STORE),
 };

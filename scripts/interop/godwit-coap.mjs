@@ -11,16 +11,22 @@ import {
   formatPath,
   request,
   response,
+  uintOption,
   uriPath,
 } from "@godwit/coap";
 import { Driver, openUdp, systemRng } from "@godwit/io";
 import { LARGE, USUAL } from "./coap-peers.mjs";
 import { ProtectedNode } from "./godwit-oscore.mjs";
 
-/** `protectionOf(bench)`: the OSCORE context to speak under, as ProtectedNode takes it. */
-export function clientUnder(protectionOf = () => undefined) {
+/**
+ * `protectionOf(bench)`: the OSCORE context to speak under, as ProtectedNode takes it. `early`: asks for a block size with the
+ * first request; else with the second, where blocks turn out to be larger (RFC 7959 3.1, figures 3 and 4).
+ */
+export function clientUnder(protectionOf = () => undefined, { early = false } = {}) {
   const ask = async (bench, uri, block, code, parts) => {
     const tuning = block ? { preferredSzx: Math.log2(block) - 4 } : {};
+    if (block && early && code === Code.GET)
+      parts = { ...parts, options: [uintOption(OptionNumber.Block2, tuning.preferredSzx)] };
     const node = await Node.open(bench, { tuning, protection: protectionOf(bench) });
     const answer = await node.answer(node.send(uri, code, parts));
     return { code: formatCode(answer.code), body: Buffer.from(answer.payload) };

@@ -33,7 +33,7 @@ aiocoap() {
     retry "$python/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
 }
 
-leshan() {
+leshan() { # brings Californium
   local java=$peers/java
   if ! cmp -s "$here/pom.xml" "$java/pom.xml" || [ ! -d "$java/lib" ]; then
     rm -rf "$java" && mkdir -p "$java" &&

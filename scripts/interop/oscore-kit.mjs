@@ -9,12 +9,18 @@ export const ID_CONTEXT = "37cbf3210017a2d3";
 export const OURS = "aa";
 export const THEIRS = "01";
 
-/** `derivation`, `initiates`: see `Credential` of @godwit/oscore. */
-export function credentialOf({ derivation = "fixed", initiates = false, idContext } = {}) {
+/** `derivation`, `initiates`: see `Credential` of @godwit/oscore. `mirrored`: for the other end, where that is ours too. */
+export function credentialOf({
+  derivation = "fixed",
+  initiates = false,
+  idContext,
+  mirrored = false,
+} = {}) {
+  const [senderId, recipientId] = mirrored ? [THEIRS, OURS] : [OURS, THEIRS];
   return {
     input: {
-      senderId: Buffer.from(OURS, "hex"),
-      recipientId: Buffer.from(THEIRS, "hex"),
+      senderId: Buffer.from(senderId, "hex"),
+      recipientId: Buffer.from(recipientId, "hex"),
       masterSecret: Buffer.from(SECRET, "hex"),
       masterSalt: Buffer.from(SALT, "hex"),
       ...(idContext && { idContext: Buffer.from(idContext, "hex") }),

@@ -2,6 +2,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -16,11 +17,23 @@ export const PION = `${PEERS}/go/pion-dtls`;
 export const PYTHON = `${PEERS}/python/bin/python`;
 export const script = (name) => at(`peers/${name}`);
 
+/** Where the coap-client and coap-server of a libcoap with OSCORE are, which no registry has in a build for this system. */
+const LIBCOAP_OSCORE = process.env.GODWIT_LIBCOAP_OSCORE_BIN;
+export const libcoapOscore = (program) => join(LIBCOAP_OSCORE ?? "", program);
+
 /** Finds a peer: its version, or why it is not here. */
 const FINDERS = {
   libcoap: () => libcoap("notls"),
   "libcoap-openssl": () => libcoap("openssl"),
   "libcoap-gnutls": () => libcoap("gnutls"),
+  "libcoap-oscore"() {
+    if (LIBCOAP_OSCORE === undefined)
+      throw new NotPackaged("no packaged build; GODWIT_LIBCOAP_OSCORE_BIN may say where one is");
+    const { stderr } = spawnSync(libcoapOscore("coap-client"), UTF8);
+    if (stderr?.includes("(Have OSCORE)") !== true)
+      throw new NotPackaged(`no coap-client with OSCORE in ${LIBCOAP_OSCORE}`);
+    return / v([\d.]+)/.exec(stderr)[1];
+  },
   openssl: () => /OpenSSL ([\d.]+)/.exec(execFileSync("openssl", ["version"], UTF8))[1],
   gnutls() {
     for (const name of ["gnutls-cli", "gnutls-serv"])
@@ -64,12 +77,16 @@ function found(command) {
   return spawnSync("sh", ["-c", `command -v ${command}`], UTF8).stdout.trim() !== "";
 }
 
-/** @returns {{ version: string } | { missing: string }} */
+/** A peer that `install.sh` cannot bring: its cases are skipped, in CI too. */
+class NotPackaged extends Error {}
+
+/** @returns {{ version: string } | { missing: string, packaged: boolean }} */
 export function findPeer(name) {
   try {
     return { version: FINDERS[name]() };
   } catch (fault) {
-    return { missing: String(fault.message).split("\n")[0] };
+    const missing = String(fault.message).split("\n")[0];
+    return { missing, packaged: !(fault instanceof NotPackaged) };
   }
 }
 

@@ -6,7 +6,7 @@ import type { ClientRequest, OuterParts } from "./client-request.ts";
 import { Code } from "./codes.ts";
 import type { Request, Response } from "./message.ts";
 import { OptionNumber } from "./option-numbers.ts";
-import { findOption, findUint, withOption } from "./options.ts";
+import { findOption, withOption } from "./options.ts";
 import { findBlock } from "./transfer-options.ts";
 import type { CoapTuning } from "./tuning.ts";
 
@@ -82,7 +82,8 @@ export class OuterAnswers {
     const { outer, fetching } = whole;
     const { maxOuterBodies, outerBodyLifetime } = this.#tuning;
     if (outer === undefined || fetching !== undefined || this.#running >= maxOuterBodies) return;
-    if (findUint(first.options, OptionNumber.Block2)! > HIGHEST_FIRST) return; // it has a block
+    const { value } = findOption(first.options, OptionNumber.Block2)!; // it has a block
+    if (value.length !== 1 || value[0]! > HIGHEST_FIRST) return;
     // The ciphertext of a FETCH is part of what is asked for (RFC 8132 2.1); a POST is done, and only its answer is wanted.
     const isQuestion = outer.code === Code.FETCH && outer.payload.length <= blockSize(LARGEST);
     const asked = isQuestion ? outer : { ...outer, payload: EMPTY };

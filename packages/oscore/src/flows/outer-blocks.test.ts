@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EMPTY, Ledger, concat, hex, seededRng, type SessionId } from "@godwit/base";
+import { EMPTY, Ledger, below, concat, hex, seededRng, type SessionId } from "@godwit/base";
 import {
   ACK,
   CON,
@@ -24,6 +24,7 @@ import {
   type EndpointOutput,
   type ExchangeId,
   type Message,
+  type MessageType,
   type Option,
   type Request,
   type Response,
@@ -499,4 +500,42 @@ test("RFC 8613 4.1.3.4.2: answers being put together are bounded in number and i
     lost.client.take("failed").map(({ reason }) => reason),
     ["timeout"],
   );
+});
+
+test("RFC 8613 4.1.3.4.2: random blocks into every state: nothing is thrown, and the genuine request is obeyed once", () => {
+  for (let seed = 0; seed < 40; seed++) {
+    const rng = seededRng(seed);
+    const way = new Way({ tuning: { nstart: 4, maxOuterBodies: 8 } });
+    const asked = way.protect(GET);
+    const parts = way.blocks(way.protect(PUT));
+    const answer = answerTo(way, asked);
+    way.client.receive(partOf(answer, 0));
+    const noise = (to: Side, code: number): void => {
+      const oscore = rng.float() < 0.7 ? asked.options[0]!.value : rng.bytes(below(rng, 12));
+      const numbers = [OptionNumber.Block2, OptionNumber.Block1, OptionNumber.Size2];
+      const blocks = numbers
+        .filter(() => rng.float() < 0.6)
+        .map((number) => ({ number, value: rng.bytes(below(rng, 7)) }));
+      const options = [opaqueOption(OptionNumber.Oscore, oscore), ...blocks];
+      const type = below(rng, code < Code.Created ? 2 : 3) as MessageType; // a request is no ACK
+      const payload = rng.bytes([0, 16, 64, 100][below(rng, 4)]!);
+      const token = rng.float() < 0.5 ? asked.token : rng.bytes(1);
+      to.receive({ type, code, mid: below(rng, 0x1_0000), token, options, payload }, 701);
+      to.receive({ type, code, mid: asked.mid + below(rng, 3), token, options, payload });
+    };
+    for (const one of parts) {
+      for (let i = 0; i < 20; i++) noise(way.server, Code.POST + below(rng, 4));
+      for (let i = 0; i < 20; i++) noise(way.client, Code.Changed + below(rng, 2));
+      way.server.sent.length = 0;
+      way.server.receive(one);
+    }
+    const obeyed = way.server.take("request").filter((it) => it.request.code === Code.PUT);
+    // Noise may have begun anew what it saw the option of: then the genuine blocks come once more.
+    if (obeyed.length === 0)
+      for (const one of parts) way.server.receive({ ...one, mid: one.mid + 99 });
+    obeyed.push(...way.server.take("request").filter((it) => it.request.code === Code.PUT));
+    assert.equal(obeyed.length, 1, `seed ${seed}`);
+    for (let i = 0; i < 40; i++) for (const side of [way.client, way.server]) side.advance(20_000);
+    assert.ok((way.client.ledgers.size ?? 0) <= 4, `seed ${seed}`);
+  }
 });
