@@ -1,12 +1,4 @@
-import {
-  Deadlines,
-  EMPTY,
-  UsageError,
-  equal,
-  type Instant,
-  type Outbox,
-  type Rng,
-} from "@godwit/base";
+import { Deadlines, UsageError, equal, type Instant, type Outbox, type Rng } from "@godwit/base";
 import { HEADER_LENGTH, asksOnly, isBlock, withObserve } from "./answers.ts";
 import { BlockTransfer, IDEMPOTENT, type BlockStep } from "./block-client.ts";
 import { blockSize, szxFor } from "./block-option.ts";
@@ -14,9 +6,8 @@ import { ClientRequest, type OuterParts } from "./client-request.ts";
 import { Code, isSuccess } from "./codes.ts";
 import type { EndpointInput, EndpointOutput, RequestId } from "./endpoint-events.ts";
 import { removeFrom, type EndpointSession } from "./endpoint-session.ts";
-import { encodeMessage } from "./message-codec.ts";
 import { Outgoing, type MessageLayer } from "./message-layer.ts";
-import { ACK, CON, NON, type Message, type Request, type Response } from "./message.ts";
+import { ACK, type Message, type Response } from "./message.ts";
 import { ObservationOrder } from "./observe-client.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import { bodyLength } from "./options-codec.ts";
@@ -24,7 +15,7 @@ import { OuterAnswers, isOuterBlock } from "./outer-blocks.ts";
 import { checkOptions, type OptionTable } from "./option-table.ts";
 import type { PathSizes } from "./path-sizes.ts";
 import { findOption, findUint, uintOption, withOption, withoutOption } from "./options.ts";
-import { RequestTags } from "./request-tags.ts";
+import { RequestSender, SMALLEST_SHRUNK } from "./request-sender.ts";
 import type { RequestProtection } from "./protection.ts";
 import { count, type Sender } from "./sender.ts";
 import type { CoapTuning } from "./tuning.ts";
@@ -49,7 +40,7 @@ export class ClientRole {
   readonly #requests = new Map<RequestId, ClientRequest>();
   /** Requests that have their empty ACK: the answer must come one day. */
   readonly #answers = new Deadlines<ClientRequest>();
-  readonly #tags: RequestTags;
+  readonly #sending: RequestSender;
   readonly #protection: RequestProtection | undefined;
   /** The session, a protected one at the carrier that leads to it. */
   readonly #follow: (session: EndpointSession, now: Instant) => void;
@@ -74,12 +65,16 @@ export class ClientRole {
     this.#follow = follow;
     this.#tuning = tuning;
     this.#rng = rng;
-    this.#tags = new RequestTags(rng);
     this.#options = options;
     this.#outbox = outbox;
     this.#sender = sender;
     this.#layer = layer;
     this.#sizes = sizes;
+    this.#sending = new RequestSender(tuning, rng, outbox, layer, sizes, protection, {
+      fail: (request, reason, now) => this.#fail(request, reason, now),
+      forget: (request) => this.#forget(request),
+      follow,
+    });
   }
 
   get wakeAt(): Instant | undefined {
@@ -116,8 +111,8 @@ export class ClientRole {
       const szx = this.#sizes.szx(session.id, now);
       const narrow = szx < this.#tuning.preferredSzx && asksOnly(request);
       if (narrow || request.payload.length > blockSize(szx))
-        running.transfer = this.#transfer(running, now);
-      this.#send(running, running.transfer?.first() ?? request, now, again?.mid);
+        running.transfer = this.#sending.transfer(running, now);
+      this.#sending.send(running, running.transfer?.first() ?? request, now, again?.mid);
     } catch (error) {
       this.#end(running, now); // a request that cannot be encoded is our caller's fault, and leaves nothing behind
       throw error;
@@ -140,7 +135,7 @@ export class ClientRole {
     this.#follow(session, now);
     const goodbye = new ClientRequest(undefined, session, request.request, true, false, token);
     this.#begin(goodbye);
-    this.#send(goodbye, { ...request.request, options }, now);
+    this.#sending.send(goodbye, { ...request.request, options }, now);
   }
 
   resume(
@@ -161,17 +156,6 @@ export class ClientRole {
     observing.delivered = true;
     session.work.requests.push(observing);
     this.#requests.set(id, observing);
-  }
-
-  proceed(id: RequestId, mid: number, now: Instant): void {
-    const request = this.#requests.get(id);
-    const { renaming } = request ?? {};
-    if (request === undefined || renaming?.mid !== mid) return;
-    request.renaming = undefined;
-    this.#follow(request.session, now);
-    const { current, outer } = renaming;
-    if (outer === undefined) this.#send(request, current, now, mid);
-    else this.#submit(request, current, outer, now, mid);
   }
 
   ping(session: EndpointSession, id: RequestId, now: Instant): void {
@@ -211,40 +195,6 @@ export class ClientRole {
     if (owner.kind === "ping")
       this.#outbox.push({ type: "pong", id: owner.id, session: session.id });
     else if (owner.kind === "request") this.#fail(owner, "reset", now);
-  }
-
-  /**
-   * A message is about to be sent again. What is large, or asks for what may be large, shrinks instead: datagrams of its
-   * size may vanish on this path. Transmissions and timeouts stay as they are (RFC 7252 4.2); only the last one goes
-   * right to blocks that pass everywhere.
-   */
-  renew(outgoing: Outgoing, request: ClientRequest, now: Instant): void {
-    const { shrinkAfter, maxRetransmit } = this.#tuning;
-    const { retransmissions, session } = outgoing;
-    const isLast = retransmissions >= maxRetransmit;
-    const known = request.transfer?.passed === true;
-    if (known ? !isLast : retransmissions < shrinkAfter) return;
-    const { transfer } = request;
-    if (transfer?.acting !== false && !request.repeatable) return;
-    if (!asksOnly(request.request) && request.current.payload.length <= SMALLEST_SHRUNK)
-      if (transfer?.acting !== false) return;
-    const shrinking = transfer ?? this.#transfer(request, now);
-    const floor = szxFor(SMALLEST_SHRUNK);
-    const smaller =
-      shrinking.szx > floor ? shrinking.smaller(isLast && !known ? floor : undefined) : undefined;
-    const mid = smaller && session.nextMid(this.#tuning, now, false);
-    const before = outgoing.mid;
-    if (
-      smaller === undefined ||
-      mid === undefined ||
-      !this.#encodeSmaller(request, smaller, mid, outgoing, now)
-    ) {
-      if (transfer === undefined) this.#release(request, true);
-      return;
-    }
-    request.transfer = shrinking;
-    request.shrunk = true;
-    (outgoing.earlier ??= []).push(before);
   }
 
   /** All transmissions were in vain. */
@@ -326,7 +276,7 @@ export class ClientRole {
     if (step.kind === "next" && now <= parts.until) {
       const fetch = request === whole ? this.#fetch(whole, parts) : request;
       fetch.token = session.link.nextToken(this.#tuning, this.#rng);
-      this.#submit(fetch, step.request, step.request, now, undefined);
+      this.#sending.submit(fetch, step.request, step.request, now, undefined);
     } else {
       this.#end(request, now);
       if (step.kind === "done") this.#unprotect(whole, link, message, step.response, 0, now);
@@ -388,7 +338,7 @@ export class ClientRole {
         request.superseded = undefined;
         this.#alive(request);
         this.#follow(session, now);
-        this.#rename(request, request.current, outcome.request, now);
+        this.#sending.rename(request, request.current, outcome.request, now);
       }
       if (outgoing !== undefined) this.#layer.done(outgoing, now);
       return "taken";
@@ -449,7 +399,7 @@ export class ClientRole {
   }
 
   closed(session: EndpointSession, now: Instant): void {
-    this.#tags.closed(session.id);
+    this.#sending.closed(session.id);
     for (const outgoing of this.#layer.closed(session, now))
       if (outgoing.owner.kind === "ping")
         this.#outbox.push({
@@ -478,12 +428,12 @@ export class ClientRole {
 
   /** The session's protection takes requests again. */
   ready(session: EndpointSession, now: Instant): void {
-    for (const request of [...session.link.requests]) {
-      const { waiting } = request;
-      if (request.session !== session || waiting === undefined) continue;
-      request.waiting = undefined;
-      this.#send(request, request.current, now, waiting.mid);
-    }
+    this.#sending.ready(session, now);
+  }
+
+  /** A message is about to be sent again, see RequestSender. */
+  renew(outgoing: Outgoing, request: ClientRequest, now: Instant): void {
+    this.#sending.renew(outgoing, request, now);
   }
 
   wake(now: Instant): void {
@@ -492,6 +442,12 @@ export class ClientRole {
       if (request === undefined) return;
       this.#fail(request, "timeout", now);
     }
+  }
+
+  /** See EndpointInput. */
+  proceed(id: RequestId, mid: number, now: Instant): void {
+    const request = this.#requests.get(id);
+    if (request !== undefined) this.#sending.proceed(request, mid, now);
   }
 
   #unused(id: RequestId): void {
@@ -521,10 +477,10 @@ export class ClientRole {
     const step = this.#step(request, response, now);
     if (step.kind === "next") {
       request.token = request.session.link.nextToken(this.#tuning, this.#rng);
-      this.#send(request, step.request, now);
+      this.#sending.send(request, step.request, now);
       return;
     }
-    this.#release(request, true);
+    this.#sending.release(request, true);
     if (step.kind === "failed") this.#fail(request, step.reason, now);
     else if (parent === undefined) {
       this.#end(request, now);
@@ -545,29 +501,8 @@ export class ClientRole {
       number: OptionNumber.Echo,
       value: Uint8Array.from(echo.value),
     });
-    this.#rename(request, { ...request.current, options }, undefined, now);
+    this.#sending.rename(request, { ...request.current, options }, undefined, now);
     return true;
-  }
-
-  /** The peer has not carried it out: it goes out once more, as a new message. `outer`: protected already. */
-  #rename(
-    request: ClientRequest,
-    current: Request,
-    outer: Request | undefined,
-    now: Instant,
-  ): void {
-    const { id, session } = request;
-    if (!request.lasting || id === undefined) {
-      request.token = session.link.nextToken(this.#tuning, this.#rng);
-      if (outer === undefined) this.#send(request, current, now);
-      else this.#submit(request, current, outer, now, undefined);
-      return;
-    }
-    const mid = session.link.nextMid(this.#tuning, now, false);
-    if (mid === undefined) return this.#fail(request, "full", now);
-    request.renaming = { mid, current, outer };
-    const again = { mid, token: request.token };
-    this.#outbox.push({ type: "renamed", id, session: session.id, again });
   }
 
   /** The Observe value of a response that is, or begins, an observation's. */
@@ -618,7 +553,7 @@ export class ClientRole {
       child.alive = true;
       request.child = child;
       this.#begin(child);
-      this.#send(child, step.request, now);
+      this.#sending.send(child, step.request, now);
     } else if (step.kind === "failed") this.#incomplete(request, step.reason, now);
     else this.#deliver(request, withObserve(step.response, value), false);
   }
@@ -627,7 +562,7 @@ export class ClientRole {
     if (request.transfer === undefined) {
       if (!isBlock(response) && response.code !== Code.RequestEntityTooLarge)
         return { kind: "done", response };
-      request.transfer = this.#transfer(request, now);
+      request.transfer = this.#sending.transfer(request, now);
     }
     const step = request.transfer.handle(response, request.once);
     this.#learn(request, request.transfer, step, now);
@@ -641,116 +576,11 @@ export class ClientRole {
     request.shrunk = false;
   }
 
-  /** A body that may go out in blocks is told apart from others to the same resource (RFC 9175 3.4). */
-  #transfer(request: ClientRequest, now: Instant): BlockTransfer {
-    const { session } = request;
-    if (request.request.payload.length > SMALLEST_BLOCK)
-      request.lease ??= this.#tags.take(session.id, request.request);
-    const szx = this.#sizes.szx(session.id, now);
-    return new BlockTransfer(request.request, this.#tuning, {
-      szx,
-      requestTag: request.lease?.tag,
-      newTag: () => this.#anotherTag(request),
-    });
-  }
-
-  #anotherTag(request: ClientRequest): Uint8Array | undefined {
-    const { session, lease } = request;
-    request.lease = this.#tags.take(session.id, request.request);
-    if (lease !== undefined) this.#tags.release(lease, true); // each of its messages was answered
-    return request.lease.tag;
-  }
-
-  #release(request: ClientRequest, concluded: boolean): void {
-    if (request.lease !== undefined) this.#tags.release(request.lease, concluded);
-    request.lease = undefined;
-  }
-
   #begin(request: ClientRequest): void {
     const { session } = request;
     session.link.work.requests.push(request);
     session.work.running += 1;
     this.#running += 1;
-  }
-
-  #send(request: ClientRequest, current: Request, now: Instant, mid?: number): void {
-    const { session } = request;
-    if (!session.isProtected) {
-      this.#submit(request, current, current, now, mid);
-      return;
-    }
-    this.#follow(session, now);
-    const made = this.#protection!.protectRequest(session.id, current, now); // it made the session
-    if (made.kind === "send") {
-      this.#forget(request);
-      request.protection = made.exchange;
-      this.#submit(request, current, made.request, now, mid);
-    } else if (made.kind === "wait") {
-      request.current = current;
-      request.waiting = { mid };
-    } else this.#fail(request, "unprotected", now);
-  }
-
-  /** `outer`: `current` as it travels. */
-  #submit(
-    request: ClientRequest,
-    current: Request,
-    outer: Request,
-    now: Instant,
-    mid: number | undefined,
-  ): void {
-    const { session, confirmable, keepAlive } = request;
-    const { link } = session;
-    const id = mid ?? link.nextMid(this.#tuning, now, false);
-    if (id === undefined) {
-      this.#fail(request, "full", now);
-      return;
-    }
-    request.outgoing = new Outgoing(link, request, id, EMPTY, 0, confirmable, keepAlive, session);
-    this.#encode(request, current, outer, id, request.outgoing);
-    this.#layer.submit(request.outgoing, now, request.alive);
-  }
-
-  /** In place of what is under way. False: it cannot be protected now. */
-  #encodeSmaller(
-    request: ClientRequest,
-    smaller: Request,
-    mid: number,
-    outgoing: Outgoing,
-    now: Instant,
-  ): boolean {
-    const { session } = request;
-    let outer = smaller;
-    if (session.isProtected) {
-      const made = this.#protection!.protectRequest(session.id, smaller, now); // it made the session
-      if (made.kind !== "send") return false;
-      (request.superseded ??= []).push(request.protection);
-      request.protection = made.exchange;
-      outer = made.request;
-    }
-    this.#encode(request, smaller, outer, mid, outgoing);
-    return true;
-  }
-
-  #encode(
-    request: ClientRequest,
-    current: Request,
-    outer: Request,
-    mid: number,
-    outgoing: Outgoing,
-  ): void {
-    const { token } = request;
-    const type = request.confirmable ? CON : NON;
-    outgoing.bytes = encodeMessage({ type, mid, token, ...outer });
-    outgoing.payloadLength = current.payload.length;
-    if (outer !== current) {
-      const plain = HEADER_LENGTH + token.length + bodyLength(current.options, current.payload);
-      outgoing.overhead = Math.max(0, outgoing.bytes.length - plain);
-    }
-    outgoing.mid = mid;
-    request.outer = outer === current ? undefined : outer;
-    request.current = current;
-    request.mid = mid;
   }
 
   /** Takes the request out of everything. */
@@ -769,7 +599,7 @@ export class ClientRole {
     session.link.rest();
     if (id !== undefined) this.#requests.delete(id);
     this.#answers.stop(request);
-    this.#release(request, false);
+    this.#sending.release(request, false);
     if (parent?.child === request) parent.child = undefined;
     if (child !== undefined) this.#end(child, now);
     if (fetching !== undefined) this.#end(fetching, now);
@@ -841,7 +671,3 @@ export class ClientRole {
 }
 
 export type ResponseOutcome = "taken" | "refused" | "unknown" | "ignored";
-
-const SMALLEST_BLOCK = 16;
-/** IPv6 links and all but the narrowest others carry such blocks (RFC 7252 4.6). */
-const SMALLEST_SHRUNK = 64;
