@@ -24,6 +24,8 @@ export class Ledger {
   #headerOut = 0;
   #payloadIn = 0;
   #payloadOut = 0;
+  #recordIn = 0;
+  #recordOut = 0;
   #secured: Secured | undefined;
   #rare: Rare | undefined;
 
@@ -62,8 +64,8 @@ export class Ledger {
         else this.#payloadOut += bytes;
         break;
       case "record":
-        if (inwards) this.#protected.recordIn += bytes;
-        else this.#protected.recordOut += bytes;
+        if (inwards) this.#recordIn += bytes;
+        else this.#recordOut += bytes;
         break;
       case "handshake":
         if (inwards) this.#protected.handshakeIn += bytes;
@@ -103,7 +105,7 @@ export class Ledger {
       case "payload":
         return inwards ? this.#payloadIn : this.#payloadOut;
       case "record":
-        return (inwards ? secured?.recordIn : secured?.recordOut) ?? 0;
+        return inwards ? this.#recordIn : this.#recordOut;
       case "handshake":
         return (inwards ? secured?.handshakeIn : secured?.handshakeOut) ?? 0;
       case "retransmission":
@@ -127,11 +129,11 @@ export class Ledger {
     this.#headerOut += other.#headerOut;
     this.#payloadIn += other.#payloadIn;
     this.#payloadOut += other.#payloadOut;
+    this.#recordIn += other.#recordIn;
+    this.#recordOut += other.#recordOut;
     const secured = other.#secured;
     if (secured !== undefined) {
       const own = this.#protected;
-      own.recordIn += secured.recordIn;
-      own.recordOut += secured.recordOut;
       own.handshakeIn += secured.handshakeIn;
       own.handshakeOut += secured.handshakeOut;
       own.fullHandshakes += secured.fullHandshakes;
@@ -169,8 +171,6 @@ export class Ledger {
 
   get #protected(): Secured {
     return (this.#secured ??= {
-      recordIn: 0,
-      recordOut: 0,
       handshakeIn: 0,
       handshakeOut: 0,
       fullHandshakes: 0,
@@ -204,10 +204,8 @@ export type LedgerSide = {
   readonly bytes: Readonly<Record<Purpose, number>>;
 };
 
-/** What every secured session counts. */
+/** What every session with a handshake counts. */
 type Secured = {
-  recordIn: number;
-  recordOut: number;
   handshakeIn: number;
   handshakeOut: number;
   fullHandshakes: number;

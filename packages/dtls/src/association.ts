@@ -54,43 +54,46 @@ export type Received =
  * One established association: keys, window, numbers, and where the peer is. There may be a million of them, so what is
  * rare is undefined until needed, and what is small is a number or a string.
  */
-export class Association {
+export class Association extends ReplayWindow {
+  // What each record looks at comes first, and so lies together.
   readonly session: SessionId;
   readonly suite: Suite;
   readonly ledger: Ledger;
-  readonly window: ReplayWindow;
   /** As strings, for they are map keys and most are short. */
   readonly ownCid: string;
   readonly peerCid: string;
-  readonly sessionId: string;
   readonly peerLimit: number;
-  readonly routability: boolean;
   /** Next number to write in epoch 1. */
   writeSequence = 0;
   /** Numbers below this are reserved in the store; undefined: all are. */
   reserved: number | undefined;
-  /** Records that did not verify under the read key. */
-  forgeries = 0;
   /** In whole s, which are no object of their own. */
   lastReceived: number;
-  /** Tells a late copy of the ClientHello that led here from a new one. */
-  helloMark: number | undefined;
   /** Restored after a crash: what arrives may have been received before, until freshness is shown. */
   doubtful = false;
   /** The peer is at an address that it has not yet been proven to be at. */
   claim: PathClaim | undefined;
   /** Our last flight, while the peer may still ask for it. */
   lastFlight: LastFlight | undefined;
+  readonly #slab: KeySlab;
+  readonly #slot: number;
+  /** Undefined where its peer's address is not known. */
+  #local: SocketAddress | undefined;
+  /** The peer's, without an object of its own. */
+  #host = "";
+  #port = 0;
+  readonly sessionId: string;
+  readonly routability: boolean;
+  /** Records that did not verify under the read key. */
+  forgeries = 0;
+  /** Tells a late copy of the ClientHello that led here from a new one. */
+  helloMark: number | undefined;
   /** Waits for reserved numbers. */
   held: Uint8Array[] | undefined;
   /** A reservation is on its way to the store. */
   reserving = false;
-  readonly #slab: KeySlab;
-  readonly #slot: number;
   /** The usual one, a PSK identity, by its text alone. */
   #identity: string | Identity;
-  #local: SocketAddress | undefined;
-  #remote: SocketAddress | undefined;
 
   constructor(
     state: AssociationState,
@@ -99,18 +102,17 @@ export class Association {
     now: Instant,
     ledger?: Ledger,
   ) {
+    super(window);
     this.session = state.session;
     this.suite = state.suite;
     this.#identity = state.identity.kind === "psk" ? state.identity.identity : state.identity;
-    this.#local = state.path?.local;
-    this.#remote = state.path?.remote;
+    this.path = state.path;
     this.ownCid = latin1(state.ownCid);
     this.peerCid = latin1(state.peerCid);
     this.sessionId = latin1(state.sessionId);
     this.peerLimit = state.peerLimit;
     this.routability = state.routability;
     this.ledger = ledger ?? new Ledger();
-    this.window = new ReplayWindow(window);
     this.lastReceived = Math.floor(now / 1_000);
     this.#slab = slab;
     this.#slot = slab.keep(state.readKeys, state.writeKeys);
@@ -128,12 +130,28 @@ export class Association {
 
   get path(): Path | undefined {
     const local = this.#local;
-    const remote = this.#remote;
-    return local === undefined || remote === undefined ? undefined : { local, remote };
+    return local && { local, remote: { host: this.#host, port: this.#port } };
   }
   set path(path: Path | undefined) {
     this.#local = path?.local;
-    this.#remote = path?.remote;
+    this.#host = path?.remote.host ?? "";
+    this.#port = path?.remote.port ?? 0;
+  }
+
+  /** Whether its path is this one. */
+  isAt({ local, remote }: Path): boolean {
+    const own = this.#local;
+    return (
+      own !== undefined &&
+      this.#port === remote.port &&
+      this.#host === remote.host &&
+      (own === local || (own.port === local.port && own.host === local.host))
+    );
+  }
+
+  /** Which record numbers were received. */
+  get window(): ReplayWindow {
+    return this;
   }
 
   /** Verifies and decrypts; only a record that verified moves the window. Throws nothing. */
@@ -142,13 +160,13 @@ export class Association {
     const withCid = record.type === ContentType.tls12Cid;
     // RFC 9146 4: whoever agreed on a connection id takes nothing without it, else rewriting the type would strip it.
     if (withCid !== this.ownCid.length > 0) return drop(withCid ? "cidUnexpected" : "cidMissing");
-    if (!this.window.fresh(record.sequence)) return drop("replayed");
+    if (!this.fresh(record.sequence)) return drop("replayed");
     const opened = openRecord(this.suite.cipher, this.#keys(false), record);
     if (!opened.ok) {
       if (opened.why === "forged") this.forgeries += 1;
       return drop(opened.why);
     }
-    const newest = this.window.accept(record.sequence);
+    const newest = this.accept(record.sequence);
     return { ok: true, type: opened.type, content: opened.content, newest };
   }
 

@@ -1,36 +1,24 @@
 import {
   EMPTY,
-  FormatError,
-  type Identity,
   type Instant,
   type Ledger,
-  Outbox,
   type Path,
-  type Rng,
   type SessionId,
   equal,
-  equalSecret,
-  sha256,
   unreachable,
   utf8,
 } from "@godwit/base";
-import type { Association, AssociationState } from "./association.ts";
-import {
-  Alert,
-  CertificateType,
-  DTLS_1_2,
-  ECDSA_SHA256,
-  ExtensionType,
-  HandshakeType,
-} from "./codes.ts";
+import { Alert, DTLS_1_2, ECDSA_SHA256, ExtensionType, HandshakeType } from "./codes.ts";
 import type { ClientCredentials, Verdict } from "./credentials.ts";
 import { ephemeral, signEcdsa, verifyEcdsa } from "./crypto.ts";
+import { offeredExtensions } from "./client-offer.ts";
 import type { FlightItem } from "./flight.ts";
-import { type HandshakeEffect, identityOf, peerLimit, spkiOf } from "./handshake-effect.ts";
-import { CHANGE_CIPHER_SPEC, HandshakeTransport } from "./handshake-transport.ts";
+import { HandshakeBase, type SharedSetup, type SharedState, expect } from "./handshake-base.ts";
+import { peerLimit, spkiOf } from "./handshake-effect.ts";
+import { CHANGE_CIPHER_SPEC } from "./handshake-transport.ts";
 import {
   type CertificateMessage,
-  decodeCertificate,
+  certificateKind,
   decodeCertificateRequest,
   encodeCertificate,
 } from "./handshake/certificate.ts";
@@ -38,19 +26,12 @@ import { encodeClientHello } from "./handshake/client-hello.ts";
 import {
   type Extension,
   certificateType,
-  certificateTypes,
   connectionId,
-  ecPointFormats,
   findExtension,
-  flag,
   hasFlag,
   maxFragmentLength,
   namedGroups,
-  recordSizeLimit,
   renegotiationInfo,
-  serverName,
-  signatureAlgorithms,
-  supportedGroups,
 } from "./handshake/extensions.ts";
 import { decodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
 import {
@@ -62,26 +43,14 @@ import {
 } from "./handshake/key-exchange.ts";
 import { decodeNewSessionTicket } from "./handshake/new-session-ticket.ts";
 import { type ServerHello, decodeServerHello } from "./handshake/server-hello.ts";
-import {
-  type Randoms,
-  extendedMasterSecret,
-  keyBlock,
-  plainMasterSecret,
-  pskPremaster,
-  verifyData,
-} from "./keys.ts";
+import { type Randoms, pskPremaster } from "./keys.ts";
 import type { Message } from "./reassembly.ts";
-import type { DtlsRecord } from "./record/header.ts";
-import { alertFor, demand } from "./refusal.ts";
+import { demand } from "./refusal.ts";
 import type { SavedSession } from "./saved-session.ts";
-import { typeOf } from "./server-handshake.ts";
 import { type Suite, needsEncryptThenMac } from "./suites.ts";
-import type { DtlsTuning } from "./tuning.ts";
 
 /** What a client brings to each of its handshakes. */
-export type ClientSetup = {
-  readonly tuning: DtlsTuning;
-  readonly rng: Rng;
+export type ClientSetup = SharedSetup & {
   readonly credentials: ClientCredentials;
   readonly suites: readonly Suite[];
   /** The connection id we want to receive, maybe empty; undefined offers none. */
@@ -92,7 +61,6 @@ export type ClientSetup = {
   readonly tickets: boolean;
   /** Sent as SNI unless empty. */
   readonly serverName: string;
-  associate(state: AssociationState, ledger: Ledger): Association;
 };
 
 /**
@@ -101,37 +69,21 @@ export type ClientSetup = {
  *
  *   ClientHello  -->   <-- HelloVerifyRequest   ClientHello + cookie  -->  ... as at the server          RFC 6347 4.2.4
  */
-export class ClientHandshake {
-  readonly path: Path;
-  readonly ledger: Ledger;
-  readonly transport: HandshakeTransport;
-  readonly effects: Outbox<HandshakeEffect> = new Outbox();
-  /** What the finished handshake leaves for a later one; undefined where the server named no session. */
-  session: SavedSession | undefined;
-  resumed = false;
+export class ClientHandshake extends HandshakeBase<State> {
   readonly #setup: ClientSetup;
   readonly #sessionId: SessionId;
   readonly #resume: SavedSession | undefined;
   readonly #offer: { readonly random: Uint8Array; readonly sessionId: Uint8Array };
   readonly #extensions: readonly Extension[];
-  #state: State = "hello";
   #cookies = 0;
   #server: ServerHello | undefined;
-  #suite: Suite | undefined;
-  #extended = false;
-  #peerCid: Uint8Array = EMPTY;
-  #peerLimit = 2 ** 14;
-  #routability = false;
   #expectTicket = false;
   #serverKind: "rpk" | "x509" = "x509";
   #clientKind: "rpk" | "x509" = "x509";
-  #certificate: CertificateMessage | undefined;
-  #identity: Identity;
   #share: KeyShare | undefined;
   #asked = false;
   #master: Uint8Array = EMPTY;
   #ticket: { readonly ticket: Uint8Array; readonly lifetime: number } | undefined;
-  #peerFinished = 0;
 
   constructor(
     setup: ClientSetup,
@@ -141,38 +93,20 @@ export class ClientHandshake {
     ledger: Ledger,
     now: Instant,
   ) {
+    super("client", setup, RECEIVING, path, ledger, { messageSeq: 0, sequence: 0 });
     const { credentials, rng } = setup;
     this.#setup = setup;
-    this.path = path;
-    this.ledger = ledger;
     this.#sessionId = session;
     this.#resume = resume;
-    this.#identity =
-      credentials.kind === "psk"
-        ? { kind: "psk", identity: credentials.identity }
-        : { kind: "none" };
+    if (credentials.kind === "psk") {
+      this.identity = { kind: "psk", identity: credentials.identity };
+    }
     // RFC 5077 3.4: with a ticket the client invents an id, and knows by its echo that the ticket was taken.
     const byTicket = resume !== undefined && resume.ticket.length > 0;
     const sessionId = byTicket ? rng.bytes(INVENTED_ID) : (resume?.id ?? EMPTY);
     this.#offer = { random: rng.bytes(32), sessionId };
-    this.#extensions = this.#offerExtensions();
-    this.transport = new HandshakeTransport({
-      tuning: setup.tuning,
-      rng,
-      ledger,
-      receiveSeq: 0,
-      sendSeq: 0,
-      plainSequence: 0,
-    });
+    this.#extensions = offeredExtensions(setup, resume?.ticket ?? EMPTY);
     this.transport.send([this.#clientHello(EMPTY)], now);
-  }
-
-  get wakeAt(): Instant | undefined {
-    return this.transport.wakeAt;
-  }
-
-  get association(): Association | undefined {
-    return this.transport.association;
   }
 
   get clientRandom(): Uint8Array {
@@ -183,31 +117,16 @@ export class ClientHandshake {
     return this.#master;
   }
 
-  get done(): boolean {
-    return this.#state === "over" || this.#state === "failed";
-  }
-
-  receive(record: DtlsRecord, now: Instant): void {
-    if (this.done) return;
-    try {
-      this.transport.receive(record, now);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.ledger.drop("badHandshakeRecord"); // anybody could have sent it: no reason to stop
-    }
-    this.#run(now);
-  }
-
   wake(now: Instant): void {
     if (this.done || this.transport.wake(now)) return;
     const alert = this.transport.plainAlert;
-    this.#end(alert === undefined ? "no answer" : `peer's alert ${alert}`);
+    this.end(alert === undefined ? "no answer" : `peer's alert ${alert}`);
   }
 
   /** Whether the server is the one we mean. */
   verdict(verdict: Verdict, now: Instant): void {
-    if (this.#state !== "lookup") return;
-    this.#guard(now, () => {
+    if (this.state !== "lookup") return;
+    this.guard(now, () => {
       if (!verdict.ok) demand(false, verdict.alert ?? Alert.certificateUnknown, verdict.why);
       this.#answer(now);
     });
@@ -216,62 +135,15 @@ export class ClientHandshake {
   /** The association is safe; after a resumption this sends our last flight. */
   confirm(now: Instant): void {
     const association = this.association;
-    if (this.#state !== "confirm" || association === undefined) return;
-    this.#state = "over";
+    if (this.state !== "confirm" || association === undefined) return;
+    this.state = "done";
     if (!this.resumed) return;
-    const flight = [CHANGE_CIPHER_SPEC, this.#finishedMessage()];
-    this.transport.send(flight, now, true);
-    association.lastFlight = {
-      items: flight,
-      asksAgain: this.#peerFinished,
-      until: now + this.#setup.tuning.lastFlightKept,
-      plainSequence: this.transport.plainSequence,
-      sentAt: now,
-    };
+    const flight = [CHANGE_CIPHER_SPEC, this.finishedMessage(this.#master)];
+    this.sendLast(flight, association, now);
   }
 
-  abort(alert: number, why: string): void {
-    if (this.done) return;
-    this.transport.alert(alert, this.association !== undefined);
-    this.#end(why);
-  }
-
-  #offerExtensions(): Extension[] {
-    const { tuning, suites, credentials, connectionId: cid } = this.#setup;
-    const extensions: Extension[] = [];
-    if (this.#setup.serverName !== "") extensions.push(serverName.write(this.#setup.serverName));
-    extensions.push(flag(ExtensionType.extendedMasterSecret));
-    if (suites.some((suite) => needsEncryptThenMac(suite.cipher))) {
-      extensions.push(flag(ExtensionType.encryptThenMac));
-    }
-    if (suites.some((suite) => suite.exchange !== "psk")) {
-      extensions.push(supportedGroups.write(namedGroups), ecPointFormats.write());
-    }
-    if (credentials.kind === "certificate") {
-      extensions.push(signatureAlgorithms.write([ECDSA_SHA256]));
-      const { certificate, serverCertificates } = credentials;
-      if (certificate !== undefined && certificate.kind !== "x509") {
-        const types = [typeOf(certificate.kind)];
-        extensions.push(certificateTypes.write(ExtensionType.clientCertificateType, types));
-      }
-      if (serverCertificates.some((kind) => kind !== "x509")) {
-        const types = serverCertificates.map(typeOf);
-        extensions.push(certificateTypes.write(ExtensionType.serverCertificateType, types));
-      }
-    }
-    if (cid !== undefined) {
-      extensions.push(connectionId.write(cid));
-      if (this.#setup.routability) extensions.push(flag(ExtensionType.returnRoutabilityCheck));
-    }
-    if (tuning.recordSizeLimit > 0) extensions.push(recordSizeLimit.write(tuning.recordSizeLimit));
-    if (tuning.maxFragmentLength > 0) {
-      extensions.push(maxFragmentLength.write(tuning.maxFragmentLength));
-    }
-    const ticket = this.#resume?.ticket ?? EMPTY;
-    if (this.#setup.tickets || ticket.length > 0) {
-      extensions.push({ type: ExtensionType.sessionTicket, body: ticket });
-    }
-    return extensions;
+  protected get sealsAlerts(): boolean {
+    return true;
   }
 
   #clientHello(cookie: Uint8Array): FlightItem {
@@ -288,35 +160,8 @@ export class ClientHandshake {
     return this.transport.message(HandshakeType.clientHello, body);
   }
 
-  #run(now: Instant): void {
-    while (RECEIVING.has(this.#state)) {
-      const message = this.transport.take();
-      if (message === undefined) break;
-      this.#guard(now, () => this.#message(message, now));
-    }
-    if (this.transport.sealedAlert !== undefined && !this.done) {
-      this.#end(`peer's alert ${this.transport.sealedAlert}`);
-    }
-  }
-
-  #guard(now: Instant, step: () => void): void {
-    const before = this.#state;
-    try {
-      step();
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.transport.alert(alertFor(error), false);
-      this.#end(error.message);
-      return;
-    }
-    if (!RECEIVING.has(before) && RECEIVING.has(this.#state)) this.#run(now);
-  }
-
-  #message(message: Message, now: Instant): void {
-    if (message.type === HandshakeType.helloRequest) return; // RFC 5246 7.4.1.1: ignored in a handshake
-    const sealed = message.type === HandshakeType.finished;
-    demand(message.epoch === (sealed ? 1 : 0), Alert.unexpectedMessage, "message in a wrong epoch");
-    switch (this.#state) {
+  protected message(message: Message, now: Instant): void {
+    switch (this.state) {
       case "hello":
         if (message.type === HandshakeType.helloVerifyRequest) return this.#cookie(message, now);
         expect(message, HandshakeType.serverHello);
@@ -328,13 +173,13 @@ export class ClientHandshake {
         if (message.type === HandshakeType.serverKeyExchange) {
           return this.#serverKeyExchange(message);
         }
-        demand(this.#suite?.exchange === "psk", Alert.unexpectedMessage, "no ServerKeyExchange");
+        demand(this.suite?.exchange === "psk", Alert.unexpectedMessage, "no ServerKeyExchange");
         expect(message, HandshakeType.serverHelloDone);
         return this.#helloDone(message, now);
       case "request":
         if (
           message.type === HandshakeType.certificateRequest &&
-          this.#suite?.exchange === "ecdheEcdsa" &&
+          this.suite?.exchange === "ecdheEcdsa" &&
           !this.#asked
         ) {
           decodeCertificateRequest(message.body);
@@ -355,11 +200,11 @@ export class ClientHandshake {
         return this.#finished(message);
       case "lookup":
       case "confirm":
-      case "over":
+      case "done":
       case "failed":
         return undefined; // no message is taken in these
       default:
-        return unreachable(this.#state);
+        return unreachable(this.state);
     }
   }
 
@@ -386,9 +231,9 @@ export class ClientHandshake {
       const offered = findExtension(this.#extensions, type) !== undefined;
       demand(offered, Alert.unsupportedExtension, `server answers extension ${type} not offered`);
     }
-    this.#extended = hasFlag(extensions, ExtensionType.extendedMasterSecret);
+    this.extended = hasFlag(extensions, ExtensionType.extendedMasterSecret);
     demand(
-      this.#extended || !this.#setup.tuning.requireExtendedMasterSecret,
+      this.extended || !this.#setup.tuning.requireExtendedMasterSecret,
       Alert.handshakeFailure,
       "server has no extended master secret",
     );
@@ -410,32 +255,32 @@ export class ClientHandshake {
       Alert.illegalParameter,
       "server chose another maximum fragment length",
     );
-    this.#peerCid = Uint8Array.from(connectionId.read(extensions) ?? EMPTY);
-    this.#routability =
+    this.peerCid = Uint8Array.from(connectionId.read(extensions) ?? EMPTY);
+    this.routability =
       hasFlag(extensions, ExtensionType.returnRoutabilityCheck) &&
       connectionId.read(extensions) !== undefined;
-    this.#peerLimit = peerLimit(extensions, this.#peerCid.length > 0, this.#setup.tuning.padTo);
-    this.transport.limit = this.#peerLimit;
+    this.peerLimit = peerLimit(extensions, this.peerCid.length > 0, this.#setup.tuning.padTo);
+    this.transport.limit = this.peerLimit;
     this.#expectTicket = hasFlag(extensions, ExtensionType.sessionTicket);
     this.#server = {
       ...hello,
       random: Uint8Array.from(hello.random),
       sessionId: Uint8Array.from(hello.sessionId),
     };
-    this.#suite = suite;
+    this.suite = suite;
     this.transport.note(message);
     if (this.#resume !== undefined && this.#isEcho(hello.sessionId)) {
       this.#resumeSession(this.#resume, suite, now);
       return;
     }
     if (suite.exchange !== "ecdheEcdsa") {
-      this.#state = "keyExchange";
+      this.state = "keyExchange";
       return;
     }
-    this.#serverKind = kindOf(
+    this.#serverKind = certificateKind(
       certificateType.read(extensions, ExtensionType.serverCertificateType),
     );
-    this.#clientKind = kindOf(
+    this.#clientKind = certificateKind(
       certificateType.read(extensions, ExtensionType.clientCertificateType),
     );
     const { credentials } = this.#setup;
@@ -445,7 +290,7 @@ export class ClientHandshake {
       Alert.unsupportedCertificate,
       "server shows a kind of certificate that was not offered",
     );
-    this.#state = "certificate";
+    this.state = "certificate";
   }
 
   #isEcho(id: Uint8Array): boolean {
@@ -455,40 +300,32 @@ export class ClientHandshake {
   #resumeSession(saved: SavedSession, suite: Suite, now: Instant): void {
     demand(saved.suite.id === suite.id, Alert.illegalParameter, "resumed under another suite");
     demand(
-      saved.extended === this.#extended,
+      saved.extended === this.extended,
       Alert.handshakeFailure,
       "resumed without the extended master secret of the session",
     );
     this.resumed = true;
-    this.#identity = saved.identity;
+    this.identity = saved.identity;
     this.#master = saved.master;
     this.session = saved;
-    this.#state = "serverFinished";
+    this.state = "serverFinished";
     this.#establish(now);
   }
 
   #serverCertificate(message: Message): void {
-    const certificate = decodeCertificate(this.#serverKind, message.body);
-    demand(
-      certificate.kind === "rpk" || certificate.chain.length > 0,
-      Alert.badCertificate,
-      "server shows no certificate",
-    );
-    this.#identity = identityOf(certificate);
-    this.#certificate = certificate;
-    this.transport.note(message);
-    this.#state = "keyExchange";
+    this.takeCertificate(message, this.#serverKind, Alert.badCertificate);
+    this.state = "keyExchange";
   }
 
   #serverKeyExchange(message: Message): void {
-    const exchange = this.#suite?.exchange ?? "psk"; // chosen by ServerHello
+    const exchange = this.suite?.exchange ?? "psk"; // chosen by ServerHello
     const { share, signature } = decodeServerKeyExchange(exchange, message.body);
     if (share !== undefined) {
       const offered = namedGroups.includes(share.group);
       demand(offered, Alert.illegalParameter, "server chose a group not offered");
     }
     if (exchange === "ecdheEcdsa") {
-      const spki = this.#certificate === undefined ? undefined : spkiOf(this.#certificate);
+      const spki = this.certificate === undefined ? undefined : spkiOf(this.certificate);
       demand(
         share !== undefined && signature !== undefined && signature.scheme === ECDSA_SHA256,
         Alert.illegalParameter,
@@ -504,26 +341,22 @@ export class ClientHandshake {
     }
     this.#share = share;
     this.transport.note(message);
-    this.#state = "request";
+    this.state = "request";
   }
 
   #helloDone(message: Message, now: Instant): void {
     demand(message.body.length === 0, Alert.decodeError, "ServerHelloDone has content");
     this.transport.note(message);
-    const certificate = this.#certificate;
+    const certificate = this.certificate;
     if (certificate === undefined) {
       this.#answer(now);
       return;
     }
-    this.#state = "lookup";
-    this.effects.push({
-      type: "lookup",
-      lookup: {
-        kind: "certificate",
-        identity: this.#identity,
-        certificate,
-        serverName: this.#setup.serverName,
-      },
+    this.lookup("lookup", {
+      kind: "certificate",
+      identity: this.identity,
+      certificate,
+      serverName: this.#setup.serverName,
     });
   }
 
@@ -531,7 +364,7 @@ export class ClientHandshake {
   #answer(now: Instant): void {
     const { transport } = this;
     const { credentials, rng } = this.#setup;
-    const suite = this.#suite;
+    const suite = this.suite;
     if (suite === undefined) return;
     const flight: FlightItem[] = [];
     const shown = credentials.kind === "certificate" ? credentials.certificate : undefined;
@@ -553,41 +386,25 @@ export class ClientHandshake {
     flight.push(transport.message(HandshakeType.clientKeyExchange, exchange));
     const premaster =
       credentials.kind === "psk" ? pskPremaster(credentials.key, agreed) : (agreed ?? EMPTY);
-    this.#master = this.#extended
-      ? extendedMasterSecret(premaster, sha256(...transport.transcript))
-      : plainMasterSecret(premaster, this.#randoms());
+    this.#master = this.masterOf(premaster, this.#randoms());
     if (this.#asked && usable !== undefined) {
       const signature = signEcdsa(usable.key, ...transport.transcript);
       const body = encodeCertificateVerify({ scheme: ECDSA_SHA256, signature });
       flight.push(transport.message(HandshakeType.certificateVerify, body));
     }
-    this.#state = "serverFinished";
-    flight.push(CHANGE_CIPHER_SPEC, this.#finishedMessage());
+    this.state = "serverFinished";
+    flight.push(CHANGE_CIPHER_SPEC, this.finishedMessage(this.#master));
     this.#establish(now);
     transport.send(flight, now);
   }
 
   #establish(now: Instant): void {
-    const suite = this.#suite;
-    if (suite === undefined) return;
-    const keys = keyBlock(suite.cipher, this.#master, this.#randoms());
-    const association = this.#setup.associate(
-      {
-        session: this.#sessionId,
-        suite,
-        identity: this.#identity,
-        path: this.path,
-        ownCid: this.#peerCidAgreed() ? (this.#setup.connectionId ?? EMPTY) : EMPTY,
-        peerCid: this.#peerCid,
-        readKeys: keys.server,
-        writeKeys: keys.client,
-        peerLimit: this.#peerLimit,
-        routability: this.#routability,
-        sessionId: this.#server?.sessionId ?? EMPTY,
-      },
-      this.ledger,
-    );
-    this.transport.activate(association, now);
+    const own = {
+      session: this.#sessionId,
+      ownCid: this.#peerCidAgreed() ? (this.#setup.connectionId ?? EMPTY) : EMPTY,
+      sessionId: this.#server?.sessionId ?? EMPTY,
+    };
+    this.establish(this.#master, this.#randoms(), own, now);
   }
 
   #peerCidAgreed(): boolean {
@@ -595,28 +412,23 @@ export class ClientHandshake {
   }
 
   #finished(message: Message): void {
-    const wanted = verifyData(this.#master, "server", this.transport.transcript);
-    demand(equalSecret(wanted, message.body), Alert.decryptError, "server's Finished is wrong");
+    this.checkFinished(message, this.#master);
     demand(!this.#expectTicket, Alert.unexpectedMessage, "server announced a ticket and sent none");
-    this.transport.note(message);
-    this.transport.settled();
-    this.#peerFinished = message.messageSeq;
     if (!this.resumed) this.session = this.#newSession();
-    this.#state = "confirm";
-    this.effects.push({ type: "verified" });
+    this.verified();
   }
 
   #newSession(): SavedSession | undefined {
     const server = this.#server;
-    const suite = this.#suite;
+    const suite = this.suite;
     const ticket = this.#ticket?.ticket ?? EMPTY;
     if (server === undefined || suite === undefined) return undefined;
     if (server.sessionId.length === 0 && ticket.length === 0) return undefined;
     return {
       suite,
       master: this.#master,
-      extended: this.#extended,
-      identity: this.#identity,
+      extended: this.extended,
+      identity: this.identity,
       serverName: this.#setup.serverName,
       // The server knows best when it forgets; asking in vain costs no more than a full handshake.
       expires: FAR,
@@ -625,47 +437,20 @@ export class ClientHandshake {
     };
   }
 
-  #finishedMessage(): FlightItem {
-    const body = verifyData(this.#master, "client", this.transport.transcript);
-    return this.transport.message(HandshakeType.finished, body, 1);
-  }
-
   #randoms(): Randoms {
     return { client: this.#offer.random, server: this.#server?.random ?? EMPTY };
   }
-
-  #end(why: string): void {
-    this.#state = "failed";
-    this.effects.push({ type: "failed", why });
-  }
 }
 
-type State =
-  | "hello"
-  | "certificate"
-  | "keyExchange"
-  | "request"
-  | "lookup"
-  | "serverFinished"
-  | "confirm"
-  | "over"
-  | "failed";
+type State = "certificate" | "keyExchange" | "request" | "lookup" | "serverFinished";
 
-const RECEIVING: ReadonlySet<State> = new Set([
+const RECEIVING: ReadonlySet<State | SharedState> = new Set([
   "hello",
   "certificate",
   "keyExchange",
   "request",
   "serverFinished",
 ]);
-
-function expect(message: Message, type: number): void {
-  demand(message.type === type, Alert.unexpectedMessage, `message ${message.type} out of turn`);
-}
-
-function kindOf(type: number | undefined): "rpk" | "x509" {
-  return type === CertificateType.rawPublicKey ? "rpk" : "x509";
-}
 
 const INVENTED_ID = 8;
 /** A server whose cookie key changed in between may ask twice. */

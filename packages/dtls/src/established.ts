@@ -67,7 +67,7 @@ export class Established {
     const isData = received.type === ContentType.applicationData;
     const spent = record.size - (isData ? received.content.length : 0);
     a.ledger.add("in", isData ? "record" : "handshake", spent);
-    if (!samePath(a.path, path)) {
+    if (!a.isAt(path)) {
       if (received.newest) this.#follow(a, path, record.size, now);
     } else if (a.claim !== undefined) a.claim.received += record.size;
     this.#content(a, received.type, received.content, path, now);
@@ -237,7 +237,7 @@ export class Established {
 
   #answered(a: Association, cookie: Uint8Array, path: Path): void {
     const { claim } = a;
-    if (claim?.stage !== "askNew" || !isOurs(claim, cookie) || !samePath(a.path, path)) {
+    if (claim?.stage !== "askNew" || !isOurs(claim, cookie) || !a.isAt(path)) {
       return a.ledger.drop("strayRoutability");
     }
     this.fresh(a);
@@ -270,7 +270,7 @@ export class Established {
 
   /** After a crash, a peer that answers a challenge of now is no replay. */
   #makeFresh(a: Association, path: Path, now: Instant): void {
-    if (!a.doubtful || !a.routability || a.claim !== undefined || !samePath(a.path, path)) return;
+    if (!a.doubtful || !a.routability || a.claim !== undefined || !a.isAt(path)) return;
     if (this.#host.tuning.routabilityCheck === "off") return;
     const claim = newClaim(a.path, FRESHNESS_CREDIT);
     a.claim = claim;
@@ -291,7 +291,7 @@ export class Established {
   #stay(a: Association, claim: PathClaim): void {
     a.claim = undefined;
     this.#host.deadline(a, undefined);
-    if (claim.proven === undefined || samePath(a.path, claim.proven)) return;
+    if (claim.proven === undefined || a.isAt(claim.proven)) return;
     this.#host.rebind(a, claim.proven, true);
     this.#host.output({ type: "moved", session: a.session, validated: true });
   }
@@ -314,10 +314,11 @@ export class Established {
   }
 
   #write(a: Association, type: number, content: Uint8Array): void {
-    if (a.path === undefined) return a.ledger.drop("noPath");
+    const { path } = a;
+    if (path === undefined) return a.ledger.drop("noPath");
     const size = content.length + a.overhead(content.length);
     const { claim } = a;
-    if (claim !== undefined && !samePath(claim.proven, a.path)) {
+    if (claim !== undefined && !samePath(claim.proven, path)) {
       // A new address is a claim: RFC 9853 4, RFC 9146 6.
       const budget = claim.received * this.#host.tuning.amplification - claim.sent;
       if (size > budget) return a.ledger.drop("addressUnproven");
@@ -327,13 +328,7 @@ export class Established {
     }
     const bytes = a.seal(type, content, this.#host.rng, this.#host.tuning.padTo);
     const isData = type === ContentType.applicationData;
-    return this.#out(
-      a,
-      a.path,
-      bytes,
-      isData ? "record" : "handshake",
-      isData ? content.length : 0,
-    );
+    return this.#out(a, path, bytes, isData ? "record" : "handshake", isData ? content.length : 0);
   }
 
   #out(
@@ -344,7 +339,7 @@ export class Established {
     content: number,
   ): void {
     if (path === undefined) return a.ledger.drop("noPath");
-    if (a.claim !== undefined && samePath(a.path, path)) a.claim.sent += bytes.length;
+    if (a.claim !== undefined && a.isAt(path)) a.claim.sent += bytes.length;
     a.ledger.datagram("out");
     a.ledger.add("out", purpose, bytes.length - content);
     this.#host.output({ type: "datagram", path, bytes });

@@ -19,11 +19,19 @@ export function isLatin1(text: string | Uint8Array, bytes: Uint8Array): boolean 
   return true;
 }
 
-/** What `hashText` makes of `latin1(bytes)`. */
-export function hashBytes(bytes: Uint8Array): number {
+/** A hash for bytes and for what `latin1` makes of them: different for different ones of one length up to four. */
+export function hashLatin1(text: string | Uint8Array): number {
   let hash = 0;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash, 31) + bytes[i]!; // within
-  return hash | 0;
+  if (typeof text === "string") {
+    for (let i = 0; i < text.length; i++) hash = mixed(hash, text.charCodeAt(i), i);
+  } else {
+    for (let i = 0; i < text.length; i++) hash = mixed(hash, text[i]!, i); // within
+  }
+  return hash;
+}
+
+function mixed(hash: number, byte: number, at: number): number {
+  return at < 4 ? (hash << 8) | byte : (Math.imul(hash, 31) + byte) | 0;
 }
 
 /** From this length on the engine keeps a sum of strings as a rope of its parts, at 32 bytes for each character. */

@@ -1,23 +1,15 @@
 import {
   EMPTY,
-  FormatError,
-  type Identity,
   type Instant,
   type Ledger,
-  Outbox,
   type Path,
-  type Rng,
   type SessionId,
-  equalSecret,
-  sha256,
   fromUtf8,
   unreachable,
   utf8,
 } from "@godwit/base";
-import type { Association, AssociationState } from "./association.ts";
 import {
   Alert,
-  CertificateType,
   DTLS_1_2,
   ECDSA_SHA256,
   EMPTY_RENEGOTIATION_INFO_SCSV,
@@ -25,15 +17,16 @@ import {
   Group,
   HandshakeType,
 } from "./codes.ts";
-import type { Certificate, Lookup, ServerCredentials, Verdict } from "./credentials.ts";
+import type { Certificate, ServerCredentials, Verdict } from "./credentials.ts";
 import { type Ephemeral, ephemeral, signEcdsa, verifyEcdsa } from "./crypto.ts";
 import type { FlightItem } from "./flight.ts";
-import { type HandshakeEffect, identityOf, peerLimit, spkiOf } from "./handshake-effect.ts";
-import { CHANGE_CIPHER_SPEC, HandshakeTransport } from "./handshake-transport.ts";
+import { HandshakeBase, type SharedSetup, type SharedState, expect } from "./handshake-base.ts";
+import { peerLimit, spkiOf } from "./handshake-effect.ts";
+import { CHANGE_CIPHER_SPEC } from "./handshake-transport.ts";
 import {
   type CertificateMessage,
   ECDSA_SIGN,
-  decodeCertificate,
+  certificateTypeOf,
   encodeCertificate,
   encodeCertificateRequest,
 } from "./handshake/certificate.ts";
@@ -41,18 +34,14 @@ import { type ClientHello, decodeClientHello } from "./handshake/client-hello.ts
 import {
   type Extension,
   certificateType,
-  certificateTypes,
   connectionId,
   findExtension,
   flag,
   hasFlag,
   maxFragmentLength,
-  namedGroups,
   recordSizeLimit,
   renegotiationInfo,
   serverName,
-  signatureAlgorithms,
-  supportedGroups,
 } from "./handshake/extensions.ts";
 import {
   decodeCertificateVerify,
@@ -62,26 +51,15 @@ import {
 } from "./handshake/key-exchange.ts";
 import { encodeNewSessionTicket } from "./handshake/new-session-ticket.ts";
 import { encodeServerHello } from "./handshake/server-hello.ts";
-import {
-  type Randoms,
-  decoyKey,
-  extendedMasterSecret,
-  keyBlock,
-  plainMasterSecret,
-  pskPremaster,
-  verifyData,
-} from "./keys.ts";
+import { type Randoms, decoyKey, pskPremaster } from "./keys.ts";
 import type { Message } from "./reassembly.ts";
-import type { DtlsRecord } from "./record/header.ts";
-import { alertFor, demand } from "./refusal.ts";
+import { demand } from "./refusal.ts";
 import type { SavedSession } from "./saved-session.ts";
+import { chooseSuite, clientKindFor, groupFor } from "./server-choice.ts";
 import { type Suite, needsEncryptThenMac } from "./suites.ts";
-import type { DtlsTuning } from "./tuning.ts";
 
 /** What a server's handshakes share. */
-export type ServerSetup = {
-  readonly tuning: DtlsTuning;
-  readonly rng: Rng;
+export type ServerSetup = SharedSetup & {
   readonly credentials: ServerCredentials;
   /** Suites in order of our preference. */
   readonly suites: readonly Suite[];
@@ -92,7 +70,6 @@ export type ServerSetup = {
   /** A connection id that nobody else has, held for this handshake. */
   takeCid(handshake: ServerHandshake): Uint8Array;
   takeSession(): SessionId;
-  associate(state: AssociationState, ledger: Ledger): Association;
 };
 
 /**
@@ -106,37 +83,21 @@ export type ServerSetup = {
  *   [Certificate] ClientKeyExchange [CertificateVerify] CCS Finished  -->
  *                          <--  [NewSessionTicket] CCS Finished                                  RFC 6347 4.2.4
  */
-export class ServerHandshake {
-  readonly path: Path;
-  readonly ledger: Ledger;
-  readonly transport: HandshakeTransport;
-  readonly effects: Outbox<HandshakeEffect> = new Outbox();
+export class ServerHandshake extends HandshakeBase<State> {
   /** The ClientHello's random: its repetition is told from a new attempt by it. */
   readonly clientRandom: Uint8Array;
   /** The connection id held for this handshake. */
   ownCid: Uint8Array = EMPTY;
-  /** What the finished handshake leaves for a later one. */
-  session: SavedSession | undefined;
-  resumed = false;
   readonly #setup: ServerSetup;
-  #state: State = "hello";
   #hello: ClientHello | undefined;
   #serverName = "";
   #randoms: Randoms = { client: EMPTY, server: EMPTY };
-  #suite: Suite | undefined;
-  #extended = false;
   #withTicket = false;
   #sessionId: Uint8Array = EMPTY;
-  #peerCid: Uint8Array = EMPTY;
-  #peerLimit = 2 ** 14;
-  #routability = false;
   #ephemeral: Ephemeral | undefined;
   #clientKind: "rpk" | "x509" | undefined;
-  #certificate: CertificateMessage | undefined;
-  #identity: Identity = { kind: "none" };
   #agreed: Uint8Array | undefined;
   #resume: SavedSession | undefined;
-  #peerFinished = 0;
   #guessing = false;
 
   /** `messageSeq` and `sequence` of the ClientHello: a server without memory goes on from them (RFC 6347 4.2.1). */
@@ -151,74 +112,42 @@ export class ServerHandshake {
     ledger: Ledger,
     now: Instant,
   ) {
+    super("server", setup, RECEIVING, path, ledger, first);
     this.#setup = setup;
-    this.path = path;
-    this.ledger = ledger;
     this.clientRandom = Uint8Array.from(first.clientRandom);
-    this.transport = new HandshakeTransport({
-      tuning: setup.tuning,
-      rng: setup.rng,
-      ledger,
-      receiveSeq: first.messageSeq,
-      sendSeq: first.messageSeq,
-      plainSequence: first.sequence,
-    });
     this.transport.send([], now); // nothing to say yet, but the clock runs
-  }
-
-  get wakeAt(): Instant | undefined {
-    return this.transport.wakeAt;
-  }
-
-  get association(): Association | undefined {
-    return this.transport.association;
-  }
-
-  get done(): boolean {
-    return this.#state === "done" || this.#state === "failed";
-  }
-
-  receive(record: DtlsRecord, now: Instant): void {
-    if (this.done) return;
-    try {
-      this.transport.receive(record, now);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.ledger.drop("badHandshakeRecord"); // anybody could have sent it: no reason to stop
-    }
-    this.#run(now);
   }
 
   wake(now: Instant): void {
     if (this.done || this.transport.wake(now)) return;
     const { tooLong, plainAlert } = this.transport;
     const { maxMessage } = this.#setup.tuning;
-    if (this.#guessing) this.#end("unknown identity or wrong key");
-    else if (tooLong) this.#end(`chain too long, or another message: above ${maxMessage} bytes`);
-    else this.#end(plainAlert === undefined ? "no answer" : `peer's alert ${plainAlert}`);
+    if (this.#guessing) this.end("unknown identity or wrong key");
+    else if (tooLong) this.end(`chain too long, or another message: above ${maxMessage} bytes`);
+    else this.end(plainAlert === undefined ? "no answer" : `peer's alert ${plainAlert}`);
   }
 
   /** Answers the look-up of a key; undefined where nobody has that identity. */
   key(key: Uint8Array | undefined, now: Instant): void {
-    if (this.#state !== "lookupKey") return;
+    if (this.state !== "lookupKey") return;
     // No oracle: an unknown identity goes the same way as a wrong key, to a Finished that does not verify.
     this.#guessing = true;
     const psk = key ?? decoyKey(this.#setup.rng);
-    this.#guard(now, () => this.#derive(pskPremaster(psk, this.#agreed), now));
+    this.guard(now, () => this.#derive(pskPremaster(psk, this.#agreed), now));
   }
 
   verdict(verdict: Verdict, now: Instant): void {
-    const state = this.#state;
+    const state = this.state;
     if (state === "lookupResume") {
-      this.#guard(now, () => {
+      this.guard(now, () => {
         if (!verdict.ok) return this.#full(now);
         return this.#resumeSession(now);
       });
     } else if (state === "lookupPeer") {
-      this.#guard(now, () => {
+      this.guard(now, () => {
         if (!verdict.ok) demand(false, verdict.alert ?? Alert.certificateUnknown, verdict.why);
         this.#recognize(verdict);
-        this.#state = "finished";
+        this.state = "finished";
       });
     }
   }
@@ -226,8 +155,8 @@ export class ServerHandshake {
   /** The association is safe: the client may know that the handshake is through. */
   confirm(now: Instant): void {
     const association = this.association;
-    if (this.#state !== "confirm" || association === undefined) return;
-    this.#state = "done";
+    if (this.state !== "confirm" || association === undefined) return;
+    this.state = "done";
     if (this.resumed) return;
     const { transport, session } = this;
     const flight: FlightItem[] = [];
@@ -237,53 +166,16 @@ export class ServerHandshake {
       const body = encodeNewSessionTicket({ lifetime, ticket });
       flight.push(transport.message(HandshakeType.newSessionTicket, body));
     }
-    flight.push(CHANGE_CIPHER_SPEC, this.#finishedMessage(session?.master ?? EMPTY));
-    transport.send(flight, now, true);
-    association.lastFlight = {
-      items: flight,
-      asksAgain: this.#peerFinished,
-      until: now + this.#setup.tuning.lastFlightKept,
-      plainSequence: transport.plainSequence,
-      sentAt: now,
-    };
+    flight.push(CHANGE_CIPHER_SPEC, this.finishedMessage(session?.master ?? EMPTY));
+    this.sendLast(flight, association, now);
   }
 
-  /** Ends the handshake for a reason of ours, telling the peer. */
-  abort(alert: number, why: string): void {
-    if (this.done) return;
-    this.transport.alert(alert, this.resumed && this.association !== undefined);
-    this.#end(why);
+  protected get sealsAlerts(): boolean {
+    return this.resumed;
   }
 
-  #run(now: Instant): void {
-    while (RECEIVING.has(this.#state)) {
-      const message = this.transport.take();
-      if (message === undefined) break;
-      this.#guard(now, () => this.#message(message, now));
-    }
-    if (this.transport.sealedAlert !== undefined && !this.done) {
-      this.#end(`peer's alert ${this.transport.sealedAlert}`);
-    }
-  }
-
-  /** Runs a step; what the peer did wrong ends the handshake with the alert for it. */
-  #guard(now: Instant, step: () => void): void {
-    const before = this.#state;
-    try {
-      step();
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.transport.alert(alertFor(error), false);
-      this.#end(error.message);
-      return;
-    }
-    if (!RECEIVING.has(before) && RECEIVING.has(this.#state)) this.#run(now);
-  }
-
-  #message(message: Message, now: Instant): void {
-    const sealed = message.type === HandshakeType.finished;
-    demand(message.epoch === (sealed ? 1 : 0), Alert.unexpectedMessage, "message in a wrong epoch");
-    switch (this.#state) {
+  protected message(message: Message, now: Instant): void {
+    switch (this.state) {
       case "hello":
         expect(message, HandshakeType.clientHello);
         return this.#clientHello(message, now);
@@ -307,7 +199,7 @@ export class ServerHandshake {
       case "failed":
         return undefined; // no message is taken in these
       default:
-        return unreachable(this.#state);
+        return unreachable(this.state);
     }
   }
 
@@ -317,9 +209,9 @@ export class ServerHandshake {
     demand(hello.version <= DTLS_1_2, Alert.protocolVersion, "client knows no DTLS 1.2");
     this.#hello = hello;
     this.#serverName = serverName.read(hello.extensions) ?? "";
-    this.#extended = hasFlag(hello.extensions, ExtensionType.extendedMasterSecret);
+    this.extended = hasFlag(hello.extensions, ExtensionType.extendedMasterSecret);
     demand(
-      this.#extended || !this.#setup.tuning.requireExtendedMasterSecret,
+      this.extended || !this.#setup.tuning.requireExtendedMasterSecret,
       Alert.handshakeFailure,
       "client has no extended master secret",
     );
@@ -328,7 +220,7 @@ export class ServerHandshake {
     const saved = this.#setup.findSession(hello, now);
     if (saved !== undefined && this.#resumable(saved, hello)) {
       this.#resume = saved;
-      this.#lookup("lookupResume", { kind: "resume", identity: saved.identity });
+      this.lookup("lookupResume", { kind: "resume", identity: saved.identity });
       return;
     }
     this.#full(now);
@@ -337,7 +229,7 @@ export class ServerHandshake {
   /** RFC 5246 7.4.1.2, RFC 7627 5.3, RFC 6066 3. */
   #resumable(saved: SavedSession, hello: ClientHello): boolean {
     demand(
-      !saved.extended || this.#extended,
+      !saved.extended || this.extended,
       Alert.handshakeFailure,
       "resumption without the extended master secret of its session",
     );
@@ -350,32 +242,32 @@ export class ServerHandshake {
     const hello = this.#hello;
     if (saved === undefined || hello === undefined) return;
     this.resumed = true;
-    this.#suite = saved.suite;
-    this.#identity = saved.identity;
+    this.suite = saved.suite;
+    this.identity = saved.identity;
     this.#sessionId = hello.sessionId; // echoed: that is how the client sees it was taken
     const serverHello = this.#serverHello(hello, saved.suite, undefined);
     const flight = [serverHello];
     this.session = saved;
     this.#establish(saved.master, now);
-    flight.push(CHANGE_CIPHER_SPEC, this.#finishedMessage(saved.master));
-    this.#state = "finished";
+    flight.push(CHANGE_CIPHER_SPEC, this.finishedMessage(saved.master));
+    this.state = "finished";
     this.transport.send(flight, now);
   }
 
   #full(now: Instant): void {
     const hello = this.#hello;
     if (hello === undefined) return;
-    const choice = this.#choose(hello);
+    const choice = chooseSuite(this.#setup, hello);
     demand(choice !== undefined, Alert.handshakeFailure, "no cipher suite in common");
     const { suite, certificate } = choice;
-    this.#suite = suite;
+    this.suite = suite;
     this.#withTicket =
       this.#setup.tickets &&
       findExtension(hello.extensions, ExtensionType.sessionTicket) !== undefined;
     // RFC 5077 3.4: with a ticket the server has nothing to remember, so it names no session.
     const idLength = this.#withTicket ? 0 : this.#setup.tuning.sessionIdLength;
     this.#sessionId = this.#setup.rng.bytes(idLength);
-    const asks = suite.exchange === "ecdheEcdsa" ? this.#clientKindFor(hello) : undefined;
+    const asks = suite.exchange === "ecdheEcdsa" ? clientKindFor(this.#setup, hello) : undefined;
     this.#clientKind = asks;
     const flight = [this.#serverHello(hello, suite, certificate)];
     const { transport } = this;
@@ -396,53 +288,8 @@ export class ServerHandshake {
       flight.push(transport.message(HandshakeType.certificateRequest, body));
     }
     flight.push(transport.message(HandshakeType.serverHelloDone, EMPTY));
-    this.#state = asks === undefined ? "keyExchange" : "certificate";
+    this.state = asks === undefined ? "keyExchange" : "certificate";
     transport.send(flight, now);
-  }
-
-  /** Our preference among what both sides can do. */
-  #choose(
-    hello: ClientHello,
-  ): { readonly suite: Suite; readonly certificate: Certificate | undefined } | undefined {
-    const { credentials, suites } = this.#setup;
-    const { extensions } = hello;
-    const group = this.#groupFor(hello);
-    for (const suite of suites) {
-      if (!hello.suites.includes(suite.id)) continue;
-      if (needsEncryptThenMac(suite.cipher) && !hasFlag(extensions, ExtensionType.encryptThenMac)) {
-        continue;
-      }
-      if (suite.exchange !== "psk" && group === undefined) continue;
-      if (suite.exchange !== "ecdheEcdsa") {
-        if (credentials.psk) return { suite, certificate: undefined };
-        continue;
-      }
-      const schemes = signatureAlgorithms.read(extensions) ?? [];
-      if (!schemes.includes(ECDSA_SHA256)) continue;
-      const kinds = certificateTypes.read(extensions, ExtensionType.serverCertificateType) ?? [
-        CertificateType.x509,
-      ];
-      const certificate = best(kinds, credentials.certificates);
-      if (certificate === undefined) continue;
-      if (credentials.clientCertificates.length > 0 && this.#clientKindFor(hello) === undefined) {
-        continue;
-      }
-      return { suite, certificate };
-    }
-    return undefined;
-  }
-
-  #clientKindFor(hello: ClientHello): "rpk" | "x509" | undefined {
-    const kinds = certificateTypes.read(hello.extensions, ExtensionType.clientCertificateType) ?? [
-      CertificateType.x509,
-    ];
-    return this.#setup.credentials.clientCertificates.find((kind) => kinds.includes(typeOf(kind)));
-  }
-
-  #groupFor(hello: ClientHello): number | undefined {
-    // RFC 8422 4: a client that names no groups leaves the choice to us.
-    const offered = supportedGroups.read(hello.extensions) ?? [Group.secp256r1];
-    return namedGroups.find((group) => offered.includes(group));
   }
 
   #serverHello(hello: ClientHello, suite: Suite, certificate: Certificate | undefined): FlightItem {
@@ -452,23 +299,23 @@ export class ServerHandshake {
     if (hello.suites.includes(EMPTY_RENEGOTIATION_INFO_SCSV) || renegotiationInfo.read(offered)) {
       extensions.push(renegotiationInfo.write());
     }
-    if (this.#extended) extensions.push(flag(ExtensionType.extendedMasterSecret));
+    if (this.extended) extensions.push(flag(ExtensionType.extendedMasterSecret));
     if (needsEncryptThenMac(suite.cipher)) extensions.push(flag(ExtensionType.encryptThenMac));
     const peerCid = connectionId.read(offered);
     if (peerCid !== undefined) {
-      this.#peerCid = peerCid;
+      this.peerCid = peerCid;
       this.ownCid = this.#setup.takeCid(this);
       extensions.push(connectionId.write(this.ownCid));
       if (
         hasFlag(offered, ExtensionType.returnRoutabilityCheck) &&
         tuning.routabilityCheck !== "off"
       ) {
-        this.#routability = true;
+        this.routability = true;
         extensions.push(flag(ExtensionType.returnRoutabilityCheck));
       }
     }
-    this.#peerLimit = peerLimit(offered, this.#peerCid.length > 0, tuning.padTo);
-    this.transport.limit = this.#peerLimit;
+    this.peerLimit = peerLimit(offered, this.peerCid.length > 0, tuning.padTo);
+    this.transport.limit = this.peerLimit;
     const fragment = maxFragmentLength.read(offered);
     if (recordSizeLimit.read(offered) !== undefined) {
       extensions.push(recordSizeLimit.write(tuning.recordSizeLimit || 2 ** 14)); // RFC 8449 5: instead of the other
@@ -478,14 +325,14 @@ export class ServerHandshake {
     if (this.#withTicket) extensions.push(flag(ExtensionType.sessionTicket));
     if (certificate !== undefined) {
       if (findExtension(offered, ExtensionType.serverCertificateType) !== undefined) {
-        const type = typeOf(certificate.kind);
+        const type = certificateTypeOf(certificate.kind);
         extensions.push(certificateType.write(ExtensionType.serverCertificateType, type));
       }
       if (
         this.#clientKind !== undefined &&
         findExtension(offered, ExtensionType.clientCertificateType) !== undefined
       ) {
-        const type = typeOf(this.#clientKind);
+        const type = certificateTypeOf(this.#clientKind);
         extensions.push(certificateType.write(ExtensionType.clientCertificateType, type));
       }
     }
@@ -510,7 +357,7 @@ export class ServerHandshake {
       if (hint.length === 0) return undefined; // RFC 4279 2: left out without a hint
       return encodeServerKeyExchange("psk", { hint, share: undefined, signature: undefined });
     }
-    const group = this.#groupFor(hello) ?? Group.secp256r1; // chosen only where there is one
+    const group = groupFor(hello) ?? Group.secp256r1; // chosen only where there is one
     const ours = ephemeral(group, this.#setup.rng);
     this.#ephemeral = ours;
     const share = { group, point: ours.publicKey };
@@ -527,20 +374,12 @@ export class ServerHandshake {
 
   #clientCertificate(message: Message): void {
     const kind = this.#clientKind ?? "x509"; // asked for in this state
-    const certificate = decodeCertificate(kind, message.body);
-    demand(
-      certificate.kind === "rpk" || certificate.chain.length > 0,
-      Alert.handshakeFailure,
-      "client shows no certificate",
-    );
-    this.#identity = identityOf(certificate);
-    this.#certificate = certificate;
-    this.transport.note(message);
-    this.#state = "keyExchange";
+    this.takeCertificate(message, kind, Alert.handshakeFailure);
+    this.state = "keyExchange";
   }
 
   #clientKeyExchange(message: Message, now: Instant): void {
-    const exchange = this.#suite?.exchange ?? "psk"; // chosen in this state
+    const exchange = this.suite?.exchange ?? "psk"; // chosen in this state
     const { identity, point } = decodeClientKeyExchange(exchange, message.body);
     this.transport.note(message);
     if (point !== undefined) this.#agreed = this.#ephemeral?.agree(point);
@@ -549,56 +388,41 @@ export class ServerHandshake {
       return;
     }
     const name = fromUtf8(identity);
-    this.#identity = { kind: "psk", identity: name };
-    this.#lookup("lookupKey", { kind: "psk", identity: name });
+    this.identity = { kind: "psk", identity: name };
+    this.lookup("lookupKey", { kind: "psk", identity: name });
   }
 
   #derive(premaster: Uint8Array, now: Instant): void {
-    const { suite, tuning } = { suite: this.#suite, tuning: this.#setup.tuning };
+    const { suite } = this;
+    const { tuning } = this.#setup;
     if (suite === undefined) return;
-    const master = this.#extended
-      ? extendedMasterSecret(premaster, sha256(...this.transport.transcript))
-      : plainMasterSecret(premaster, this.#randoms);
+    const master = this.masterOf(premaster, this.#randoms);
     this.session = {
       suite,
       master,
-      extended: this.#extended,
-      identity: this.#identity,
+      extended: this.extended,
+      identity: this.identity,
       serverName: this.#serverName,
       expires: Math.floor(now) + tuning.sessionLifetime,
       id: this.#sessionId,
       ticket: EMPTY,
     };
-    this.#state = this.#certificate === undefined ? "finished" : "certificateVerify";
+    this.state = this.certificate === undefined ? "finished" : "certificateVerify";
     this.#establish(master, now);
   }
 
   #establish(master: Uint8Array, now: Instant): void {
-    const suite = this.#suite;
-    if (suite === undefined) return;
-    const keys = keyBlock(suite.cipher, master, this.#randoms);
-    const association = this.#setup.associate(
-      {
-        session: this.#setup.takeSession(),
-        suite,
-        identity: this.#identity,
-        path: this.path,
-        ownCid: this.ownCid,
-        peerCid: this.#peerCid,
-        readKeys: keys.client,
-        writeKeys: keys.server,
-        peerLimit: this.#peerLimit,
-        routability: this.#routability,
-        sessionId: this.#sessionId,
-      },
-      this.ledger,
-    );
-    this.transport.activate(association, now);
+    const own = {
+      session: this.#setup.takeSession(),
+      ownCid: this.ownCid,
+      sessionId: this.#sessionId,
+    };
+    this.establish(master, this.#randoms, own, now);
   }
 
   #certificateVerify(message: Message): void {
     const { scheme, signature } = decodeCertificateVerify(message.body);
-    const certificate = this.#certificate;
+    const certificate = this.certificate;
     const spki = certificate === undefined ? undefined : spkiOf(certificate);
     demand(scheme === ECDSA_SHA256, Alert.illegalParameter, "signature scheme not asked for");
     demand(
@@ -608,17 +432,17 @@ export class ServerHandshake {
     );
     this.transport.note(message);
     if (certificate === undefined) return;
-    this.#lookup("lookupPeer", {
+    this.lookup("lookupPeer", {
       kind: "certificate",
-      identity: this.#identity,
+      identity: this.identity,
       certificate,
       serverName: this.#serverName,
     });
   }
 
   /** The shell knows the peer, maybe by one of several names in its certificate. */
-  #recognize({ identity = this.#identity, until }: Extract<Verdict, { ok: true }>): void {
-    this.#identity = identity;
+  #recognize({ identity = this.identity, until }: Extract<Verdict, { ok: true }>): void {
+    this.identity = identity;
     this.association?.recognize(identity);
     if (this.session === undefined) return;
     const expires = Math.floor(Math.min(this.session.expires, until ?? Infinity));
@@ -626,70 +450,25 @@ export class ServerHandshake {
   }
 
   #finished(message: Message): void {
-    const master = this.session?.master ?? EMPTY;
-    const wanted = verifyData(master, "client", this.transport.transcript);
-    demand(equalSecret(wanted, message.body), Alert.decryptError, "client's Finished is wrong");
-    this.transport.note(message);
-    this.transport.settled();
-    this.#peerFinished = message.messageSeq;
-    this.#state = "confirm";
-    this.effects.push({ type: "verified" });
-  }
-
-  #finishedMessage(master: Uint8Array): FlightItem {
-    const body = verifyData(master, "server", this.transport.transcript);
-    return this.transport.message(HandshakeType.finished, body, 1);
-  }
-
-  #lookup(state: "lookupResume" | "lookupKey" | "lookupPeer", lookup: Lookup): void {
-    this.#state = state;
-    this.effects.push({ type: "lookup", lookup });
-  }
-
-  #end(why: string): void {
-    this.#state = "failed";
-    this.effects.push({ type: "failed", why });
+    this.checkFinished(message, this.session?.master ?? EMPTY);
+    this.verified();
   }
 }
 
 type State =
-  | "hello"
   | "lookupResume"
   | "certificate"
   | "keyExchange"
   | "lookupKey"
   | "certificateVerify"
   | "lookupPeer"
-  | "finished"
-  | "confirm"
-  | "done"
-  | "failed";
+  | "finished";
 
 /** States in which the next message is taken. */
-const RECEIVING: ReadonlySet<State> = new Set([
+const RECEIVING: ReadonlySet<State | SharedState> = new Set([
   "hello",
   "certificate",
   "keyExchange",
   "certificateVerify",
   "finished",
 ]);
-
-function expect(message: Message, type: number): void {
-  demand(message.type === type, Alert.unexpectedMessage, `message ${message.type} out of turn`);
-}
-
-/** What we can show of what the client takes, by the client's preference (RFC 7250 4.1). */
-function best(
-  kinds: readonly number[],
-  certificates: readonly Certificate[],
-): Certificate | undefined {
-  for (const kind of kinds) {
-    const found = certificates.find((one) => typeOf(one.kind) === kind);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-export function typeOf(kind: "rpk" | "x509"): number {
-  return kind === "rpk" ? CertificateType.rawPublicKey : CertificateType.x509;
-}

@@ -32,7 +32,7 @@ import { findExtension } from "./handshake/extensions.ts";
 import { type Fragment, readFragments, wholeMessage } from "./handshake/header.ts";
 import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
 import { KeySlab } from "./keys.ts";
-import { fromLatin1, hashBytes, isLatin1, latin1 } from "./latin1.ts";
+import { fromLatin1, hashLatin1, isLatin1, latin1 } from "./latin1.ts";
 import { PathKeys, hashPath, samePath } from "./path-claim.ts";
 import { type DtlsRecord, plainRecord, readRecord } from "./record/header.ts";
 import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
@@ -106,6 +106,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   #nextTicket = 1;
   #nextLookup = 1;
   #now: Instant = 0;
+  /** Who spoke last: most of what is sent is the answer. */
+  #heard: Association | undefined;
 
   constructor(options: DtlsServerOptions) {
     const tuning = { ...DEFAULT_TUNING, ...options.tuning };
@@ -196,7 +198,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       case "datagram":
         return this.#datagram(input.bytes, input.path, now);
       case "send": {
-        const association = this.#bySession.get(input.session);
+        const association =
+          this.#heard?.session === input.session ? this.#heard : this.#bySession.get(input.session);
         if (association === undefined) return this.ledger.drop("noSession");
         return this.#established.send(association, input.bytes);
       }
@@ -295,6 +298,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       return handshake.ledger;
     }
     if (handshake === undefined) {
+      this.#heard = association;
       this.#established.receive(association, record, path, now);
       return association.ledger;
     }
@@ -313,6 +317,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   #cidRecord(record: DtlsRecord, path: Path, now: Instant): Ledger {
     const association = record.epoch === 0 ? undefined : this.#byCid.get(record.cid);
     if (association !== undefined) {
+      this.#heard = association;
       this.#established.receive(association, record, path, now);
       return association.ledger;
     }
@@ -544,6 +549,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #end(association: Association, why: string): void {
+    if (this.#heard === association) this.#heard = undefined;
     this.#bySession.delete(association);
     this.#byCid.delete(association);
     this.#rebind(association, undefined);
@@ -730,11 +736,14 @@ const BY_PATH: Keying<Path | undefined, Association> = {
   hash: (path) => (path === undefined ? 0 : hashPath(path)),
   same: (a, b) => b !== undefined && samePath(a, b),
 };
-/** They are random, and ours. Looked for as they come, without making a string of each. */
+/**
+ * They are random, and ours, and all of one length. Looked for as they come, without making a string of each, and without a
+ * look at the id where the hash has all of it.
+ */
 const BY_CID: Keying<string | Uint8Array, Association> = {
   keyOf: ({ ownCid }) => ownCid,
-  hash: (cid) => (typeof cid === "string" ? hashText(cid) : hashBytes(cid)),
-  same: (a, b) => (typeof b === "string" ? a === b : isLatin1(a, b)),
+  hash: hashLatin1,
+  same: (a, b) => b.length <= 4 || (typeof b === "string" ? a === b : isLatin1(a, b)),
 };
 const BY_IDENTITY: Keying<string, Association> = {
   keyOf: ({ identity }) => identityKey(identity),

@@ -1,4 +1,5 @@
 import { FormatError, Reader, Writer } from "@godwit/base";
+import { CertificateType } from "../codes.ts";
 
 /**
  *   X.509   certificate_list<0..2^24-1> of ASN.1Cert<1..2^24-1>, the end entity's first      RFC 5246 7.4.2
@@ -7,6 +8,16 @@ import { FormatError, Reader, Writer } from "@godwit/base";
 export type CertificateMessage =
   | { readonly kind: "x509"; readonly chain: readonly Uint8Array[] }
   | { readonly kind: "rpk"; readonly spki: Uint8Array };
+
+/** The number of a kind of certificate (RFC 7250 3). */
+export function certificateTypeOf(kind: "rpk" | "x509"): number {
+  return kind === "rpk" ? CertificateType.rawPublicKey : CertificateType.x509;
+}
+
+/** The kind by its number; X.509 where nothing was said. */
+export function certificateKind(type: number | undefined): "rpk" | "x509" {
+  return type === CertificateType.rawPublicKey ? "rpk" : "x509";
+}
 
 export function decodeCertificate(kind: "x509" | "rpk", body: Uint8Array): CertificateMessage {
   const reader = new Reader(body);

@@ -1,0 +1,264 @@
+import {
+  FormatError,
+  type Identity,
+  type Instant,
+  type Ledger,
+  Outbox,
+  type Path,
+  type Rng,
+  type SessionId,
+  equalSecret,
+  sha256,
+} from "@godwit/base";
+import type { Association, AssociationState } from "./association.ts";
+import { Alert, HandshakeType } from "./codes.ts";
+import type { Lookup } from "./credentials.ts";
+import type { FlightItem } from "./flight.ts";
+import { type HandshakeEffect, identityOf } from "./handshake-effect.ts";
+import { HandshakeTransport } from "./handshake-transport.ts";
+import { type CertificateMessage, decodeCertificate } from "./handshake/certificate.ts";
+import {
+  type Randoms,
+  extendedMasterSecret,
+  keyBlock,
+  plainMasterSecret,
+  verifyData,
+} from "./keys.ts";
+import type { Message } from "./reassembly.ts";
+import type { DtlsRecord } from "./record/header.ts";
+import { alertFor, demand } from "./refusal.ts";
+import type { SavedSession } from "./saved-session.ts";
+import type { Suite } from "./suites.ts";
+import type { DtlsTuning } from "./tuning.ts";
+
+/** What handshakes of both sides need of the machine around them. */
+export type SharedSetup = {
+  readonly tuning: DtlsTuning;
+  readonly rng: Rng;
+  associate(state: AssociationState, ledger: Ledger): Association;
+};
+
+/** States that both sides have. */
+export type SharedState = "hello" | "confirm" | "done" | "failed";
+
+/**
+ * What client and server do alike in a handshake: they take messages in turn while their state receives, end for what the peer
+ * did wrong with the alert for it, make keys, and prove themselves by Finished.
+ */
+export abstract class HandshakeBase<State extends string> {
+  readonly path: Path;
+  readonly ledger: Ledger;
+  readonly transport: HandshakeTransport;
+  readonly effects: Outbox<HandshakeEffect> = new Outbox();
+  /** What the finished handshake leaves for a later one; undefined where there is nothing to resume it by. */
+  session: SavedSession | undefined;
+  resumed = false;
+  protected state: State | SharedState = "hello";
+  protected suite: Suite | undefined;
+  /** RFC 7627 was agreed on. */
+  protected extended = false;
+  protected peerCid: Uint8Array = new Uint8Array(0);
+  protected peerLimit: number = 2 ** 14;
+  protected routability = false;
+  protected certificate: CertificateMessage | undefined;
+  protected identity: Identity = { kind: "none" };
+  /** message_seq of the peer's Finished. */
+  protected peerFinished = 0;
+  readonly #side: "client" | "server";
+  readonly #shared: SharedSetup;
+  readonly #receiving: ReadonlySet<State | SharedState>;
+
+  /** `receiving`: states in which the next message is taken. */
+  protected constructor(
+    side: "client" | "server",
+    setup: SharedSetup,
+    receiving: ReadonlySet<State | SharedState>,
+    path: Path,
+    ledger: Ledger,
+    first: { readonly messageSeq: number; readonly sequence: number },
+  ) {
+    this.#side = side;
+    this.#shared = setup;
+    this.#receiving = receiving;
+    this.path = path;
+    this.ledger = ledger;
+    this.transport = new HandshakeTransport({
+      tuning: setup.tuning,
+      rng: setup.rng,
+      ledger,
+      receiveSeq: first.messageSeq,
+      sendSeq: first.messageSeq,
+      plainSequence: first.sequence,
+    });
+  }
+
+  get wakeAt(): Instant | undefined {
+    return this.transport.wakeAt;
+  }
+
+  get association(): Association | undefined {
+    return this.transport.association;
+  }
+
+  get done(): boolean {
+    return this.state === "done" || this.state === "failed";
+  }
+
+  receive(record: DtlsRecord, now: Instant): void {
+    if (this.done) return;
+    try {
+      this.transport.receive(record, now);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      this.ledger.drop("badHandshakeRecord"); // anybody could have sent it: no reason to stop
+    }
+    this.#run(now);
+  }
+
+  /** Ends the handshake for a reason of ours, telling the peer. */
+  abort(alert: number, why: string): void {
+    if (this.done) return;
+    this.transport.alert(alert, this.sealsAlerts && this.association !== undefined);
+    this.end(why);
+  }
+
+  /** The peer can read an alert under the new keys. */
+  protected abstract get sealsAlerts(): boolean;
+
+  /** One message in its turn and in the right epoch. */
+  protected abstract message(message: Message, now: Instant): void;
+
+  /** Runs a step; what the peer did wrong ends the handshake with the alert for it. */
+  protected guard(now: Instant, step: () => void): void {
+    const before = this.state;
+    try {
+      step();
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      this.transport.alert(alertFor(error), false);
+      this.end(error.message);
+      return;
+    }
+    if (!this.#receiving.has(before) && this.#receiving.has(this.state)) this.#run(now);
+  }
+
+  protected end(why: string): void {
+    this.state = "failed";
+    this.effects.push({ type: "failed", why });
+  }
+
+  /** Waits for the answer in `state`. */
+  protected lookup(state: State, lookup: Lookup): void {
+    this.state = state;
+    this.effects.push({ type: "lookup", lookup });
+  }
+
+  /** Notes what the peer shows of itself; that it holds the key of it is still to be proven. */
+  protected takeCertificate(message: Message, kind: "rpk" | "x509", alert: number): void {
+    const certificate = decodeCertificate(kind, message.body);
+    const shown = certificate.kind === "rpk" || certificate.chain.length > 0;
+    demand(shown, alert, `${this.#peer} shows no certificate`);
+    this.identity = identityOf(certificate);
+    this.certificate = certificate;
+    this.transport.note(message);
+  }
+
+  /** The master secret of a full handshake, with all messages up to ClientKeyExchange noted. */
+  protected masterOf(premaster: Uint8Array, randoms: Randoms): Uint8Array {
+    return this.extended
+      ? extendedMasterSecret(premaster, sha256(...this.transport.transcript))
+      : plainMasterSecret(premaster, randoms);
+  }
+
+  /** Makes the keys: from here on records of epoch 1 can be read and written. */
+  protected establish(
+    master: Uint8Array,
+    randoms: Randoms,
+    own: {
+      readonly session: SessionId;
+      readonly ownCid: Uint8Array;
+      readonly sessionId: Uint8Array;
+    },
+    now: Instant,
+  ): void {
+    const { suite, identity, path, peerCid, peerLimit, routability } = this;
+    if (suite === undefined) return;
+    const keys = keyBlock(suite.cipher, master, randoms);
+    const isClient = this.#side === "client";
+    const association = this.#shared.associate(
+      {
+        ...own,
+        suite,
+        identity,
+        path,
+        peerCid,
+        readKeys: isClient ? keys.server : keys.client,
+        writeKeys: isClient ? keys.client : keys.server,
+        peerLimit,
+        routability,
+      },
+      this.ledger,
+    );
+    this.transport.activate(association, now);
+  }
+
+  protected finishedMessage(master: Uint8Array): FlightItem {
+    const body = verifyData(master, this.#side, this.transport.transcript);
+    return this.transport.message(HandshakeType.finished, body, 1);
+  }
+
+  /** The peer has proven that it has the keys and saw the same messages. */
+  protected checkFinished(message: Message, master: Uint8Array): void {
+    const wanted = verifyData(master, this.#peer, this.transport.transcript);
+    const proven = equalSecret(wanted, message.body);
+    demand(proven, Alert.decryptError, `${this.#peer}'s Finished is wrong`);
+    this.transport.note(message);
+    this.transport.settled();
+    this.peerFinished = message.messageSeq;
+  }
+
+  /** Waits for `confirm`, which sends our last flight where we have one. */
+  protected verified(): void {
+    this.state = "confirm";
+    this.effects.push({ type: "verified" });
+  }
+
+  /** Sends the flight that ends the handshake, and keeps it for a peer that asks for it again. */
+  protected sendLast(flight: readonly FlightItem[], association: Association, now: Instant): void {
+    this.transport.send(flight, now, true);
+    association.lastFlight = {
+      items: flight,
+      asksAgain: this.peerFinished,
+      until: now + this.#shared.tuning.lastFlightKept,
+      plainSequence: this.transport.plainSequence,
+      sentAt: now,
+    };
+  }
+
+  get #peer(): "client" | "server" {
+    return this.#side === "client" ? "server" : "client";
+  }
+
+  #run(now: Instant): void {
+    while (this.#receiving.has(this.state)) {
+      const message = this.transport.take();
+      if (message === undefined) break;
+      this.guard(now, () => this.#take(message, now));
+    }
+    if (this.transport.sealedAlert !== undefined && !this.done) {
+      this.end(`peer's alert ${this.transport.sealedAlert}`);
+    }
+  }
+
+  #take(message: Message, now: Instant): void {
+    if (this.#side === "client" && message.type === HandshakeType.helloRequest) return; // RFC 5246 7.4.1.1: ignored
+    const sealed = message.type === HandshakeType.finished;
+    demand(message.epoch === (sealed ? 1 : 0), Alert.unexpectedMessage, "message in a wrong epoch");
+    this.message(message, now);
+  }
+}
+
+/** Ends the handshake unless the message is of this type. */
+export function expect(message: Message, type: number): void {
+  demand(message.type === type, Alert.unexpectedMessage, `message ${message.type} out of turn`);
+}
