@@ -9,38 +9,29 @@ import {
   type Rng,
   type SessionId,
 } from "@godwit/base";
-import { EchoMint } from "./amplification.ts";
-import { HEADER_LENGTH, encodeAnswer, hasBlock, isSafe, observable, overhead } from "./answers.ts";
-import { blockSize, szxFor } from "./block-option.ts";
+import { AnswerSender, SMALLEST_SHRUNK, isNamed } from "./answer-sender.ts";
+import { HEADER_LENGTH, encodeAnswer, hasBlock, isSafe, observable } from "./answers.ts";
+import { szxFor } from "./block-option.ts";
 import { BlockServer } from "./block-server.ts";
 import { Code, isSuccess } from "./codes.ts";
 import type { EndpointInput, EndpointOutput, ExchangeId, RequestName } from "./endpoint-events.ts";
 import { NAMING_TOKEN, type EndpointSession } from "./endpoint-session.ts";
 import { decodeMessage, encodeMessage } from "./message-codec.ts";
 import { Outgoing, type MessageLayer } from "./message-layer.ts";
-import {
-  ACK,
-  CON,
-  NON,
-  type Message,
-  type Option,
-  type Request,
-  type Response,
-} from "./message.ts";
+import { ACK, CON, type Message, type Request, type Response } from "./message.ts";
 import {
   OBSERVE_DEREGISTER,
   OBSERVE_REGISTER,
   findObserve,
   observeOption,
 } from "./observe-option.ts";
-import { Observers, type Notification as ObserverNotification } from "./observe-server.ts";
-import { suppresses } from "./no-response.ts";
+import { Observers } from "./observe-server.ts";
 import { OuterBlocks } from "./outer-blocks.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import type { RequestProtection, UnprotectedRequest } from "./protection.ts";
 import { bodyLength } from "./options-codec.ts";
 import { checkOptions, optionName, type OptionTable } from "./option-table.ts";
-import { findOption, opaqueOption, response, withOption, withoutOption } from "./options.ts";
+import { findOption, response, withOption, withoutOption } from "./options.ts";
 import type { PathSizes } from "./path-sizes.ts";
 import {
   ACKNOWLEDGED,
@@ -68,7 +59,6 @@ export class ServerRole {
   readonly #options: OptionTable;
   readonly #outbox: Outbox<EndpointOutput>;
   readonly #sender: Sender;
-  readonly #layer: MessageLayer;
   readonly #cache: ReplyCache;
   readonly #sizes: PathSizes;
   readonly #fragments: boolean;
@@ -78,7 +68,7 @@ export class ServerRole {
   readonly #follow: (id: SessionId, now: Instant) => EndpointSession;
   readonly #blocks: BlockServer;
   readonly #outer: OuterBlocks | undefined;
-  readonly #mint: EchoMint;
+  readonly #sending: AnswerSender;
   readonly #observers: Observers;
   readonly #exchanges = new SelfKeyed(BY_ID);
   /** CON requests without ACK: an empty one is due after processingDelay, before the peer sends again. */
@@ -107,15 +97,25 @@ export class ServerRole {
     this.#options = options;
     this.#outbox = outbox;
     this.#sender = sender;
-    this.#layer = layer;
     this.#cache = cache;
     this.#sizes = sizes;
     this.#sessionOf = sessionOf;
     this.#fragments = fragments;
     this.#blocks = new BlockServer(tuning, rng);
     this.#outer = protection && new OuterBlocks(tuning, rng, protection.maxUnfragmented);
-    this.#mint = new EchoMint(tuning, rng);
     this.#observers = new Observers(tuning);
+    this.#sending = new AnswerSender({
+      tuning,
+      rng,
+      sender,
+      layer,
+      cache,
+      sizes,
+      protection,
+      blocks: this.#blocks,
+      outer: this.#outer,
+      observers: this.#observers,
+    });
     this.#unacknowledged = new ExchangeQueue(tuning.processingDelay);
     this.#unanswered = new ExchangeQueue(tuning.answerLifetime);
   }
@@ -168,10 +168,10 @@ export class ServerRole {
       return;
     }
     if (code > Code.iPATCH) {
-      this.#reply(exchange, response(Code.MethodNotAllowed), now);
+      this.#sending.reply(exchange, response(Code.MethodNotAllowed), now);
       return;
     }
-    if (!link.path.proven) this.#prove(link, accepted, now);
+    if (!link.path.proven) this.#sending.prove(link, accepted, now);
     if (this.#saidBefore(exchange, now)) return;
     if (hasBlock(accepted)) {
       const result = this.#blocks.request(session.id, request, now);
@@ -181,7 +181,7 @@ export class ServerRole {
         // A protected session is known wherever its peer is: there is no other where the body could have begun.
         const rest = this.#fragments && !session.isProtected;
         if (fragment === undefined || !rest || this.#isBusy(session)) {
-          this.#transmit(exchange, result.response, result.response, now, undefined);
+          this.#sending.transmit(exchange, result.response, result.response, now, undefined);
           return;
         }
         exchange.fragment = true;
@@ -194,7 +194,11 @@ export class ServerRole {
     }
     if (this.#isBusy(session)) {
       this.#sender.drop(session, "busy");
-      this.#reply(exchange, response(Code.ServiceUnavailable, { maxAge: BUSY_SECONDS }), now);
+      this.#sending.reply(
+        exchange,
+        response(Code.ServiceUnavailable, { maxAge: BUSY_SECONDS }),
+        now,
+      );
       return;
     }
     this.#pend(exchange, now);
@@ -211,7 +215,7 @@ export class ServerRole {
     }
     this.#cache.add(link.replies, mid, hash, confirmable, false, id, now);
     count(link, "in", length, original.payload.length, "payload");
-    this.#transmit(exchange, result.response, result.response, now, false);
+    this.#sending.transmit(exchange, result.response, result.response, now, false);
   }
 
   /** `outer`: as it came, its outer blocks put together. */
@@ -266,7 +270,7 @@ export class ServerRole {
       }
       case "reply": {
         if (result.session !== undefined) exchange.session = this.#follow(result.session, now);
-        this.#transmit(exchange, result.response, result.response, now, false);
+        this.#sending.transmit(exchange, result.response, result.response, now, false);
         return;
       }
       case "duplicate": {
@@ -277,13 +281,14 @@ export class ServerRole {
             ? -1
             : this.#cache.find(before.replies, mid, hash, now);
         if (place >= 0) this.#sayAgain(exchange, place, now);
-        else if (result.refusal === undefined) this.#remember(exchange, SILENT, undefined, now);
-        else this.#transmit(exchange, result.refusal, result.refusal, now, false);
+        else if (result.refusal === undefined)
+          this.#sending.remember(exchange, SILENT, undefined, now);
+        else this.#sending.transmit(exchange, result.refusal, result.refusal, now, false);
         return;
       }
       case "held":
       case "silence":
-        this.#remember(exchange, SILENT, undefined, now);
+        this.#sending.remember(exchange, SILENT, undefined, now);
     }
   }
 
@@ -293,10 +298,10 @@ export class ServerRole {
     const state = this.#cache.state(place);
     if (state === ANSWERED) {
       const bytes = this.#cache.reply(place);
-      this.#remember(exchange, ANSWERED, bytes, now);
+      this.#sending.remember(exchange, ANSWERED, bytes, now);
       this.#sender.send(link, bytes, 0, "retransmission", session);
     } else if (state === ACKNOWLEDGED) {
-      this.#remember(exchange, ACKNOWLEDGED, undefined, now);
+      this.#sending.remember(exchange, ACKNOWLEDGED, undefined, now);
       this.#sender.acknowledge(link, mid, true);
     }
   }
@@ -319,7 +324,7 @@ export class ServerRole {
     if (said !== undefined) {
       const { code, options, payload } = decodeMessage(said, this.#tuning.maxTokenLength);
       const answer = { code, options, payload };
-      this.#transmit(exchange, answer, answer, now, undefined);
+      this.#sending.transmit(exchange, answer, answer, now, undefined);
       return true;
     }
     if (place >= 0) return true; // the answer is under way
@@ -371,7 +376,7 @@ export class ServerRole {
     const exchange = this.#exchanges.get(id);
     if (exchange === undefined) return;
     this.#settle(exchange);
-    this.#reply(exchange, this.#observed(exchange, answer, now), now, confirmable);
+    this.#sending.reply(exchange, this.#observed(exchange, answer, now), now, confirmable);
     this.#drain(now);
   }
 
@@ -419,46 +424,10 @@ export class ServerRole {
     this.#drain(now);
   }
 
-  /** RFC 7641 4.5.2: what is sent again is the newest state, under a message id of its own. */
+  /** A message is about to be sent again, see AnswerSender. */
   renew(outgoing: Outgoing, now: Instant): void {
-    const { account: session, session: link, owner } = outgoing;
-    if (owner.kind !== "notification" && owner.kind !== "answer") return;
-    const observed = owner.kind === "notification" ? owner.exchange : undefined;
-    const newer =
-      observed === undefined
-        ? undefined
-        : this.#observers.retransmit(session.id, outgoing.mid, now);
-    if (newer !== undefined) owner.full = newer.response;
-    const limit = this.#smallerSize(outgoing);
-    if (newer === undefined && limit === undefined) return;
-    const first =
-      limit === undefined
-        ? this.#block(session, owner.request, owner.full, now)
-        : this.#blocks.respond(session.id, owner.request, owner.full, now, limit);
-    if (newer === undefined && first.payload.length >= outgoing.payloadLength) return;
-    const mid = link.nextMid(this.#tuning, now, true)!; // reuse gives one always
-    const { token, protection, outer } = owner;
-    const message = this.#encode(CON, mid, token, first, session, link, protection, outer, now);
-    if (message === undefined) return;
-    if (newer === undefined) {
-      (outgoing.earlier ??= []).push(outgoing.mid);
-      if (observed !== undefined) this.#observers.repeated(session.id, outgoing.mid);
-    } else outgoing.earlier = undefined; // an ACK of older news does not end it
-    outgoing.shrunk = newer === undefined;
-    outgoing.mid = mid;
-    outgoing.bytes = message;
-    outgoing.overhead = overhead(message, session, owner.token, first);
-    outgoing.payloadLength = first.payload.length;
-    if (observed !== undefined) this.#observers.sent(session.id, observed, mid, now);
+    this.#sending.renew(outgoing, now);
     this.#drain(now);
-  }
-
-  /** A large message that got no ACK: how small its next try should be, for a path that does not carry it. */
-  #smallerSize({ payloadLength, retransmissions }: Outgoing): number | undefined {
-    const { shrinkAfter, maxRetransmit } = this.#tuning;
-    if (retransmissions < shrinkAfter || payloadLength <= SMALLEST_SHRUNK) return undefined;
-    if (retransmissions >= maxRetransmit) return SMALLEST_SHRUNK;
-    return blockSize(szxFor(payloadLength - 1));
   }
 
   /** Asks the peer to show that it is at its path: 4.01 with an Echo (RFC 9175 2.3). */
@@ -466,7 +435,7 @@ export class ServerRole {
     const exchange = this.#exchanges.get(id);
     if (exchange === undefined) return;
     this.#settle(exchange);
-    this.#reply(exchange, this.#echo(exchange.link, now), now, false);
+    this.#sending.reply(exchange, this.#sending.echo(exchange.link, now), now, false);
   }
 
   /** See EndpointInput. Says whether the exchange was there to be adopted. */
@@ -515,7 +484,7 @@ export class ServerRole {
     for (;;) {
       const exchange = this.#unacknowledged.expired(now);
       if (exchange === undefined) break;
-      this.#acknowledge(exchange, now);
+      this.#sending.acknowledge(exchange, now);
       this.#unanswered.push(exchange, now);
     }
     for (;;) {
@@ -524,7 +493,7 @@ export class ServerRole {
       this.#settle(exchange);
       this.#sender.drop(exchange.session, "unanswered");
       const lost = exchange.fragment ? Code.RequestEntityIncomplete : Code.ServiceUnavailable;
-      this.#reply(exchange, response(lost), now);
+      this.#sending.reply(exchange, response(lost), now);
     }
     this.#blocks.wake(now);
     this.#outer?.wake(now);
@@ -567,42 +536,8 @@ export class ServerRole {
         continue;
       }
       const session = this.#sessionOf(output.session);
-      if (session !== undefined) this.#sendNotification(session, output, now);
+      if (session !== undefined) this.#sending.notify(session, output, now);
     }
-  }
-
-  #sendNotification(session: EndpointSession, output: ObserverNotification, now: Instant): void {
-    const { exchange, token, request, confirmable, protection } = output;
-    const { link } = session;
-    const mid = link.nextMid(this.#tuning, now, true)!; // reuse gives one always
-    const first = this.#block(session, request, output.response, now);
-    const type = confirmable ? CON : NON;
-    const bytes = this.#encode(type, mid, token, first, session, link, protection, undefined, now);
-    if (bytes === undefined) return;
-    const around = overhead(bytes, session, token, first);
-    const { length } = first.payload;
-    this.#observers.sent(session.id, exchange, mid, now);
-    if (confirmable) {
-      const owner = {
-        kind: "notification",
-        exchange,
-        session,
-        protection,
-        request,
-        outer: undefined,
-        token,
-        full: output.response,
-      } as const;
-      const outgoing = new Outgoing(link, owner, mid, bytes, length, true, false, session, around);
-      this.#layer.submit(outgoing, now);
-    } else this.#sender.send(link, bytes, length, "payload", session, around);
-  }
-
-  #block(session: EndpointSession, request: Request, full: Response, now: Instant): Response {
-    const size = this.#sizes.size(session.id, now);
-    const whole = full.payload.length <= size;
-    if (whole && !hasBlock(request.options)) return full;
-    return this.#blocks.respond(session.id, request, full, now, size);
   }
 
   #pend(exchange: ServerExchange, now: Instant): void {
@@ -627,7 +562,7 @@ export class ServerRole {
       return;
     }
     this.#settle(exchange);
-    this.#transmit(exchange, result.response, result.response, now, undefined);
+    this.#sending.transmit(exchange, result.response, result.response, now, undefined);
   }
 
   #announce(exchange: ServerExchange): void {
@@ -670,143 +605,8 @@ export class ServerRole {
     const answer = proxy
       ? response(Code.ProxyingNotSupported)
       : response(Code.BadOption, { payload: utf8(`${option}: ${optionName(option)}`) });
-    this.#reply(exchange, answer, now);
+    this.#sending.reply(exchange, answer, now);
   }
-
-  /** RFC 9175 2.3: who repeats our Echo is where it says to be. */
-  #prove(session: EndpointSession, options: readonly Option[], now: Instant): void {
-    const echo = findOption(options, OptionNumber.Echo);
-    if (echo !== undefined && this.#mint.verify(session.path.nonce, echo.value, now))
-      session.path.proven = true;
-  }
-
-  #echo(session: EndpointSession, now: Instant): Response {
-    session.path.challenged = true;
-    const value = this.#mint.make(session.path.nonce, now);
-    return response(Code.Unauthorized, { options: [opaqueOption(OptionNumber.Echo, value)] });
-  }
-
-  #acknowledge(exchange: ServerExchange, now: Instant): void {
-    exchange.acknowledged = true;
-    this.#remember(exchange, ACKNOWLEDGED, undefined, now);
-    this.#sender.acknowledge(exchange.link, exchange.mid);
-  }
-
-  #remember(
-    exchange: ServerExchange,
-    state: typeof ACKNOWLEDGED | typeof ANSWERED | typeof SILENT,
-    reply: Uint8Array | undefined,
-    now: Instant,
-  ): void {
-    const { link, mid, hash } = exchange;
-    this.#cache.settle(link.replies, mid, hash, state, reply, now);
-  }
-
-  #reply(exchange: ServerExchange, full: Response, now: Instant, confirmable?: boolean): void {
-    const { session, original } = exchange;
-    if (suppresses(original.options, full.code)) {
-      if (exchange.confirmable && !exchange.acknowledged) this.#acknowledge(exchange, now);
-      else this.#remember(exchange, SILENT, undefined, now);
-      return;
-    }
-    this.#transmit(exchange, full, this.#block(session, original, full, now), now, confirmable);
-  }
-
-  /** `first`: the part of `full` that goes into one message. */
-  #transmit(
-    exchange: ServerExchange,
-    full: Response,
-    first: Response,
-    now: Instant,
-    confirmable: boolean | undefined,
-  ): void {
-    const { session, token, protection, outer } = exchange;
-    const piggybacked = exchange.confirmable && !exchange.acknowledged;
-    const link = piggybacked || session.isAdrift ? exchange.link : session.link;
-    // A peer that acknowledges none of its answers must not fill our queue: from some point on they go once.
-    const crowded = link.queue.length >= this.#tuning.maxPendingPerSession;
-    const reliable = (confirmable ?? exchange.confirmable) && !crowded;
-    const type = piggybacked ? ACK : reliable ? CON : NON;
-    const mid = piggybacked ? exchange.mid : link.nextMid(this.#tuning, now, true)!; // reuse gives one always
-    let answer = first;
-    let bytes = this.#encode(type, mid, token, answer, session, link, protection, outer, now);
-    if (bytes === undefined) return;
-    if (!link.path.proven && bytes.length > this.#sender.allowance(link)) {
-      answer = this.#smaller(exchange, full, bytes.length - first.payload.length, now);
-      bytes = this.#encode(type, mid, token, answer, session, link, protection, outer, now);
-      if (bytes === undefined) return;
-    }
-    const around = protection === undefined ? 0 : overhead(bytes, session, token, answer);
-    const { length } = answer.payload;
-    const { name } = exchange;
-    if (name !== undefined && isNamed(exchange)) {
-      const said = encodeAnswer(ACK, name.mid, token, answer);
-      this.#cache.settle(session.replies, name.mid, name.hash, ANSWERED, said, now);
-    }
-    if (piggybacked) this.#remember(exchange, ANSWERED, bytes, now);
-    else if (!exchange.confirmable) this.#remember(exchange, SILENT, undefined, now);
-    if (type === CON) {
-      const { original } = exchange;
-      const owner = {
-        kind: "answer",
-        session,
-        protection,
-        request: original,
-        outer,
-        token,
-        full,
-      } as const;
-      const outgoing = new Outgoing(link, owner, mid, bytes, length, true, false, session, around);
-      this.#layer.submit(outgoing, now);
-    } else this.#sender.send(link, bytes, length, "payload", session, around);
-  }
-
-  /** The answer as a message, protected, and in outer blocks, as its request was. Undefined: it cannot be any more. */
-  #encode(
-    type: typeof ACK | typeof CON | typeof NON,
-    mid: number,
-    token: Uint8Array,
-    answer: Response,
-    session: EndpointSession,
-    link: EndpointSession,
-    protection: unknown,
-    outer: Request | undefined,
-    now: Instant,
-  ): Uint8Array | undefined {
-    const made =
-      protection === undefined
-        ? ({ kind: "send", response: answer } as const)
-        : this.#protection?.protectResponse(protection, answer, now);
-    if (made?.kind === "send") {
-      const said =
-        outer === undefined || this.#outer === undefined
-          ? made.response
-          : this.#outer.respond(link.id, outer, made.response, now);
-      return encodeAnswer(type, mid, token, said);
-    }
-    this.#sender.drop(session, `unprotected:${made?.reason}`);
-    return undefined;
-  }
-
-  /**
-   * What fits an unproven path: the Echo challenge, once, if the request did nothing; else the answer in small blocks
-   * (RFC 7252 11.3). What is too long even so stays in the reply cache: a duplicate of the request makes room for it.
-   */
-  #smaller(exchange: ServerExchange, full: Response, overhead: number, now: Instant): Response {
-    const { session, link, original } = exchange;
-    const harmless = original.code === Code.GET || original.code === Code.FETCH;
-    if (harmless && !link.path.challenged) return this.#echo(link, now);
-    const allowance = this.#sender.allowance(link);
-    const room = allowance - overhead - BLOCK_OVERHEAD;
-    if (room < SMALLEST_BLOCK) return harmless ? this.#echo(link, now) : full;
-    const limit = blockSize(szxFor(room));
-    return this.#blocks.respond(session.id, original, full, now, limit);
-  }
-}
-
-/** Whether it is known by more than the bytes of its message. */
-function isNamed({ token, protection }: ServerExchange): boolean {
-  return protection !== undefined || token.length >= NAMING_TOKEN;
 }
 
 /** No Map: one that is set and deleted for every request is made anew for every few. */
@@ -817,8 +617,3 @@ const BY_ID: Keying<ExchangeId, ServerExchange> = {
 };
 const NO_BODY = { options: [], payload: EMPTY };
 const BUSY_SECONDS = 5;
-/** Bytes the block-wise answer adds at most: Block2 and an ETag. */
-const BLOCK_OVERHEAD = 5 + 10;
-const SMALLEST_BLOCK = 16;
-/** All but the narrowest links carry such blocks (RFC 7252 4.6). */
-const SMALLEST_SHRUNK = 64;
