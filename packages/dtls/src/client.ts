@@ -9,24 +9,24 @@ import {
   type Path,
   type Rng,
   type SessionId,
-  type StoreChange,
   UsageError,
   earlier,
   equal,
   toHex,
   unreachable,
 } from "@godwit/base";
-import { Association } from "./association.ts";
+import { Association, type AssociationState } from "./association.ts";
 import { ClientHandshake, type ClientSetup } from "./client-handshake.ts";
 import { Alert, ContentType } from "./codes.ts";
 import type { ClientCredentials } from "./credentials.ts";
 import { Established, type Host } from "./established.ts";
 import { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
-import { decodeAssociation } from "./export.ts";
+import { decodeAssociation, revive } from "./export.ts";
 import { KeySlab } from "./keys.ts";
 import { fromLatin1 } from "./latin1.ts";
 import { samePath } from "./path-claim.ts";
-import { type DtlsRecord, readRecord } from "./record/header.ts";
+import { PendingWrites } from "./pending-writes.ts";
+import { type DtlsRecord, recordAt } from "./record/header.ts";
 import { type SavedSession, decodeSession, encodeSession } from "./saved-session.ts";
 import { SUITES, type Suite } from "./suites.ts";
 import { DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
@@ -80,7 +80,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
   readonly #established: Established;
   readonly #host: Host;
   readonly #setup: ClientSetup;
-  readonly #storing = new Map<number, (ok: boolean) => void>();
+  readonly #writes: PendingWrites = new PendingWrites(this.#outbox);
   readonly #lookups = new Map<number, ClientHandshake>();
   /** Path challenges of the association. */
   readonly #deadlines = new Deadlines<Association>();
@@ -88,7 +88,6 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
   #handshake: ClientHandshake | undefined;
   #session: SessionId = 0;
   #saved: SavedSession | undefined;
-  #nextTicket = 1;
   #nextLookup = 1;
   #now: Instant = 0;
 
@@ -104,7 +103,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
       follows: false,
       output: (output) => this.#outbox.push(output),
       seal: (plain) => options.sealer?.seal(plain) ?? plain,
-      store: (changes, then) => this.#store(changes, then),
+      store: (changes, then) => this.#writes.write(changes, then),
       end: (association, why) => this.#end(association, why),
       rebind: (association, path) => void (association.path = path),
       deadline: (association, at) =>
@@ -121,8 +120,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
       routability: options.routability === true && tuning.routabilityCheck !== "off",
       tickets: options.tickets === true,
       serverName: options.serverName ?? "",
-      associate: (state, ledger) =>
-        new Association(state, this.#slab, tuning.replayWindow, this.#now, ledger),
+      associate: (state, ledger) => this.#associate(state, ledger),
     };
   }
 
@@ -194,12 +192,9 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
         return association === undefined ? undefined : this.#established.fresh(association);
       }
       case "restore":
-        return this.#restore(input.table, input.value, now);
-      case "stored": {
-        const then = this.#storing.get(input.ticket);
-        this.#storing.delete(input.ticket);
-        return then?.(input.ok);
-      }
+        return this.#restore(input.table, input.value);
+      case "stored":
+        return this.#writes.stored(input.ticket, input.ok);
       default:
         return unreachable(input);
     }
@@ -232,17 +227,8 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
     let at = 0;
     let counted = false;
     while (at < bytes.length) {
-      const type = bytes[at]!; // at is within
-      let record: DtlsRecord;
-      try {
-        if (type < ContentType.changeCipherSpec || type > LAST_TYPE) {
-          throw new FormatError("no DTLS 1.2 record");
-        }
-        record = readRecord(bytes, at, this.#options.connectionId?.length ?? 0);
-      } catch (error) {
-        if (!(error instanceof FormatError)) throw error;
-        return this.ledger.drop("badRecord");
-      }
+      const record = recordAt(bytes, at, this.#options.connectionId?.length ?? 0);
+      if (record === undefined) return this.ledger.drop("badRecord");
       at += record.size;
       const ledger = this.#record(record, path, now);
       if (!counted) ledger.datagram("in");
@@ -298,7 +284,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
   #drain(): void {
     const handshake = this.#handshake;
     if (handshake === undefined) return;
-    this.#datagramsOf(handshake);
+    handshake.sendAll(this.#outbox);
     for (let effect = handshake.effects.take(); effect; effect = handshake.effects.take()) {
       switch (effect.type) {
         case "lookup": {
@@ -311,7 +297,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
           this.#verified(handshake);
           break;
         case "failed":
-          this.#datagramsOf(handshake);
+          handshake.sendAll(this.#outbox);
           handshake.association?.destroy();
           this.#handshake = undefined;
           this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why });
@@ -319,15 +305,6 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
         default:
           return unreachable(effect);
       }
-    }
-  }
-
-  #datagramsOf(handshake: ClientHandshake): void {
-    const { datagrams } = handshake.transport;
-    for (let next = datagrams.take(); next; next = datagrams.take()) {
-      handshake.ledger.datagram("out");
-      handshake.ledger.add("out", next.purpose, next.bytes.length);
-      this.#outbox.push({ type: "datagram", path: handshake.path, bytes: next.bytes });
     }
   }
 
@@ -341,7 +318,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
     this.#saved = session;
     if (this.#host.durable && session !== undefined) {
       const value = this.#host.seal(encodeSession(session));
-      this.#store([{ table: TABLES.session, key: SAVED, value }], () => {});
+      this.#writes.write([{ table: TABLES.session, key: SAVED, value }]);
     }
     this.#established.save(association, (ok) => {
       if (this.#handshake !== handshake) return;
@@ -353,23 +330,13 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
       const before = this.#association;
       this.#association = association;
       handshake.confirm(this.#now);
-      this.#datagramsOf(handshake);
+      handshake.sendAll(this.#outbox);
       this.#handshake = undefined;
       if (before !== undefined) {
         this.#deadlines.stop(before);
         before.destroy();
       }
-      if (handshake.resumed) association.ledger.resumedHandshakes += 1;
-      else association.ledger.fullHandshakes += 1;
-      this.#outbox.push({
-        type: "opened",
-        session: association.session,
-        identity: association.identity,
-        how: handshake.resumed ? "resumed" : "full",
-      });
-      for (const { content } of handshake.transport.early) {
-        this.#established.deliver(association, content);
-      }
+      handshake.announce(association, this.#established, this.#outbox);
     });
   }
 
@@ -379,7 +346,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
     this.#deadlines.stop(association);
     if (this.#host.durable) {
       const key = String(association.session);
-      this.#store([{ table: TABLES.association, key, value: undefined }], () => {});
+      this.#writes.write([{ table: TABLES.association, key, value: undefined }]);
     }
     association.destroy();
     this.#outbox.push({ type: "closed", session: association.session, why });
@@ -388,21 +355,15 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
   #forgetSession(): void {
     this.#saved = undefined;
     if (!this.#host.durable) return;
-    this.#store([{ table: TABLES.session, key: SAVED, value: undefined }], () => {});
+    this.#writes.write([{ table: TABLES.session, key: SAVED, value: undefined }]);
   }
 
-  #store(changes: readonly StoreChange[], then: (ok: boolean) => void): void {
-    const ticket = this.#nextTicket++;
-    this.#storing.set(ticket, then);
-    this.#outbox.push({ type: "store", ticket, changes });
-  }
-
-  #restore(table: string, sealed: Uint8Array, now: Instant): void {
+  #restore(table: string, sealed: Uint8Array): void {
     const plain = this.#options.sealer?.open(sealed);
     try {
       if (plain === undefined) throw new FormatError("sealed by another key, or altered");
       if (table === TABLES.session) this.#saved = decodeSession(plain);
-      else if (table === TABLES.association) this.#restoreAssociation(plain, now);
+      else if (table === TABLES.association) this.#restoreAssociation(plain);
       else throw new UsageError(`no table ${table} here`);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
@@ -410,13 +371,13 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
     }
   }
 
-  #restoreAssociation(plain: Uint8Array, now: Instant): void {
+  #associate(state: AssociationState, ledger?: Ledger): Association {
+    return new Association(state, this.#slab, this.#tuning.replayWindow, this.#now, ledger);
+  }
+
+  #restoreAssociation(plain: Uint8Array): void {
     const state = decodeAssociation(plain);
-    const association = new Association(state, this.#slab, this.#tuning.replayWindow, now);
-    association.writeSequence = state.writeFrom;
-    association.reserved = state.writeFrom;
-    association.window.raise(state.received);
-    association.doubtful = true;
+    const association = revive(state, (kept) => this.#associate(kept));
     this.#association = association;
     this.#session = association.session;
     const { session, identity } = association;
@@ -441,6 +402,5 @@ function smallest(credentials: ClientCredentials): Suite[] {
   return SUITES.filter((suite) => suite.exchange === exchange).slice(0, 1);
 }
 
-const LAST_TYPE = 27;
 /** A client saves one session: the last. */
 const SAVED = "client";

@@ -84,6 +84,22 @@ export function decodeAssociation(bytes: Uint8Array): StoredAssociation {
   };
 }
 
+/**
+ * The association of a row, as it goes on after a crash: its first record waits for numbers, and what it receives may have
+ * been received before.
+ */
+export function revive(
+  state: StoredAssociation,
+  make: (state: AssociationState) => Association,
+): Association {
+  const association = make(state);
+  association.writeSequence = state.writeFrom;
+  association.reserved = state.writeFrom; // the first answer waits for the next reservation
+  association.window.raise(state.received);
+  association.doubtful = true;
+  return association;
+}
+
 function writeAddress(writer: Writer, address: SocketAddress): void {
   writer.prefixed(1, (w) => w.append(utf8(address.host))).u16(address.port);
 }

@@ -13,6 +13,8 @@ import {
 import type { Association, AssociationState } from "./association.ts";
 import { Alert, HandshakeType } from "./codes.ts";
 import type { Lookup } from "./credentials.ts";
+import type { Established } from "./established.ts";
+import type { DtlsOutput } from "./events.ts";
 import type { FlightItem } from "./flight.ts";
 import { type HandshakeEffect, identityOf } from "./handshake-effect.ts";
 import { HandshakeTransport } from "./handshake-transport.ts";
@@ -113,6 +115,26 @@ export abstract class HandshakeBase<State extends string> {
       this.ledger.drop("badHandshakeRecord"); // anybody could have sent it: no reason to stop
     }
     this.#run(now);
+  }
+
+  /** Lets the datagrams that wait go out, counted. */
+  sendAll(outbox: Outbox<DtlsOutput>): void {
+    const { datagrams } = this.transport;
+    for (let next = datagrams.take(); next; next = datagrams.take()) {
+      this.ledger.datagram("out");
+      this.ledger.add("out", next.purpose, next.bytes.length);
+      outbox.push({ type: "datagram", path: this.path, bytes: next.bytes });
+    }
+  }
+
+  /** Tells the layer above that the association is there, and what came over it meanwhile. */
+  announce(association: Association, established: Established, outbox: Outbox<DtlsOutput>): void {
+    if (this.resumed) association.ledger.resumedHandshakes += 1;
+    else association.ledger.fullHandshakes += 1;
+    const { session, identity } = association;
+    const how = this.resumed ? "resumed" : "full";
+    outbox.push({ type: "opened", session, identity, how });
+    for (const { content } of this.transport.early) established.deliver(association, content);
   }
 
   /** Ends the handshake for a reason of ours, telling the peer. */

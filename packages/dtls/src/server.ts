@@ -20,13 +20,13 @@ import {
   toHex,
   unreachable,
 } from "@godwit/base";
-import { Association } from "./association.ts";
+import { Association, type AssociationState } from "./association.ts";
 import { Alert, ContentType, ExtensionType, HandshakeType } from "./codes.ts";
 import { CookieJar } from "./cookie.ts";
 import type { ServerCredentials } from "./credentials.ts";
 import { Established, type Host } from "./established.ts";
 import { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
-import { decodeAssociation } from "./export.ts";
+import { decodeAssociation, revive } from "./export.ts";
 import { type HelloStart, readHelloStart } from "./handshake/client-hello.ts";
 import { findExtension } from "./handshake/extensions.ts";
 import { type Fragment, readFragments, wholeMessage } from "./handshake/header.ts";
@@ -34,9 +34,9 @@ import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
 import { KeySlab } from "./keys.ts";
 import { fromLatin1, hashLatin1, isLatin1, latin1 } from "./latin1.ts";
 import { PathKeys, hashPath, samePath } from "./path-claim.ts";
-import { type DtlsRecord, plainRecord, readRecord } from "./record/header.ts";
+import { PendingWrites } from "./pending-writes.ts";
+import { type DtlsRecord, plainRecord, recordAt } from "./record/header.ts";
 import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
-
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
 import { SessionCache, sessionIdOf, sessionStoreKey } from "./sessions.ts";
 import { SUITES, type Suite } from "./suites.ts";
@@ -99,11 +99,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #byIdentity = new SelfKeyed(BY_IDENTITY);
   readonly #handshakes = new Map<string, ServerHandshake>();
   readonly #lookups = new Map<number, ServerHandshake>();
-  readonly #storing = new Map<number, (ok: boolean) => void>();
+  readonly #writes: PendingWrites = new PendingWrites(this.#outbox);
   /** Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations. */
   readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
   #nextSession: SessionId;
-  #nextTicket = 1;
   #nextLookup = 1;
   #now: Instant = 0;
   /** Who spoke last: most of what is sent is the answer. */
@@ -127,7 +126,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       follows: true,
       output: (output) => this.#outbox.push(output),
       seal: (plain) => options.sealer?.seal(plain) ?? plain,
-      store: (changes, then) => this.#store(changes, then),
+      store: (changes, then) => this.#writes.write(changes, then),
       end: (association, why) => this.#end(association, why),
       rebind: (association, path, proven) => this.#rebind(association, path, proven),
       deadline: (association, at) => this.#schedule(association, at),
@@ -149,8 +148,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       sealTicket: (session) => this.#tickets.seal(session, rng),
       takeCid: (handshake) => this.#takeCid(handshake),
       takeSession: () => this.#nextSession++,
-      associate: (state, ledger) =>
-        new Association(state, this.#slab, tuning.replayWindow, this.#now, ledger),
+      associate: (state, ledger) => this.#associate(state, ledger),
     };
   }
 
@@ -226,12 +224,9 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         return association === undefined ? undefined : this.#established.fresh(association);
       }
       case "restore":
-        return this.#restore(input.table, input.key, input.value, now);
-      case "stored": {
-        const then = this.#storing.get(input.ticket);
-        this.#storing.delete(input.ticket);
-        return then?.(input.ok);
-      }
+        return this.#restore(input.table, input.key, input.value);
+      case "stored":
+        return this.#writes.stored(input.ticket, input.ok);
       case "revoke":
         return this.#revoke(input.identity);
       default:
@@ -257,18 +252,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     let at = 0;
     let counted: Ledger | undefined;
     while (at < bytes.length) {
-      const type = bytes[at]!; // at is within
-      let record: DtlsRecord;
-      try {
-        if (type < ContentType.changeCipherSpec || type > LAST_TYPE) {
-          throw new FormatError("no DTLS 1.2 record");
-        }
-        record = readRecord(bytes, at, this.#tuning.cidLength);
-      } catch (error) {
-        if (!(error instanceof FormatError)) throw error;
-        (counted ?? this.ledger).drop("badRecord");
-        break; // where the next record begins is not known
-      }
+      const record = recordAt(bytes, at, this.#tuning.cidLength);
+      if (record === undefined) return (counted ?? this.ledger).drop("badRecord");
       at += record.size;
       const ledger = this.#record(record, path, now);
       if (counted === undefined) {
@@ -417,7 +402,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   /** Carries out what a handshake wants done. */
   #drain(handshake: ServerHandshake | undefined): void {
     if (handshake === undefined) return;
-    this.#datagramsOf(handshake);
+    handshake.sendAll(this.#outbox);
     for (let effect = handshake.effects.take(); effect; effect = handshake.effects.take()) {
       switch (effect.type) {
         case "lookup": {
@@ -442,15 +427,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     if (this.#isRunning(handshake)) this.#schedule(handshake, handshake.wakeAt);
   }
 
-  #datagramsOf(handshake: ServerHandshake): void {
-    const { datagrams } = handshake.transport;
-    for (let next = datagrams.take(); next; next = datagrams.take()) {
-      handshake.ledger.datagram("out");
-      handshake.ledger.add("out", next.purpose, next.bytes.length);
-      this.#outbox.push({ type: "datagram", path: handshake.path, bytes: next.bytes });
-    }
-  }
-
   /** The client has proven itself: what must outlive a restart goes to the store, then the client hears of it. */
   #verified(handshake: ServerHandshake): void {
     const { association, session } = handshake;
@@ -468,7 +444,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const value = this.#host.seal(packed);
       changes.push({ table: TABLES.session, key: sessionStoreKey(session.id), value });
     }
-    if (this.#host.durable && changes.length > 0) this.#store(changes, () => {});
+    if (this.#host.durable && changes.length > 0) this.#writes.write(changes);
     this.#established.save(association, (ok) => {
       if (!this.#isRunning(handshake)) {
         if (ok) this.#storeDeletion(association);
@@ -502,7 +478,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       this.#byIdentity.set(association);
     }
     handshake.confirm(this.#now);
-    this.#datagramsOf(handshake);
+    handshake.sendAll(this.#outbox);
     this.#handshakes.delete(key);
     this.#deadlines.stop(handshake);
     association.helloMark = helloMark(handshake.clientRandom);
@@ -512,17 +488,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       this.#cidsHeld.delete(association.ownCid);
       this.#byCid.set(association);
     }
-    if (handshake.resumed) association.ledger.resumedHandshakes += 1;
-    else association.ledger.fullHandshakes += 1;
-    this.#outbox.push({
-      type: "opened",
-      session: association.session,
-      identity: association.identity,
-      how: handshake.resumed ? "resumed" : "full",
-    });
-    for (const { content } of handshake.transport.early) {
-      this.#established.deliver(association, content);
-    }
+    handshake.announce(association, this.#established, this.#outbox);
     this.#startSweep();
   }
 
@@ -579,7 +545,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     const id = fromLatin1(association.sessionId);
     this.#sessions.drop(id);
     if (!this.#host.durable) return;
-    this.#store([{ table: TABLES.session, key: sessionStoreKey(id), value: undefined }], () => {});
+    this.#writes.write([{ table: TABLES.session, key: sessionStoreKey(id), value: undefined }]);
   }
 
   #revoke(identity: Identity): void {
@@ -601,19 +567,13 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   #forgetStored(keys: readonly string[]): void {
     if (!this.#host.durable || keys.length === 0) return;
     const changes = keys.map((key) => ({ table: TABLES.session, key, value: undefined }));
-    this.#store(changes, () => {});
+    this.#writes.write(changes);
   }
 
   #storeDeletion(association: Association): void {
     if (!this.#host.durable) return;
     const key = String(association.session);
-    this.#store([{ table: TABLES.association, key, value: undefined }], () => {});
-  }
-
-  #store(changes: readonly StoreChange[], then: (ok: boolean) => void): void {
-    const ticket = this.#nextTicket++;
-    this.#storing.set(ticket, then);
-    this.#outbox.push({ type: "store", ticket, changes });
+    this.#writes.write([{ table: TABLES.association, key, value: undefined }]);
   }
 
   #rotateTicketKeys(now: Instant): void {
@@ -621,14 +581,14 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     const packed = this.#tickets.rotate(this.#options.rng, now);
     if (packed === undefined || !this.#host.durable) return;
     const value = this.#host.seal(packed);
-    this.#store([{ table: TABLES.ticketKeys, key: "keys", value }], () => {});
+    this.#writes.write([{ table: TABLES.ticketKeys, key: "keys", value }]);
   }
 
-  #restore(table: string, key: string, sealed: Uint8Array, now: Instant): void {
+  #restore(table: string, key: string, sealed: Uint8Array): void {
     const plain = this.#options.sealer?.open(sealed);
     try {
       if (plain === undefined) throw new FormatError("sealed by another key, or altered");
-      if (table === TABLES.association) this.#restoreAssociation(plain, now);
+      if (table === TABLES.association) this.#restoreAssociation(plain);
       else if (table === TABLES.session) {
         decodeSession(plain);
         this.#sessions.restore(sessionIdOf(key), plain);
@@ -640,16 +600,16 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
   }
 
-  #restoreAssociation(plain: Uint8Array, now: Instant): void {
+  #associate(state: AssociationState, ledger?: Ledger): Association {
+    return new Association(state, this.#slab, this.#tuning.replayWindow, this.#now, ledger);
+  }
+
+  #restoreAssociation(plain: Uint8Array): void {
     const state = decodeAssociation(plain);
     if (state.ownCid.length !== this.#tuning.cidLength && state.ownCid.length > 0) {
       throw new FormatError("connection id of another length");
     }
-    const association = new Association(state, this.#slab, this.#tuning.replayWindow, now);
-    association.writeSequence = state.writeFrom;
-    association.reserved = state.writeFrom; // the first answer waits for the next reservation
-    association.window.raise(state.received);
-    association.doubtful = true;
+    const association = revive(state, (kept) => this.#associate(kept));
     this.#bySession.set(association);
     this.#nextSession = Math.max(this.#nextSession, association.session + 1);
     if (association.ownCid !== "") this.#byCid.set(association);
@@ -750,8 +710,6 @@ const BY_IDENTITY: Keying<string, Association> = {
   hash: (key) => hashText(key),
   same: (a, b) => a === b,
 };
-/** The last content type that is a DTLS 1.2 record. */
-const LAST_TYPE = 27;
 const CID_TRIES = 10;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

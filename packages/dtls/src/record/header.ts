@@ -39,6 +39,18 @@ export function readRecord(bytes: Uint8Array, at: number, cidLength: number): Dt
   };
 }
 
+/** As `readRecord`; undefined where no record begins that DTLS 1.2 has, and so nothing behind it can be found either. */
+export function recordAt(bytes: Uint8Array, at: number, cidLength: number): DtlsRecord | undefined {
+  const type = bytes[at]!; // the caller asks only for bytes that are there
+  if (type < ContentType.changeCipherSpec || type > LAST_TYPE) return undefined;
+  try {
+    return readRecord(bytes, at, cidLength);
+  } catch (error) {
+    if (error instanceof FormatError) return undefined;
+    throw error;
+  }
+}
+
 /** Writes a header for `length` bytes of fragment into `out`; returns where the fragment begins. */
 export function writeHeader(
   out: Uint8Array,
@@ -90,5 +102,7 @@ export function write48(out: Uint8Array, at: number, value: number): void {
   out[at + 5] = value;
 }
 
+/** The last content type that is a DTLS 1.2 record. */
+const LAST_TYPE = 27;
 /** Record header without a connection id. */
 export const HEADER = 13;
