@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { UsageError } from "../faults.ts";
 import { hex, toHex } from "../hex.ts";
 import { seededRng } from "../rng.ts";
+import { A0, INPUT, KEY, ccmProgram } from "./ccm-program.ts";
 import { aesCcm } from "./ccm.ts";
 import { times } from "./field.ts";
 
@@ -182,6 +183,32 @@ test("FIPS 197 B and C.1: every byte goes through SubBytes and the key schedule 
       toHex(reference(key, nonce, key, plaintext, 16)),
     );
   }
+});
+
+test("nothing of a key is left in the program's memory", () => {
+  const { WebAssembly } = globalThis as unknown as {
+    readonly WebAssembly: {
+      readonly Module: new (bytes: Uint8Array) => object;
+      readonly Instance: new (module: object) => {
+        readonly exports: {
+          readonly run: (...numbers: readonly number[]) => void;
+          readonly memory: { readonly buffer: ArrayBuffer };
+        };
+      };
+    };
+  };
+  const { run, memory } = new WebAssembly.Instance(new WebAssembly.Module(ccmProgram())).exports;
+  const bytes = new Uint8Array(memory.buffer);
+  bytes.fill(0x5a, KEY, KEY + 16);
+  bytes.fill(0x01, A0, A0 + 16);
+  bytes.fill(0x01, INPUT, INPUT + 48);
+  const before = Uint8Array.from(bytes);
+  run(1, 1, 0, 16);
+  const changed = bytes.findIndex((byte, at) => at >= INPUT && byte !== before[at]);
+  assert.ok(changed >= INPUT + 32, "it ran: the data is another");
+  const tag = A0 + 16; // and its 16 bytes are the only ones below the input that may be left
+  assert.ok(bytes.subarray(KEY, A0).every((byte) => byte === 0));
+  assert.ok(bytes.subarray(tag + 16, INPUT).every((byte) => byte === 0));
 });
 
 test("lengths that it does not take are the caller's fault", () => {
