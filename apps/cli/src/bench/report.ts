@@ -100,11 +100,11 @@ export function formatReport(report: Report): string {
       ]),
     ),
     "",
-    ...report.figures.map(({ name, value, unit }) => `${name}: ${whole(value)} ${unit}`),
+    ...report.figures.map(({ name, value, unit }) => `${name}: ${brief(value)} ${unit}`),
     "",
     ...report.targets.map(
       ({ name, wanted, reached, met }) =>
-        `${met ? "met   " : "missed"} ${name}: ${reached < 10 ? reached.toFixed(2) : whole(reached)} (wanted ${wanted})`,
+        `${met ? "met   " : "missed"} ${name}: ${brief(reached)} (wanted ${wanted})`,
     ),
     ...report.notes.map((note) => `note: ${note}`),
   ].join("\n");
@@ -112,6 +112,11 @@ export function formatReport(report: Report): string {
 
 function range({ median, min, max }: Spread, format: (n: number) => string): string {
   return `${format(median)} (${format(min)}-${format(max)})`;
+}
+
+/** "0.95" for ratios, "12 345" for the rest. */
+function brief(n: number): string {
+  return n > 0 && n < 10 ? n.toFixed(2) : whole(n);
 }
 
 /** "12 345". */

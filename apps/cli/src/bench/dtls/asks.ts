@@ -2,8 +2,8 @@ import type { RunFigures } from "../loop-process.ts";
 
 /** What the processes of the benchmark are asked. */
 export type DtlsAsk =
-  /** Be the server. */
-  | { readonly type: "serve" }
+  /** Be the server; `echo`: one that gives back every datagram and keeps nothing. */
+  | { readonly type: "serve"; readonly echo: boolean }
   /** Open sessions with a server until there are so many. */
   | {
       readonly type: "open";
@@ -11,9 +11,11 @@ export type DtlsAsk =
       readonly sessions: number;
       readonly connectionId: boolean;
     }
+  /** Make so many clients of an echo. */
+  | { readonly type: "meet"; readonly port: number; readonly clients: number }
   /** Make `/hello` there, over the first session. */
   | { readonly type: "prepare"; readonly port: number }
-  /** GETs over the sessions that were opened there. */
+  /** GETs over the sessions that were opened there, or datagrams to an echo. */
   | {
       readonly type: "pairs";
       readonly port: number;
@@ -35,6 +37,7 @@ export type DtlsAsk =
 export type DtlsAnswer = {
   readonly serve: { readonly port: number };
   readonly open: { readonly sessions: number };
+  readonly meet: { readonly sessions: number };
   readonly prepare: { readonly refused: number };
   readonly pairs: RunFigures;
   readonly handshakes: RunFigures;

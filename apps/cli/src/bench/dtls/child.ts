@@ -13,11 +13,14 @@ async function answer(ask: DtlsAsk): Promise<unknown> {
   switch (ask.type) {
     case "serve": {
       const port = await openUdp({ host: "127.0.0.1", port: 0 });
-      securedServer(port);
+      if (ask.echo) port.listen((event) => port.send(event));
+      else securedServer(port);
       return { port: port.port };
     }
     case "open":
       return { sessions: await load.open(ask) };
+    case "meet":
+      return { sessions: await load.meet(ask) };
     case "prepare":
       return { refused: await load.prepare(ask.port) };
     case "pairs":

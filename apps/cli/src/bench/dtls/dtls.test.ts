@@ -9,7 +9,7 @@ const godwit = fileURLToPath(new URL("../../../bin/godwit.mjs", import.meta.url)
 const run = promisify(execFile);
 
 test(
-  "godwit bench dtls --short --json measures records, handshakes of both kinds, and idle sessions",
+  "godwit bench dtls --short --json measures records beside an echo, handshakes of both kinds, and idle sessions",
   { skip: process.platform !== "linux" },
   async () => {
     const { stdout } = await run(process.execPath, [godwit, "bench", "dtls", "--short", "--json"]);
@@ -23,7 +23,9 @@ test(
       ours.map(({ test: kind, clients }) => [kind, clients]),
       [
         ["cid pair", 2],
+        ["echo", 2],
         ["cid pair", 20],
+        ["echo", 20],
         ["handshake", 4],
         ["resumption", 4],
       ],
@@ -35,6 +37,7 @@ test(
     }
     const figure = (name: string): number =>
       report.figures.find((f) => f.name === name)?.value ?? -1;
+    assert.ok(figure("echo, 20 clients over 2") > 0);
     assert.equal(figure("idle sessions"), 200);
     // Of so few sessions more is the room that tables have made ahead.
     assert.ok(figure("heap per idle session") < 3_000);

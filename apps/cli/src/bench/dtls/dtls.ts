@@ -58,7 +58,7 @@ export async function benchDtls(options: BenchOptions): Promise<Report> {
         short: options.short,
       },
       throughput,
-      figures: figuresOf(idle),
+      figures: figuresOf(throughput, idle),
       targets: targetsOf(throughput, idle),
       notes,
     };
@@ -76,7 +76,7 @@ type Bench = {
   readonly progress: (text: string) => void;
 };
 
-type Test = "cid pair" | "pair" | "handshake" | "resumption";
+type Test = "cid pair" | "pair" | "handshake" | "resumption" | "echo";
 
 /** One line of the table while it is being measured. */
 type Trial = {
@@ -118,6 +118,18 @@ async function startAll(bench: Bench): Promise<Trial[]> {
       rounds: [],
     });
   };
+  const echoes = async (subject: DtlsSubject, wanted: number) => {
+    const { port } = subject;
+    const { sessions } = await clients.ask({ type: "meet", port, clients: wanted });
+    trials.push({
+      test: "echo",
+      server: "godwit",
+      clients: sessions,
+      subject,
+      run: (seconds) => clients.ask({ type: "pairs", port, turns: size.turns, seconds }),
+      rounds: [],
+    });
+  };
   const handshakes = (server: Trial["server"], subject: DtlsSubject, how: "full" | "resume") => {
     const { port } = subject;
     const ask = { type: "handshakes", port, clients: size.shakers, how } as const;
@@ -135,6 +147,8 @@ async function startAll(bench: Bench): Promise<Trial[]> {
     const ours = await started(securedSubject());
     const libcoap = await started(libcoapDtlsSubject());
     if (ours !== undefined) await pairs("godwit", ours, sessions);
+    const echo = await started(securedSubject(true));
+    if (echo !== undefined) await echoes(echo, sessions);
     if (libcoap === undefined) continue;
     compared = true;
     await pairs("libcoap", libcoap, sessions);
@@ -193,8 +207,28 @@ function throughputOf({ test, server, clients, rounds }: Trial): Throughput {
   };
 }
 
-function figuresOf({ sessions, heap, buffers, withoutResumption }: IdleMemory): Figure[] {
+/** Few clients and many: what of the rate is left with the many. */
+function fallOf(throughput: readonly Throughput[], test: Test): Fall | undefined {
+  const rows = throughput.filter((t) => t.test === test && t.server === "godwit");
+  const [first, last] = [rows[0], rows.at(-1)];
+  if (first === undefined || last === undefined) return undefined;
+  return { first, last, ratio: last.perCpuSecond.median / first.perCpuSecond.median };
+}
+
+type Fall = { readonly first: Throughput; readonly last: Throughput; readonly ratio: number };
+
+function figuresOf(
+  throughput: readonly Throughput[],
+  { sessions, heap, buffers, withoutResumption }: IdleMemory,
+): Figure[] {
+  const echo = fallOf(throughput, "echo");
+  const figures: Figure[] = [];
+  if (echo !== undefined) {
+    const name = `echo, ${echo.last.clients} clients over ${echo.first.clients}`;
+    figures.push({ name, value: echo.ratio, unit: "" });
+  }
   return [
+    ...figures,
     { name: "idle sessions", value: sessions, unit: "" },
     { name: "heap per idle session", value: heap, unit: "bytes" },
     { name: "buffers per idle session", value: buffers, unit: "bytes" },
@@ -209,12 +243,19 @@ function targetsOf(throughput: readonly Throughput[], idle: IdleMemory): Target[
   const atLeast = (name: string, wanted: number, reached: number): void => {
     targets.push({ name, wanted: `at least ${wanted}`, reached, met: reached >= wanted });
   };
-  const pairs = of("cid pair");
-  const [first, last] = [pairs[0], pairs.at(-1)];
-  if (first !== undefined && last !== undefined) {
-    const [few, many] = [first.perCpuSecond.median, last.perCpuSecond.median];
+  const pairs = fallOf(throughput, "cid pair");
+  if (pairs !== undefined) {
+    const { first, last, ratio } = pairs;
+    const many = last.perCpuSecond.median;
     atLeast(`CID pairs per CPU-second, ${last.clients} sessions`, PAIRS, many);
-    atLeast(`CID pairs, ${last.clients} sessions over ${first.clients}`, 1, many / few);
+    atLeast(`CID pairs, ${last.clients} sessions over ${first.clients}`, 1, ratio);
+    const echo = fallOf(throughput, "echo");
+    if (echo !== undefined) {
+      const seconds = (of: Throughput): number => 1 / of.perCpuSecond.median;
+      const around = seconds(echo.last) - seconds(echo.first);
+      const own = seconds(first) / (seconds(last) - around);
+      atLeast("the same, without what an echo takes more for so many", OWN_SHARE, own);
+    }
   }
   for (const { perCpuSecond } of of("handshake")) {
     atLeast("full handshakes per CPU-second", HANDSHAKES, perCpuSecond.median);
@@ -243,5 +284,7 @@ const WARM_UP = 3;
 /** s; what /proc cannot resolve further. */
 const TICK = 0.01;
 const PAIRS = 25_000;
+/** What the rounds can tell from 1. */
+const OWN_SHARE = 0.95;
 const HANDSHAKES = 4_000;
 const BYTES = 1_024;

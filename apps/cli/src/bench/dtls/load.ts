@@ -3,6 +3,8 @@ import type { RunFigures } from "../loop-process.ts";
 import { messageOf } from "../messages.ts";
 import { percentiles } from "../statistics.ts";
 import type { DtlsAsk } from "./asks.ts";
+import { EchoClient } from "./echo-client.ts";
+import type { LoadClient } from "./load-client.ts";
 import { SecuredClient } from "./secured-client.ts";
 
 // As many clients as the run has turns are busy at once; each has a UDP port of its own, on which it may have a session
@@ -10,9 +12,8 @@ import { SecuredClient } from "./secured-client.ts";
 
 /** The clients of every server under test. */
 export class SecuredLoad {
-  readonly #sockets: { readonly socket: Socket; readonly byServer: Map<number, SecuredClient> }[] =
-    [];
-  readonly #sessions = new Map<number, SecuredClient[]>();
+  readonly #sockets: { readonly socket: Socket; readonly byServer: Map<number, LoadClient> }[] = [];
+  readonly #sessions = new Map<number, LoadClient[]>();
   readonly #shakers = new Map<number, SecuredClient[]>();
 
   /** Opens sessions with the server at `port`; says how many there are, fewer where the system grants no more sockets. */
@@ -32,6 +33,20 @@ export class SecuredLoad {
       return true;
     });
     return clients.length;
+  }
+
+  /** As `open`, for an echo: there is nothing to open but sockets. */
+  async meet({ port, clients }: Extract<DtlsAsk, { type: "meet" }>): Promise<number> {
+    const met: LoadClient[] = [];
+    for (let n = 0; n < clients; n++) {
+      const place = await this.#place(n);
+      if (place === undefined) break;
+      const client = new EchoClient(place.socket, port);
+      place.byServer.set(port, client);
+      met.push(client);
+    }
+    this.#sessions.set(port, met);
+    return met.length;
   }
 
   /** One request over the first session. */
@@ -93,14 +108,14 @@ export class SecuredLoad {
     });
   }
 
-  #run(
-    clients: readonly SecuredClient[],
+  #run<C extends LoadClient>(
+    clients: readonly C[],
     seconds: number,
     turns: number,
-    next: (run: Run) => boolean,
+    next: (run: Run<C>) => boolean,
   ): Promise<RunFigures> {
     return new Promise((resolve, reject) => {
-      const run = new Run(clients, seconds, next, resolve, reject);
+      const run = new Run<C>(clients, seconds, next, resolve, reject);
       for (let turn = 0; turn < turns; turn++) run.next();
     });
   }
@@ -111,15 +126,9 @@ export class SecuredLoad {
     identity: string,
     connectionId: boolean,
   ): Promise<SecuredClient | undefined> {
-    if (this.#sockets[index] === undefined) {
-      const byServer = new Map<number, SecuredClient>();
-      const socket = await bind((bytes, from) => {
-        byServer.get(from)?.receive(bytes, performance.now());
-      });
-      if (socket === undefined) return undefined;
-      this.#sockets[index] = { socket, byServer };
-    }
-    const { socket, byServer } = this.#sockets[index];
+    const place = await this.#place(index);
+    if (place === undefined) return undefined;
+    const { socket, byServer } = place;
     const path = {
       local: { host: HOST, port: socket.address().port },
       remote: { host: HOST, port: server },
@@ -128,12 +137,27 @@ export class SecuredLoad {
     byServer.set(server, client);
     return client;
   }
+
+  /** The socket of that number, made if there is none; undefined where this process may open no more. */
+  async #place(
+    index: number,
+  ): Promise<{ readonly socket: Socket; readonly byServer: Map<number, LoadClient> } | undefined> {
+    if (this.#sockets[index] === undefined) {
+      const byServer = new Map<number, LoadClient>();
+      const socket = await bind((bytes, from) => {
+        byServer.get(from)?.receive(bytes, performance.now());
+      });
+      if (socket === undefined) return undefined;
+      this.#sockets[index] = { socket, byServer };
+    }
+    return this.#sockets[index];
+  }
 }
 
-class Run {
-  readonly #clients: readonly SecuredClient[];
+class Run<C extends LoadClient> {
+  readonly #clients: readonly C[];
   readonly #deadline: number;
-  readonly #next: (run: Run) => boolean;
+  readonly #next: (run: Run<C>) => boolean;
   readonly #resolve: (figures: RunFigures) => void;
   readonly #reject: (fault: Error) => void;
   readonly #started = performance.now();
@@ -145,12 +169,12 @@ class Run {
   #retransmitted = 0;
   /** Asked again when no answer comes. */
   message: Uint8Array | undefined;
-  after: ((client: SecuredClient) => void) | undefined;
+  after: ((client: C) => void) | undefined;
 
   constructor(
-    clients: readonly SecuredClient[],
+    clients: readonly C[],
     seconds: number,
-    next: (run: Run) => boolean,
+    next: (run: Run<C>) => boolean,
     resolve: (figures: RunFigures) => void,
     reject: (fault: Error) => void,
   ) {
@@ -160,16 +184,17 @@ class Run {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#tick = setInterval(() => this.#again(), RETRY_EVERY);
-    const done = (client: SecuredClient, code: number): void => this.#done(client, code);
-    const events = {
-      opened: (client: SecuredClient) => done(client, OK),
-      failed: (_client: SecuredClient, why: string) => this.#fail(`a handshake failed: ${why}`),
-      answered: (client: SecuredClient, bytes: Uint8Array) => done(client, bytes[1]!), // eight at least
-    };
-    for (const client of clients) client.events = events;
+    const failed = (_client: LoadClient, why: string) => this.#fail(`a handshake failed: ${why}`);
+    for (const client of clients) {
+      client.events = {
+        opened: () => this.#done(client, OK),
+        failed,
+        answered: (_client, code) => this.#done(client, code),
+      };
+    }
   }
 
-  begin(_client: SecuredClient, start: (now: number) => void): void {
+  begin(_client: C, start: (now: number) => void): void {
     this.#waiting += 1;
     start(performance.now());
   }
@@ -179,7 +204,7 @@ class Run {
     if (over && this.#waiting === 0) this.#finish();
   }
 
-  #done(client: SecuredClient, code: number): void {
+  #done(client: C, code: number): void {
     this.#heard = performance.now();
     this.#latencies.push(this.#heard - client.askedAt);
     if (code >>> 5 !== 2) this.#refused += 1;

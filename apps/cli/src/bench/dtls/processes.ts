@@ -46,9 +46,10 @@ export type DtlsSubject = {
   readonly stop: () => Promise<void>;
 };
 
-export async function securedSubject(): Promise<DtlsSubject> {
+/** Ours, or an echo on our sockets. */
+export async function securedSubject(echo = false): Promise<DtlsSubject> {
   const helper = new DtlsHelper(ROOM);
-  const { port } = await helper.ask({ type: "serve" });
+  const { port } = await helper.ask({ type: "serve", echo });
   return { port, usage: () => helper.usage, stop: () => helper.stop() };
 }
 

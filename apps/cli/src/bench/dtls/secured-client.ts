@@ -3,16 +3,10 @@ import { EMPTY, unreachable, type Instant, type Path } from "@godwit/base";
 import { DtlsClient, type DtlsOutput } from "@godwit/dtls";
 import { systemRng } from "@godwit/io";
 import { KEY } from "./asks.ts";
-
-/** What a client tells the run it takes part in. */
-export type ClientEvents = {
-  readonly opened: (client: SecuredClient) => void;
-  readonly failed: (client: SecuredClient, why: string) => void;
-  readonly answered: (client: SecuredClient, bytes: Uint8Array) => void;
-};
+import type { ClientEvents, LoadClient } from "./load-client.ts";
 
 /** One association with one server, from a socket of its own. */
-export class SecuredClient {
+export class SecuredClient implements LoadClient {
   readonly dtls: DtlsClient;
   readonly #path: Path;
   readonly #socket: Socket;
@@ -91,7 +85,7 @@ export class SecuredClient {
       case "received":
         if (this.waiting && this.#isAnswer(output.bytes)) {
           this.waiting = false;
-          this.events?.answered(this, output.bytes);
+          this.events?.answered(this, output.bytes[1]!); // eight at least
         }
         return;
       case "closed":
