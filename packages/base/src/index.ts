@@ -29,5 +29,6 @@ export { SelfKeyed, hashText, type Keying } from "./self-keyed.ts";
 export { type StoreChange, type StoreOutput, type StoredInput } from "./store.ts";
 export { HmacSha256, sha256 } from "./sha256.ts";
 export { fromUtf8, utf8 } from "./text.ts";
+export { Tickets } from "./tickets.ts";
 export { TimerTable } from "./timer-table.ts";
 export { Writer } from "./writer.ts";

@@ -158,6 +158,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         allocate: (session, at, lasting) => this.#endpoint.allocate(session, at, lasting),
         sameHost: (a, b) => this.#sameHost(a, b),
         endpointOf: (identity) => this.#credentials.endpointOf(identity),
+        credentialRevision: () => this.#credentials.revision,
         isSecured: (endpoint) => this.#credentials.isSecured(endpoint),
       },
       server,

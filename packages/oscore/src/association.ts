@@ -14,6 +14,8 @@ export class Association {
   readonly source: KeySource;
   readonly derivation: Credential["derivation"];
   readonly initiates: boolean;
+  /** Another session whose peer has the same kid. */
+  namesake: Association | undefined = undefined;
   /** In use. */
   active: SecurityContext | undefined = undefined;
   /** Our request 2 of B.2 is out under these keys; they are in use once the peer has used them. */

@@ -1,60 +1,71 @@
-import { UsageError, toHex, type SessionId } from "@godwit/base";
+import { SelfKeyed, UsageError, type Keying, type SessionId } from "@godwit/base";
 import type { Association } from "./association.ts";
+import { hashKid } from "./security-context.ts";
 
 /** Sessions by number, and by the kid their peer sends. */
 export class ContextDirectory {
-  readonly #bySession = new Map<SessionId, Association>();
-  /** Most kids have one owner. */
-  readonly #byKid = new Map<string, Association | Association[]>();
+  readonly #bySession = new SelfKeyed(BY_SESSION);
+  /** The first of those who share a kid; the others follow it. */
+  readonly #byKid = new SelfKeyed(BY_KID);
+  /** Who was asked for last: a message asks for the same one again and again. */
+  #last: Association | undefined;
 
   get size(): number {
     return this.#bySession.size;
   }
 
   find(session: SessionId): Association | undefined {
-    return this.#bySession.get(session);
+    if (this.#last?.session === session) return this.#last;
+    const found = this.#bySession.get(session);
+    if (found !== undefined) this.#last = found;
+    return found;
   }
 
   /** All whose peer calls itself `kid`, in the order they came. */
   sharing(kid: Uint8Array): readonly Association[] {
-    const found = this.#byKid.get(key(kid));
-    return found === undefined ? NONE : Array.isArray(found) ? found : [found];
+    const all: Association[] = [];
+    for (let one = this.#byKid.get(kid); one !== undefined; one = one.namesake) all.push(one);
+    return all;
   }
 
-  values(): IterableIterator<Association> {
+  values(): readonly Association[] {
     return this.#bySession.values();
   }
 
   add(association: Association): void {
     const { session, source } = association;
-    if (this.#bySession.has(session)) throw new UsageError(`session ${session} is there already`);
-    this.#bySession.set(session, association);
-    const kid = key(source.recipientId);
-    const there = this.#byKid.get(kid);
-    if (there === undefined) this.#byKid.set(kid, association);
-    else if (Array.isArray(there)) there.push(association);
-    else this.#byKid.set(kid, [there, association]);
+    if (this.#bySession.get(session) !== undefined)
+      throw new UsageError(`session ${session} is there already`);
+    this.#bySession.set(association);
+    let last = this.#byKid.get(source.recipientId);
+    if (last === undefined) return this.#byKid.set(association);
+    while (last.namesake !== undefined) last = last.namesake;
+    last.namesake = association;
   }
 
   remove(association: Association): void {
-    this.#bySession.delete(association.session);
-    const kid = key(association.source.recipientId);
-    const there = this.#byKid.get(kid);
-    if (!Array.isArray(there)) {
-      this.#byKid.delete(kid);
-      return;
+    if (this.#last === association) this.#last = undefined;
+    this.#bySession.delete(association);
+    const first = this.#byKid.get(association.source.recipientId);
+    if (first === association) {
+      this.#byKid.delete(association);
+      if (association.namesake !== undefined) this.#byKid.set(association.namesake);
     }
-    const rest = there.filter((other) => other !== association);
-    if (rest.length === 1) this.#byKid.set(kid, rest[0]!);
-    else this.#byKid.set(kid, rest); // it had two at least
+    for (let one = first; one !== undefined; one = one.namesake)
+      if (one.namesake === association) one.namesake = association.namesake;
+    association.namesake = undefined;
   }
 }
 
-function key(kid: Uint8Array): string {
-  return kid.length === 1 ? ONE_BYTE[kid[0]!]! : toHex(kid); // a byte is below 256
-}
-
-const ONE_BYTE: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
-  toHex(Uint8Array.of(byte)),
-);
-const NONE: readonly Association[] = [];
+const BY_SESSION: Keying<SessionId, Association> = {
+  keyOf: ({ session }) => session,
+  hash: (session) => session | 0, // they count up: their low bits differ
+  same: (a, b) => a === b,
+};
+/** Kids come with credentials: nobody else can put any here. */
+const BY_KID: Keying<Uint8Array | Association, Association> = {
+  keyOf: (association) => association,
+  hash: (kid) => (kid instanceof Uint8Array ? hashKid(kid) : kid.source.recipientHash),
+  same: (a, b) =>
+    b instanceof Uint8Array ? !(a instanceof Uint8Array) && a.source.isRecipient(b) : a === b,
+};

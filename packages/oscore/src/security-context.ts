@@ -53,6 +53,11 @@ export class KeySource {
     return this.#material.subarray(this.#prkLength);
   }
 
+  /** Of the Recipient ID, as `hashKid` has it. */
+  get recipientHash(): number {
+    return hashKid(this.#material, this.#prkLength);
+  }
+
   /** Whether the peer calls itself so. */
   isRecipient(kid: Uint8Array): boolean {
     const { length } = kid;
@@ -221,6 +226,13 @@ export class SecurityContext {
     if (this.sequence >= this.bound) return undefined;
     return this.sequence++;
   }
+}
+
+/** What equal kids have in common (FNV-1a): of the bytes from `from` on. Kids that count up all have another. */
+export function hashKid(bytes: Uint8Array, from = 0): number {
+  let hash = 0x811c_9dc5 | 0;
+  for (let i = from; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x0100_0193); // i < length
+  return hash;
 }
 
 /** One array for all who have this id, where ids are short: it would take more room than the rest of it. */

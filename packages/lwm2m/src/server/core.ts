@@ -2,6 +2,7 @@
 
 import {
   Outbox,
+  Tickets,
   type Identity,
   type Instant,
   type Rng,
@@ -34,6 +35,8 @@ export type ServerSurroundings = {
   readonly sameHost: (a: SessionId, b: SessionId) => boolean;
   /** The endpoint name an identity stands for; `undefined`: this identity is unknown. */
   readonly endpointOf?: (identity: Identity) => string | undefined;
+  /** Another number each time that answers of `endpointOf` may have changed. */
+  readonly credentialRevision?: () => number;
   /** Whether this endpoint has credentials: then it is never spoken to without them. */
   readonly isSecured?: (endpoint: string) => boolean;
 };
@@ -75,8 +78,9 @@ export class ServerCore {
   readonly observations: Observations;
   readonly objectLists: ObjectLists;
   readonly identities: Map<SessionId, Identity> = new Map();
-  readonly pending: Map<number, Pending> = new Map();
-  ticket = 0;
+  /** Counts changes of them. */
+  identityChanges = 0;
+  readonly pending: Tickets<Pending> = new Tickets();
   lastId = 0;
 
   constructor(around: ServerSurroundings, tuning: ServerTuning) {
@@ -94,8 +98,7 @@ export class ServerCore {
   }
 
   store(changes: readonly StoreChange[], pending: Pending): void {
-    const ticket = ++this.ticket;
-    this.pending.set(ticket, pending);
+    const ticket = this.pending.give(pending);
     this.out.push({ type: "store", ticket, changes });
   }
 
@@ -111,6 +114,11 @@ export class ServerCore {
     this.out.push({ type: "refused", session, code, detail: diagnostic });
     const later = code === Code.ServiceUnavailable ? { maxAge: RETRY_AFTER } : {};
     this.respond(exchange, buildResponse(code, { payload: diagnostic, ...later }));
+  }
+
+  /** Another number each time that the identity of a session, or what it stands for, may have changed; NaN: nobody knows. */
+  get identityRevision(): number {
+    return this.identityChanges + (this.around.credentialRevision?.() ?? Number.NaN);
   }
 
   identity(session: SessionId): Identity {

@@ -22,9 +22,15 @@ export class CredentialBook {
   readonly #byId = new Map<string, Credential>();
   readonly #byEndpoint = new Map<string, number>();
   readonly #sealer: CredentialSealer;
+  #revision = 0;
 
   constructor(sealer: CredentialSealer) {
     this.#sealer = sealer;
+  }
+
+  /** Counts changes. */
+  get revision(): number {
+    return this.#revision;
   }
 
   get size(): number {
@@ -79,6 +85,7 @@ export class CredentialBook {
     const credential = this.#byId.get(id);
     if (credential === undefined) return undefined;
     this.#byId.delete(id);
+    this.#revision += 1;
     const left = (this.#byEndpoint.get(credential.endpoint) ?? 1) - 1;
     if (left === 0) this.#byEndpoint.delete(credential.endpoint);
     else this.#byEndpoint.set(credential.endpoint, left);
@@ -105,6 +112,7 @@ export class CredentialBook {
       this.#byEndpoint.set(credential.endpoint, had + 1);
     }
     this.#byId.set(id, credential);
+    this.#revision += 1;
   }
 }
 

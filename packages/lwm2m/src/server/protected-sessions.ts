@@ -2,11 +2,13 @@ import {
   FormatError,
   Ledger,
   Reader,
+  SelfKeyed,
   Writer,
   fromUtf8,
   utf8,
   type Identity,
   type Instant,
+  type Keying,
   type SessionId,
   type StoreChange,
 } from "@godwit/base";
@@ -35,7 +37,7 @@ type ProtectedSession = {
 export class ProtectedSessions<C> {
   readonly layer: ProtectionLayer<C>;
   readonly #protection: ServerProtection<C>;
-  readonly #sessions = new Map<SessionId, ProtectedSession>();
+  readonly #sessions = new SelfKeyed(BY_SESSION);
   readonly #byCredential = new Map<string, ProtectedSession>();
   /** How many of them travel in a carrier. */
   readonly #carriers = new Map<SessionId, number>();
@@ -51,7 +53,7 @@ export class ProtectedSessions<C> {
   }
 
   has(session: SessionId): boolean {
-    return this.#sessions.has(session);
+    return this.#sessions.get(session) !== undefined;
   }
 
   isCarrier(session: SessionId): boolean {
@@ -88,7 +90,7 @@ export class ProtectedSessions<C> {
     if (found === undefined) return undefined;
     const { session, carrier } = found;
     this.layer.handle({ type: "remove", session }, now);
-    this.#sessions.delete(session);
+    this.#sessions.delete(found);
     this.#byCredential.delete(credential);
     if (carrier !== undefined) this.#drop(carrier);
     return session;
@@ -161,14 +163,14 @@ export class ProtectedSessions<C> {
   /** What must be stored before records of an older state can be believed again: that there are none. */
   forgetting(): readonly StoreChange[] {
     const { table } = this.#protection;
-    return [...this.#sessions.keys()].map((session) => {
+    return this.#sessions.values().map(({ session }) => {
       return { table, key: String(session), value: undefined };
     });
   }
 
   #put(session: ProtectedSession): void {
     this.#next = Math.max(this.#next, session.session + 1);
-    this.#sessions.set(session.session, session);
+    this.#sessions.set(session);
     this.#byCredential.set(session.credentialId, session);
   }
 
@@ -199,6 +201,11 @@ function decode(record: Uint8Array): {
   return { credential, carrier: carrier === "" ? undefined : Number(carrier) };
 }
 
+const BY_SESSION: Keying<SessionId, ProtectedSession> = {
+  keyOf: ({ session }) => session,
+  hash: (session) => session | 0, // they count up: their low bits differ
+  same: (a, b) => a === b,
+};
 /** The sessions of protected credentials, and where they were last. */
 export const PROTECTED_TABLE = "protected";
 const LAYOUT = 1;

@@ -75,6 +75,8 @@ export function decodeRegistration(bytes: Uint8Array): Registration {
     expiresAt: undefined,
     reach: freshReach(registeredAt),
     proven: false,
+    vouchedIn: undefined,
+    vouchedAt: 0,
     queue: [],
   };
 }

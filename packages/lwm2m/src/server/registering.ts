@@ -296,8 +296,13 @@ export class Registering {
     if (found.identity.kind === "none") {
       return this.#core.identity(session).kind === "none" ? found : undefined;
     }
+    const { identityRevision } = this.#core;
+    if (found.vouchedIn === session && found.vouchedAt === identityRevision) return found;
     const endpoint = this.#core.around.endpointOf?.(this.#core.identity(session));
-    return endpoint === found.endpoint ? found : undefined;
+    if (endpoint !== found.endpoint) return undefined;
+    found.vouchedIn = session;
+    found.vouchedAt = identityRevision;
+    return found;
   }
 
   #update(

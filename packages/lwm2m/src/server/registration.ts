@@ -25,6 +25,9 @@ export type Registration = {
   reach: Reach;
   /** The device has shown that it received our answer: its address is no forgery. */
   proven: boolean;
+  /** In which session its identity was last found to stand for its endpoint, and as of which revision of all identities. */
+  vouchedIn: SessionId | undefined;
+  vouchedAt: number;
   /** Waiting and running operations, in the order they were accepted. */
   readonly queue: Operation[];
 };
@@ -56,7 +59,7 @@ export type Reachability = "reachable" | "uncertain" | "asleep" | "unreachable";
 
 export type RegistrationFields = Omit<
   Registration,
-  "reach" | "queue" | "proven" | "updatedAt" | "expiresAt"
+  "reach" | "queue" | "proven" | "updatedAt" | "expiresAt" | "vouchedIn" | "vouchedAt"
 > & { readonly now: Instant };
 
 export function newRegistration(fields: RegistrationFields): Registration {
@@ -67,6 +70,8 @@ export function newRegistration(fields: RegistrationFields): Registration {
     expiresAt: undefined,
     reach: freshReach(now),
     proven: false,
+    vouchedIn: undefined,
+    vouchedAt: 0,
     queue: [],
   };
 }

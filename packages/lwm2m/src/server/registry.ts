@@ -1,4 +1,4 @@
-import { Deadlines, type Instant, type SessionId } from "@godwit/base";
+import { Deadlines, SelfKeyed, type Instant, type Keying, type SessionId } from "@godwit/base";
 import { Queue } from "./queue.ts";
 import type { Registration } from "./registration.ts";
 
@@ -9,7 +9,7 @@ import type { Registration } from "./registration.ts";
 export class Registry {
   readonly #byId = new Map<string, Registration>();
   readonly #byEndpoint = new Map<string, Registration>();
-  readonly #bySession = new Map<SessionId, Registration>();
+  readonly #bySession = new SelfKeyed(BY_SESSION);
   readonly #expiry = new Deadlines<string>();
   /** Registrations nobody has proven yet. */
   readonly #unproven = new Queue<Registration>();
@@ -46,7 +46,7 @@ export class Registry {
   add(registration: Registration): void {
     this.#byId.set(registration.id, registration);
     this.#byEndpoint.set(registration.endpoint, registration);
-    this.#bySession.set(registration.session, registration);
+    this.#bySession.set(registration);
     if (!registration.proven) this.#unproven.add(registration);
   }
 
@@ -57,18 +57,14 @@ export class Registry {
     if (this.#byEndpoint.get(registration.endpoint) === registration) {
       this.#byEndpoint.delete(registration.endpoint);
     }
-    if (this.#bySession.get(registration.session) === registration) {
-      this.#bySession.delete(registration.session);
-    }
+    this.#bySession.delete(registration);
   }
 
   /** The registration is reached through another session from now on. */
   move(registration: Registration, session: SessionId): void {
-    if (this.#bySession.get(registration.session) === registration) {
-      this.#bySession.delete(registration.session);
-    }
+    this.#bySession.delete(registration); // before its key changes
     registration.session = session;
-    this.#bySession.set(session, registration);
+    this.#bySession.set(registration);
   }
 
   prove(registration: Registration): void {
@@ -102,3 +98,9 @@ export class Registry {
     }
   }
 }
+
+const BY_SESSION: Keying<SessionId, Registration> = {
+  keyOf: ({ session }) => session,
+  hash: (session) => session | 0, // they count up: their low bits differ
+  same: (a, b) => a === b,
+};

@@ -174,11 +174,12 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       case "opened":
         if (input.identity.kind !== "none") {
           this.#core.identities.set(input.session, input.identity);
+          this.#core.identityChanges += 1;
           this.#registering.opened(input.session, input.identity);
         }
         return;
       case "closed":
-        this.#core.identities.delete(input.session);
+        if (this.#core.identities.delete(input.session)) this.#core.identityChanges += 1;
         return this.#registering.closed(input.session);
       case "moved":
         return this.#registering.moved(input.session);
@@ -206,9 +207,8 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   }
 
   #stored(ticket: number, ok: boolean, now: Instant): void {
-    const pending = this.#core.pending.get(ticket);
+    const pending = this.#core.pending.take(ticket);
     if (pending === undefined) throw new UsageError(`ticket ${ticket} is not open`);
-    this.#core.pending.delete(ticket);
     switch (pending.kind) {
       case "register":
       case "update":
