@@ -139,6 +139,14 @@ function targetsOf(pairs: readonly Pair[]): Target[] {
         rate(last.secured) / rate(pair.secured),
       ),
     );
+    if (count(pair) === 1) continue; // one device is a commit for each Update: little else shows
+    targets.push(
+      atLeast(
+        `the same, without what plain ones lose`,
+        NO_FALL,
+        rate(last.secured) / rate(pair.secured) / (rate(last.plain) / rate(pair.plain)),
+      ),
+    );
   }
   return targets;
 }
