@@ -137,7 +137,7 @@ const RENEWALS = [
       const after = await start(/ updated$/);
       ok((await bytesOut(after)) < established / 2, "an Update, and nothing before it");
       // It returns no Echo, which the device asks for after a restart (B.1.2), and so makes the device renew the keys.
-      for (let i = 0; i < 2; i++) await server.ask(`read ${ENDPOINT} ${VALUE}`, /^answer 401/);
+      for (let i = 0; i < 3; i++) await server.ask(`read ${ENDPOINT} ${VALUE}`, /^answer 401/);
       await after.expect(/ updated$/);
       await server.ask(`read ${ENDPOINT} ${VALUE}`, /^answer 205 -?\d/);
     },
@@ -161,7 +161,7 @@ const RENEWALS = [
       const after = await startServe(bench, { data, port: before.port });
       device.say("update");
       await device.expect(/^failed update/); // the Echo
-      await device.expect(/^registered/, 20_000); // the second time it asks: response 1 of B.2, and then
+      await device.expect(/^registered/, 20_000); // the third time it asks: response 1 of B.2, and then
       const { status, body } = await after.api("GET", `/devices/${ENDPOINT}${VALUE}`);
       equal(status, 200, JSON.stringify(body));
     },

@@ -236,7 +236,7 @@ export class ServerRole {
    * The window is lost, and the request brings no Echo back: it is asked for one. A peer that does not return it would be
    * locked out for good, so where keys can be negotiated they are made anew: with our next request if it is ours to begin,
    * else by every other answer (B.2 step 2). In turn, because the requests may be replays of what a peer once sent that
-   * knows the Echo alone.
+   * knows the Echo alone; not before two were in vain, because who was killed before it could return one will do so.
    */
   #unanswered(
     association: Association,
@@ -245,14 +245,15 @@ export class ServerRole {
     now: Instant,
   ): UnprotectedRequest {
     const nth = association.unanswered;
-    if (association.negotiates && !association.initiates && nth % 2 === 1) {
+    const inVain = nth >= PATIENCE && association.negotiates;
+    if (inVain && !association.initiates && (nth - PATIENCE) % 2 === 0) {
       association.unanswered += 1;
       return this.#response1(association, binding, binding.context.idContext ?? EMPTY, now);
     }
     const result = this.#challenge(association, binding, incoming, now);
     if (result.kind === "held") return result;
     association.unanswered += 1;
-    if (nth > 0 && association.negotiates && association.initiates) association.renew = true;
+    if (inVain && association.initiates) association.renew = true;
     return result;
   }
 
@@ -394,6 +395,9 @@ function greater(a: Uint8Array, b: Uint8Array): boolean {
   const at = a.findIndex((byte, i) => byte !== b[i]);
   return at >= 0 && a[at]! > b[at]!; // found in both
 }
+
+/** Requests without their Echo before new keys are made in its place. */
+const PATIENCE = 2;
 
 /** Outlives the datagram it is a view of. */
 function copied({ code, options, payload }: Request): Request {
