@@ -10,7 +10,13 @@ import {
 } from "../report.ts";
 import { spread, type Spread } from "../statistics.ts";
 import type { IdleMemory } from "./asks.ts";
-import { DtlsHelper, libcoapDtlsSubject, securedSubject, type DtlsSubject } from "./processes.ts";
+import {
+  DtlsHelper,
+  californiumSubject,
+  libcoapDtlsSubject,
+  securedSubject,
+  type DtlsSubject,
+} from "./processes.ts";
 
 //   a server of each kind for each number of sessions, all sessions opened first
 //   and one of each kind for handshakes
@@ -81,7 +87,7 @@ type Test = "cid pair" | "pair" | "handshake" | "resumption" | "echo";
 /** One line of the table while it is being measured. */
 type Trial = {
   readonly test: Test;
-  readonly server: "godwit" | "libcoap";
+  readonly server: "godwit" | "libcoap" | "californium";
   readonly clients: number;
   readonly subject: DtlsSubject;
   readonly run: (seconds: number) => Promise<RunFigures>;
@@ -100,7 +106,7 @@ async function startAll(bench: Bench): Promise<Trial[]> {
     return subject;
   };
   const pairs = async (server: Trial["server"], subject: DtlsSubject, wanted: number) => {
-    const connectionId = server === "godwit";
+    const connectionId = server !== "libcoap";
     const { port } = subject;
     progress(`opening ${wanted} sessions with ${server}`);
     const { sessions } = await clients.ask({ type: "open", port, sessions: wanted, connectionId });
@@ -138,7 +144,7 @@ async function startAll(bench: Bench): Promise<Trial[]> {
       server,
       clients: size.shakers,
       subject,
-      run: (seconds) => clients.ask({ ...ask, seconds, goodbye: server === "libcoap" }),
+      run: (seconds) => clients.ask({ ...ask, seconds, goodbye: server !== "godwit" }),
       rounds: [],
     });
   };
@@ -149,6 +155,8 @@ async function startAll(bench: Bench): Promise<Trial[]> {
     if (ours !== undefined) await pairs("godwit", ours, sessions);
     const echo = await started(securedSubject(true));
     if (echo !== undefined) await echoes(echo, sessions);
+    const californium = size === SHORT ? undefined : await started(californiumSubject());
+    if (californium !== undefined) await pairs("californium", californium, sessions);
     if (libcoap === undefined) continue;
     compared = true;
     await pairs("libcoap", libcoap, sessions);
@@ -159,6 +167,8 @@ async function startAll(bench: Bench): Promise<Trial[]> {
   const libcoap = await started(libcoapDtlsSubject());
   if (ours !== undefined) handshakes("godwit", ours, "full");
   if (libcoap !== undefined) handshakes("libcoap", libcoap, "full");
+  const californium = size === SHORT ? undefined : await started(californiumSubject());
+  if (californium !== undefined) handshakes("californium", californium, "full");
   if (ours !== undefined) handshakes("godwit", ours, "resume");
   if (!compared) {
     notes.push(

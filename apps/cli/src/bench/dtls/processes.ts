@@ -1,6 +1,9 @@
 import { fork, spawn, type ChildProcess } from "node:child_process";
 import { createSocket } from "node:dgram";
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { toHex } from "@godwit/base";
 import { ROOM, ended, installed, pidOf } from "../child-process.ts";
 import { usageOf, type Usage } from "../proc.ts";
 import { KEY, type DtlsAnswer, type DtlsAsk } from "./asks.ts";
@@ -71,6 +74,32 @@ export async function libcoapDtlsSubject(): Promise<DtlsSubject | undefined> {
   };
 }
 
+/**
+ * Californium with Connection ID, by the peer of the interoperation suite (`scripts/interop/install.sh leshan`); undefined
+ * where that is not installed.
+ */
+export async function californiumSubject(): Promise<DtlsSubject | undefined> {
+  const java = installed("java");
+  if (java === undefined || !existsSync(join(CALIFORNIUM, "classes/CaliforniumDtls.class")))
+    return undefined;
+  const port = await bound(0);
+  const path = ["classes", "lib/*"].map((part) => join(CALIFORNIUM, part)).join(delimiter);
+  const child = spawn(java, ["-cp", path, "CaliforniumDtls", String(port), toHex(KEY)], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once("exit", () => reject(new Error("Californium ended by itself")));
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      if (text.includes("listening")) resolve();
+    });
+  });
+  return {
+    port,
+    usage: () => usageOf(pidOf(child)),
+    stop: () => ended(child, () => child.kill()),
+  };
+}
+
 /** A port that is free, and so is the one after it. */
 async function freePair(): Promise<number> {
   for (;;) {
@@ -91,4 +120,5 @@ async function bound(wanted: number): Promise<number> {
   return port;
 }
 
+const CALIFORNIUM = fileURLToPath(new URL("../../../../../.peers/java", import.meta.url));
 const LIBCOAP = ["coap-server-openssl", "coap-server-gnutls"];
