@@ -1,6 +1,6 @@
 export { aesCcm, type AesCcm } from "./aes/ccm.ts";
 export { Arena } from "./arena.ts";
-export { base64, toBase64 } from "./base64.ts";
+export { base64, fromBase64, toBase64 } from "./base64.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { Deadlines } from "./deadlines.ts";
 export { FormatError, UsageError } from "./faults.ts";

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { FormatError, UsageError, fromUtf8, utf8 } from "@godwit/base";
-import { fromBase64, toBase64 } from "./base64.ts";
 import { decodeText, encodeText, formatValue, parseValue, plainDecimal } from "./text.ts";
 import { inRange, sameValue, valueOf, type Value, type ValueType } from "./value.ts";
 
@@ -82,27 +81,6 @@ test("numbers of 64 bits and floats keep every digit through text", () => {
       const text = plainDecimal(n);
       assert.doesNotMatch(text, /e/i);
       assert.equal(Number(text) === n || Object.is(Number(text), n), true, text);
-    }),
-  );
-});
-
-test("RFC 4648 4-5: Base64 is the inverse of itself, in either alphabet, padded or not", () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
-      const text = toBase64(bytes);
-      assert.equal(text, Buffer.from(bytes).toString("base64"));
-      assert.deepEqual([...fromBase64(text)], [...bytes]);
-      const url = text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-      assert.deepEqual([...fromBase64(url)], [...bytes]);
-    }),
-  );
-  fc.assert(
-    fc.property(fc.string({ maxLength: 30 }), (text) => {
-      try {
-        fromBase64(text);
-      } catch (error) {
-        assert.ok(error instanceof FormatError);
-      }
     }),
   );
 });

@@ -1,5 +1,12 @@
-import { FormatError, UsageError, fromUtf8, unreachable, utf8 } from "@godwit/base";
-import { fromBase64, toBase64 } from "./base64.ts";
+import {
+  FormatError,
+  UsageError,
+  fromBase64,
+  fromUtf8,
+  toBase64,
+  unreachable,
+  utf8,
+} from "@godwit/base";
 import { wholeOf, type ObjectLink, type Value, type ValueType } from "./value.ts";
 
 /** One value as text/plain (OMA TS Core 7.4.1, appendix C). */
