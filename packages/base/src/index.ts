@@ -25,7 +25,7 @@ export {
   type SessionId,
   type SocketAddress,
 } from "./session.ts";
-export { SelfKeyed, hashText, type Keying } from "./self-keyed.ts";
+export { SelfKeyed, byNumber, hashText, type Keying } from "./self-keyed.ts";
 export { type StoreChange, type StoreOutput, type StoredInput } from "./store.ts";
 export { HmacSha256, sha256 } from "./sha256.ts";
 export { fromUtf8, utf8 } from "./text.ts";

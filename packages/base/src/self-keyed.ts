@@ -107,6 +107,11 @@ export class SelfKeyed<K, V extends object> {
   }
 }
 
+/** For keys that are numbers which count up: their low bits differ. */
+export function byNumber<V>(keyOf: (value: V) => number): Keying<number, V> {
+  return { keyOf, hash: (key) => key | 0, same: (a, b) => a === b };
+}
+
 /** A hash for strings, for `Keying`. */
 export function hashText(text: string, seed = 0): number {
   let hash = seed;

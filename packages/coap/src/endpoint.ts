@@ -2,10 +2,10 @@ import {
   Outbox,
   SelfKeyed,
   UsageError,
+  byNumber,
   earlier,
   unreachable,
   type Instant,
-  type Keying,
   type Ledger,
   type Machine,
   type Rng,
@@ -384,11 +384,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   }
 }
 
-const BY_SESSION: Keying<SessionId, EndpointSession> = {
-  keyOf: ({ session }) => session,
-  hash: (session) => session | 0, // they count up: their low bits differ
-  same: (a, b) => a === b,
-};
+const BY_SESSION = byNumber(({ session }: EndpointSession) => session);
 const EMPTY_LENGTH = 4;
 /** What every endpoint understands: not the options of security layers, proxies and Q-Block. */
 const PLAIN: OptionTable = optionSubset(

@@ -1,10 +1,10 @@
 import {
   EMPTY,
   SelfKeyed,
+  byNumber,
   earlier,
   utf8,
   type Instant,
-  type Keying,
   type Outbox,
   type Rng,
   type SessionId,
@@ -610,10 +610,6 @@ export class ServerRole {
 }
 
 /** No Map: one that is set and deleted for every request is made anew for every few. */
-const BY_ID: Keying<ExchangeId, ServerExchange> = {
-  keyOf: ({ id }) => id,
-  hash: (id) => id | 0, // they count up
-  same: (a, b) => a === b,
-};
+const BY_ID = byNumber(({ id }: ServerExchange) => id);
 const NO_BODY = { options: [], payload: EMPTY };
 const BUSY_SECONDS = 5;

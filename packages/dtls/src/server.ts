@@ -15,6 +15,7 @@ import {
   type SessionId,
   type StoreChange,
   UsageError,
+  byNumber,
   equal,
   hashText,
   toHex,
@@ -685,11 +686,7 @@ function checkTuning(tuning: DtlsTuning): void {
   if (cidLength > 255 || sessionIdLength > 32) throw new UsageError("identifier too long");
 }
 
-const BY_SESSION: Keying<SessionId, Association> = {
-  keyOf: ({ session }) => session,
-  hash: (session) => session | 0, // they count up: their low bits differ
-  same: (a, b) => a === b,
-};
+const BY_SESSION = byNumber(({ session }: Association) => session);
 // Only who has proven an identity is found by these two, so nobody can fill them with keys of his choice.
 const BY_PATH: Keying<Path | undefined, Association> = {
   keyOf: ({ path }) => path,

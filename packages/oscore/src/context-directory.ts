@@ -1,4 +1,4 @@
-import { SelfKeyed, UsageError, type Keying, type SessionId } from "@godwit/base";
+import { SelfKeyed, UsageError, byNumber, type Keying, type SessionId } from "@godwit/base";
 import type { Association } from "./association.ts";
 import { hashKid } from "./security-context.ts";
 
@@ -57,11 +57,7 @@ export class ContextDirectory {
   }
 }
 
-const BY_SESSION: Keying<SessionId, Association> = {
-  keyOf: ({ session }) => session,
-  hash: (session) => session | 0, // they count up: their low bits differ
-  same: (a, b) => a === b,
-};
+const BY_SESSION = byNumber(({ session }: Association) => session);
 /** Kids come with credentials: nobody else can put any here. */
 const BY_KID: Keying<Uint8Array | Association, Association> = {
   keyOf: (association) => association,

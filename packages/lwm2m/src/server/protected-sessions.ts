@@ -4,11 +4,11 @@ import {
   Reader,
   SelfKeyed,
   Writer,
+  byNumber,
   fromUtf8,
   utf8,
   type Identity,
   type Instant,
-  type Keying,
   type SessionId,
   type StoreChange,
 } from "@godwit/base";
@@ -201,11 +201,7 @@ function decode(record: Uint8Array): {
   return { credential, carrier: carrier === "" ? undefined : Number(carrier) };
 }
 
-const BY_SESSION: Keying<SessionId, ProtectedSession> = {
-  keyOf: ({ session }) => session,
-  hash: (session) => session | 0, // they count up: their low bits differ
-  same: (a, b) => a === b,
-};
+const BY_SESSION = byNumber(({ session }: ProtectedSession) => session);
 /** The sessions of protected credentials, and where they were last. */
 export const PROTECTED_TABLE = "protected";
 const LAYOUT = 1;

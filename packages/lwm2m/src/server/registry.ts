@@ -1,4 +1,4 @@
-import { Deadlines, SelfKeyed, type Instant, type Keying, type SessionId } from "@godwit/base";
+import { Deadlines, SelfKeyed, byNumber, type Instant, type SessionId } from "@godwit/base";
 import { Queue } from "./queue.ts";
 import type { Registration } from "./registration.ts";
 
@@ -99,8 +99,4 @@ export class Registry {
   }
 }
 
-const BY_SESSION: Keying<SessionId, Registration> = {
-  keyOf: ({ session }) => session,
-  hash: (session) => session | 0, // they count up: their low bits differ
-  same: (a, b) => a === b,
-};
+const BY_SESSION = byNumber(({ session }: Registration) => session);
