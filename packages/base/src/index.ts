@@ -4,6 +4,7 @@ export { base64, fromBase64, toBase64 } from "./base64.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { Deadlines } from "./deadlines.ts";
 export { FormatError, UsageError } from "./faults.ts";
+export { hashBytes, hashText } from "./hash.ts";
 export { hex, toHex } from "./hex.ts";
 export {
   Ledger,
@@ -25,7 +26,7 @@ export {
   type SessionId,
   type SocketAddress,
 } from "./session.ts";
-export { SelfKeyed, byNumber, hashText, type Keying } from "./self-keyed.ts";
+export { SelfKeyed, byNumber, type Keying } from "./self-keyed.ts";
 export { type StoreChange, type StoreOutput, type StoredInput } from "./store.ts";
 export { HmacSha256, sha256 } from "./sha256.ts";
 export { fromUtf8, utf8 } from "./text.ts";

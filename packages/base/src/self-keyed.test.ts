@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { below, seededRng } from "./rng.ts";
-import { SelfKeyed, hashText } from "./self-keyed.ts";
+import { hashText } from "./hash.ts";
+import { SelfKeyed } from "./self-keyed.ts";
 
 type Item = { readonly key: string; readonly n: number };
 

@@ -112,13 +112,6 @@ export function byNumber<V>(keyOf: (value: V) => number): Keying<number, V> {
   return { keyOf, hash: (key) => key | 0, same: (a, b) => a === b };
 }
 
-/** A hash for strings, for `Keying`. */
-export function hashText(text: string, seed = 0): number {
-  let hash = seed;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash, 31) + text.charCodeAt(i);
-  return hash | 0;
-}
-
 function empty<V>(length: number): (V | undefined)[] {
   return new Array<V | undefined>(length).fill(undefined);
 }

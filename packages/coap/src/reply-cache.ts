@@ -1,4 +1,4 @@
-import type { Instant, SessionId } from "@godwit/base";
+import { hashBytes, type Instant, type SessionId } from "@godwit/base";
 import { KeptReplies } from "./kept-replies.ts";
 import { Chunks, Columns, NONE, chunked } from "./reply-columns.ts";
 import { exchangeLifetime, nonLifetime, type CoapTuning } from "./tuning.ts";
@@ -345,9 +345,7 @@ export class ReplyCache {
 
 /** FNV-1a over a whole message. */
 export function messageHash(bytes: Uint8Array): number {
-  let hash = 0x811c_9dc5;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x0100_0193); // i < length
-  return hash >>> 0;
+  return hashBytes(bytes) >>> 0;
 }
 
 const FIRST_CAPACITY = 256;

@@ -1,6 +1,12 @@
-import { SelfKeyed, UsageError, byNumber, type Keying, type SessionId } from "@godwit/base";
+import {
+  SelfKeyed,
+  UsageError,
+  byNumber,
+  hashBytes,
+  type Keying,
+  type SessionId,
+} from "@godwit/base";
 import type { Association } from "./association.ts";
-import { hashKid } from "./security-context.ts";
 
 /** Sessions by number, and by the kid their peer sends. */
 export class ContextDirectory {
@@ -61,7 +67,7 @@ const BY_SESSION = byNumber(({ session }: Association) => session);
 /** Kids come with credentials: nobody else can put any here. */
 const BY_KID: Keying<Uint8Array | Association, Association> = {
   keyOf: (association) => association,
-  hash: (kid) => (kid instanceof Uint8Array ? hashKid(kid) : kid.source.recipientHash),
+  hash: (kid) => (kid instanceof Uint8Array ? hashBytes(kid) : kid.source.recipientHash),
   same: (a, b) =>
     b instanceof Uint8Array ? !(a instanceof Uint8Array) && a.source.isRecipient(b) : a === b,
 };

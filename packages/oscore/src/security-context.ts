@@ -1,4 +1,4 @@
-import { EMPTY, ReplayWindow, UsageError, concat, type Instant } from "@godwit/base";
+import { EMPTY, ReplayWindow, UsageError, concat, hashBytes, type Instant } from "@godwit/base";
 import { AES_CCM_16_64_128, aeadOf, type Aead, type HkdfHash } from "./algorithms.ts";
 import { additionalData, keyInfo } from "./cbor.ts";
 import { hkdfExpand, hkdfExtract, open, seal } from "./crypto.ts";
@@ -53,9 +53,9 @@ export class KeySource {
     return this.#material.subarray(this.#prkLength);
   }
 
-  /** Of the Recipient ID, as `hashKid` has it. */
+  /** Of the Recipient ID, as `hashBytes` has it. */
   get recipientHash(): number {
-    return hashKid(this.#material, this.#prkLength);
+    return hashBytes(this.#material, this.#prkLength);
   }
 
   /** Whether the peer calls itself so. */
@@ -226,13 +226,6 @@ export class SecurityContext {
     if (this.sequence >= this.bound) return undefined;
     return this.sequence++;
   }
-}
-
-/** What equal kids have in common (FNV-1a): of the bytes from `from` on. Kids that count up all have another. */
-export function hashKid(bytes: Uint8Array, from = 0): number {
-  let hash = 0x811c_9dc5 | 0;
-  for (let i = from; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x0100_0193); // i < length
-  return hash;
 }
 
 /** One array for all who have this id, where ids are short: it would take more room than the rest of it. */

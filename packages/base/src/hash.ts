@@ -1,0 +1,18 @@
+// Hashes for tables and tags. They have no secret: never for a table whose keys a stranger can choose at will.
+
+/** Of text, from 0 on or from another number. */
+export function hashText(text: string, seed = 0): number {
+  let hash = seed;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash, 31) + text.charCodeAt(i);
+  return hash | 0;
+}
+
+/** FNV-1a of the bytes from `from` on, 32 bits with a sign. */
+export function hashBytes(bytes: Uint8Array, from = 0): number {
+  let hash = OFFSET_BASIS;
+  for (let i = from; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, PRIME); // i < length
+  return hash;
+}
+
+const OFFSET_BASIS = 0x811c_9dc5 | 0;
+const PRIME = 0x0100_0193;
