@@ -11,11 +11,9 @@ import {
   type Certificate,
   type CertificateUsage,
   type ChainRules,
+  type Material,
 } from "@godwit/dtls";
 import type { ClientDtlsOptions } from "@godwit/lwm2m";
-
-/** A key or certificates: PEM text, or base64, hex or DER of one. */
-export type Material = string | Uint8Array;
 
 export type RpkOptions = {
   /** The device's private key: P-256, PKCS#8 or SEC 1. */

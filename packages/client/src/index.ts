@@ -9,11 +9,11 @@ export {
 } from "./oscore.ts";
 export { fileStore, type DeviceStore } from "./device-store.ts";
 export type { Resource, Resources, Source } from "./object-tree.ts";
+export type { Material } from "@godwit/dtls";
 export {
   rpk,
   x509,
   type CertificateSecurity,
-  type Material,
   type RpkOptions,
   type ServerTrust,
   type X509Options,

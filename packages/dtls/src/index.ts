@@ -8,7 +8,13 @@ export type {
   Verdict,
 } from "./credentials.ts";
 export { type SigningKey, makeKey } from "./crypto.ts";
-export { checkChain, readCertificates, readPublicKey, signingKey } from "./key-material.ts";
+export {
+  checkChain,
+  readCertificates,
+  readPublicKey,
+  signingKey,
+  type Material,
+} from "./key-material.ts";
 export { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
 export { Alert } from "./codes.ts";
 export type { CertificateMessage } from "./handshake/certificate.ts";

@@ -4,12 +4,15 @@
 import { FormatError, UsageError, base64, equal, hex } from "@godwit/base";
 import { type SigningKey, parseCertificate, privateKey, publicKey, exportSpki } from "./crypto.ts";
 
+/** A key or certificates: PEM text, or base64, hex or DER of one. */
+export type Material = string | Uint8Array;
+
 /**
  * A P-256 private key in PKCS#8 or SEC 1: PEM text, or hex, base64 or DER of it. `what` names it in messages.
  *
  * @throws UsageError
  */
-export function signingKey(from: string | Uint8Array, what = "the key"): SigningKey {
+export function signingKey(from: Material, what = "the key"): SigningKey {
   const [block] = blocksOf(from, what, PRIVATE);
   return within(what, () => privateKey(block ?? new Uint8Array(0)));
 }
@@ -19,7 +22,7 @@ export function signingKey(from: string | Uint8Array, what = "the key"): Signing
  *
  * @throws UsageError
  */
-export function readPublicKey(from: string | Uint8Array, what = "the public key"): Uint8Array {
+export function readPublicKey(from: Material, what = "the public key"): Uint8Array {
   const [block] = blocksOf(from, what, PUBLIC);
   return within(what, () => exportSpki(publicKey(block ?? new Uint8Array(0))));
 }
@@ -30,10 +33,7 @@ export function readPublicKey(from: string | Uint8Array, what = "the public key"
  *
  * @throws UsageError
  */
-export function readCertificates(
-  from: string | Uint8Array,
-  what = "the certificate",
-): readonly Uint8Array[] {
+export function readCertificates(from: Material, what = "the certificate"): readonly Uint8Array[] {
   const blocks = blocksOf(from, what, CERTIFICATE);
   for (const block of blocks) within(what, () => parseCertificate(block));
   return blocks;
@@ -79,7 +79,7 @@ const PRIVATE: Wanted = {
   name: "a private key",
 };
 
-function blocksOf(from: string | Uint8Array, what: string, wanted: Wanted): readonly Uint8Array[] {
+function blocksOf(from: Material, what: string, wanted: Wanted): readonly Uint8Array[] {
   if (typeof from !== "string") {
     if (from[0] !== DASH) return [from];
     return blocksOf(new TextDecoder().decode(from), what, wanted);

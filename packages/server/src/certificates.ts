@@ -6,11 +6,9 @@ import {
   readPublicKey,
   signingKey,
   type Certificate,
+  type Material,
 } from "@godwit/dtls";
 import type { Credential } from "@godwit/lwm2m";
-
-/** A key or certificates: PEM text, or base64, hex or DER of one. */
-export type Material = string | Uint8Array;
 
 /**
  * What a server shows to devices, for `dtls.certificates`: the public key of `key` (P-256), and with `certificate` also that,

@@ -1,4 +1,5 @@
-export { roots, rpkCredential, shown, x509Credential, type Material } from "./certificates.ts";
+export { roots, rpkCredential, shown, x509Credential } from "./certificates.ts";
+export type { Material } from "@godwit/dtls";
 export { RemoteDevice, type ObserveOptions, type ReadValue, type Reading } from "./device.ts";
 export type { Events } from "./events.ts";
 export { DeviceError } from "./faults.ts";
