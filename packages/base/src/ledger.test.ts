@@ -63,3 +63,18 @@ test("absorbing a ledger adds all its figures, and an empty one changes nothing"
   assert.deepEqual(other.snapshot().handshakes, { full: 10, resumed: 14 });
   assert.equal(other.addressChanges, 4);
 });
+
+test("what went inside a ledger's datagrams adds its bytes and counts, and no datagrams", () => {
+  const carrier = full();
+  const { datagramsIn, datagramsOut } = carrier;
+  const inner = full();
+  inner.drop("replayed");
+  carrier.absorbInner(inner);
+  const both = full();
+  both.absorb(inner);
+  assert.deepEqual([carrier.datagramsIn, carrier.datagramsOut], [datagramsIn, datagramsOut]);
+  assert.ok(datagramsIn > 0 && datagramsOut > 0);
+  carrier.datagramsIn *= 2;
+  carrier.datagramsOut *= 2;
+  assert.deepEqual(carrier.snapshot(), both.snapshot());
+});

@@ -125,6 +125,11 @@ export class Ledger {
   absorb(other: Ledger): void {
     this.datagramsIn += other.datagramsIn;
     this.datagramsOut += other.datagramsOut;
+    this.absorbInner(other);
+  }
+
+  /** Adds a ledger of what went inside this one's datagrams: everything but the datagrams, which are counted here. */
+  absorbInner(other: Ledger): void {
     this.#headerIn += other.#headerIn;
     this.#headerOut += other.#headerOut;
     this.#payloadIn += other.#payloadIn;

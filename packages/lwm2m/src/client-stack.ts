@@ -125,17 +125,13 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
 
   /** Every byte to and from the server, by purpose. */
   get ledger(): Ledger {
-    if (this.#dtls !== undefined) return this.#inDtls(this.#dtls.ledger);
+    if (this.#dtls !== undefined) {
+      const all = this.#dtls.ledger;
+      all.absorbInner(this.#ledger);
+      return all;
+    }
     if (this.#protection !== undefined) return this.#ledger;
     return this.#path === undefined ? NOTHING : this.#udp.ledgerOf(this.#path);
-  }
-
-  /** With what is protected in it. Its datagrams are those of DTLS. */
-  #inDtls(all: Ledger): Ledger {
-    if (this.#protection === undefined) return all;
-    const { datagramsIn, datagramsOut } = all;
-    all.absorb(this.#ledger);
-    return Object.assign(all, { datagramsIn, datagramsOut });
   }
 
   snapshot(): ClientSnapshot {

@@ -212,12 +212,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     const own = this.ledgerOf(session);
     const carrier = this.#protected?.carrierAloneOf(session);
     if (carrier === undefined || !isSecured(carrier)) return own;
-    const around = this.#transports.ledgerOf(carrier);
     const all = new Ledger();
-    all.absorb(own);
-    all.absorb(around);
-    all.datagramsIn = around.datagramsIn;
-    all.datagramsOut = around.datagramsOut;
+    all.absorb(this.#transports.ledgerOf(carrier));
+    all.absorbInner(own);
     return all;
   }
 
