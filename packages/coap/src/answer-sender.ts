@@ -1,7 +1,7 @@
 import type { Instant, Rng } from "@godwit/base";
 import { EchoMint } from "./amplification.ts";
 import { encodeAnswer, hasBlock, overhead } from "./answers.ts";
-import { blockSize, szxFor } from "./block-option.ts";
+import { SMALLEST_BLOCK, blockSize, szxFor } from "./block-option.ts";
 import type { BlockServer } from "./block-server.ts";
 import { Code } from "./codes.ts";
 import { NAMING_TOKEN, type EndpointSession } from "./endpoint-session.ts";
@@ -12,7 +12,7 @@ import { suppresses } from "./no-response.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import { findOption, opaqueOption, response } from "./options.ts";
 import type { OuterBlocks } from "./outer-blocks.ts";
-import type { PathSizes } from "./path-sizes.ts";
+import { SMALLEST_SHRUNK, type PathSizes } from "./path-sizes.ts";
 import type { RequestProtection } from "./protection.ts";
 import { ACKNOWLEDGED, ANSWERED, SILENT, type ReplyCache } from "./reply-cache.ts";
 import type { Sender } from "./sender.ts";
@@ -273,6 +273,3 @@ export function isNamed({ token, protection }: ServerExchange): boolean {
 
 /** Bytes the block-wise answer adds at most: Block2 and an ETag. */
 const BLOCK_OVERHEAD = 5 + 10;
-const SMALLEST_BLOCK = 16;
-/** All but the narrowest links carry such blocks (RFC 7252 4.6). */
-export const SMALLEST_SHRUNK = 64;

@@ -38,13 +38,13 @@ export function blockOption(number: number, block: Block): Option {
 
 /** Bytes of a block: 16 for exponent 0, 1024 for 6. Throws UsageError for another exponent. */
 export function blockSize(szx: number): number {
-  return 16 << checked(szx);
+  return SMALLEST_BLOCK << checked(szx);
 }
 
 /** The exponent of the largest block that is no longer than `size` bytes. Throws UsageError below 16. */
 export function szxFor(size: number): number {
-  if (!(size >= 16)) throw new UsageError(`no block has ${size} bytes or fewer`);
-  return Math.min(27 - Math.clz32(Math.min(size, 1024)), MAX_SZX);
+  if (!(size >= SMALLEST_BLOCK)) throw new UsageError(`no block has ${size} bytes or fewer`);
+  return Math.min(27 - Math.clz32(Math.min(size, LARGEST_BLOCK)), MAX_SZX);
 }
 
 /** Offset of the block's first byte in the body. */
@@ -61,3 +61,6 @@ function checked(szx: number): number {
 /** The 20 bits left beside M and SZX in 3 bytes. */
 export const MAX_BLOCK_NUM = 0xf_ffff;
 const MAX_SZX = 6;
+/** Bytes of the smallest and of the largest block. */
+export const SMALLEST_BLOCK = 16;
+export const LARGEST_BLOCK = 1_024;

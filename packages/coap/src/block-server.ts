@@ -9,7 +9,9 @@ import {
   type SessionId,
 } from "@godwit/base";
 import {
+  LARGEST_BLOCK,
   MAX_BLOCK_NUM,
+  SMALLEST_BLOCK,
   blockOffset,
   blockOption,
   blockSize,
@@ -261,8 +263,8 @@ export class BlockServer {
     if (findOption(response.options, OptionNumber.Block2) !== undefined) return response;
     const szx = Math.min(
       this.#tuning.preferredSzx,
-      asked?.szx ?? szxFor(LARGEST),
-      szxFor(Math.max(SMALLEST, limit ?? LARGEST)),
+      asked?.szx ?? szxFor(LARGEST_BLOCK),
+      szxFor(Math.max(SMALLEST_BLOCK, limit ?? LARGEST_BLOCK)),
     );
     const size = blockSize(szx);
     const num = asked?.num ?? 0;
@@ -511,7 +513,5 @@ const OF_TRANSFER: ReadonlySet<number> = new Set([
   OptionNumber.Size2,
   OptionNumber.RequestTag,
 ]);
-const SMALLEST = 16;
-const LARGEST = 1_024;
 /** Seconds. */
 const RETRY_SPREAD = 16;

@@ -1,6 +1,6 @@
 import { EMPTY, type Instant, type Rng, type SessionId } from "@godwit/base";
 import { BlockTransfer } from "./block-client.ts";
-import { blockOption, blockSize } from "./block-option.ts";
+import { LARGEST_BLOCK, blockOption } from "./block-option.ts";
 import { BlockServer, type BlockResult } from "./block-server.ts";
 import type { ClientRequest, OuterParts } from "./client-request.ts";
 import { Code } from "./codes.ts";
@@ -85,7 +85,7 @@ export class OuterAnswers {
     const { value } = findOption(first.options, OptionNumber.Block2)!; // it has a block
     if (value.length !== 1 || value[0]! > HIGHEST_FIRST) return;
     // The ciphertext of a FETCH is part of what is asked for (RFC 8132 2.1); a POST is done, and only its answer is wanted.
-    const isQuestion = outer.code === Code.FETCH && outer.payload.length <= blockSize(LARGEST);
+    const isQuestion = outer.code === Code.FETCH && outer.payload.length <= LARGEST_BLOCK;
     const asked = isQuestion ? outer : { ...outer, payload: EMPTY };
     this.#running += 1;
     const transfer = new BlockTransfer(asked, this.#tuning);
@@ -118,7 +118,6 @@ function outerTuning(tuning: CoapTuning, maxUnfragmented: number): CoapTuning {
   };
 }
 
-const LARGEST = 6;
 /** Block number 0, with more to come, of any size. */
 const HIGHEST_FIRST = 0x0f;
 const NUM_OR_MORE = 0xf8;

@@ -55,3 +55,6 @@ export class PathSizes {
 }
 
 type Size = { readonly szx: number; readonly until: Instant; readonly sure: boolean };
+
+/** No path is taken for narrower: IPv6 links and all but the narrowest others carry such blocks (RFC 7252 4.6). */
+export const SMALLEST_SHRUNK = 64;

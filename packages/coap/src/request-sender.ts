@@ -1,7 +1,7 @@
 import { EMPTY, type Instant, type Outbox, type Rng, type SessionId } from "@godwit/base";
 import { HEADER_LENGTH, asksOnly } from "./answers.ts";
 import { BlockTransfer } from "./block-client.ts";
-import { szxFor } from "./block-option.ts";
+import { SMALLEST_BLOCK, szxFor } from "./block-option.ts";
 import type { ClientRequest } from "./client-request.ts";
 import type { EndpointOutput } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
@@ -9,7 +9,7 @@ import { encodeMessage } from "./message-codec.ts";
 import { Outgoing, type MessageLayer } from "./message-layer.ts";
 import { CON, NON, type Request } from "./message.ts";
 import { bodyLength } from "./options-codec.ts";
-import type { PathSizes } from "./path-sizes.ts";
+import { SMALLEST_SHRUNK, type PathSizes } from "./path-sizes.ts";
 import type { RequestProtection } from "./protection.ts";
 import { RequestTags } from "./request-tags.ts";
 import type { CoapTuning } from "./tuning.ts";
@@ -238,7 +238,3 @@ export class RequestSender {
     request.mid = mid;
   }
 }
-
-const SMALLEST_BLOCK = 16;
-/** IPv6 links and all but the narrowest others carry such blocks (RFC 7252 4.6). */
-export const SMALLEST_SHRUNK = 64;

@@ -9,7 +9,7 @@ import {
   type Rng,
   type SessionId,
 } from "@godwit/base";
-import { AnswerSender, SMALLEST_SHRUNK, isNamed } from "./answer-sender.ts";
+import { AnswerSender, isNamed } from "./answer-sender.ts";
 import { HEADER_LENGTH, encodeAnswer, hasBlock, isSafe, observable } from "./answers.ts";
 import { szxFor } from "./block-option.ts";
 import { BlockServer } from "./block-server.ts";
@@ -32,7 +32,7 @@ import type { RequestProtection, UnprotectedRequest } from "./protection.ts";
 import { bodyLength } from "./options-codec.ts";
 import { checkOptions, optionName, type OptionTable } from "./option-table.ts";
 import { findOption, response, withOption, withoutOption } from "./options.ts";
-import type { PathSizes } from "./path-sizes.ts";
+import { SMALLEST_SHRUNK, type PathSizes } from "./path-sizes.ts";
 import {
   ACKNOWLEDGED,
   ANSWERED,
