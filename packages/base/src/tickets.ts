@@ -39,4 +39,4 @@ export class Tickets<T> {
 }
 
 /** Empty slots that are worth a new array. */
-const ENOUGH = 1_024;
+const ENOUGH = 64;

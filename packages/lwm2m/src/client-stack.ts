@@ -5,6 +5,7 @@
 import {
   Ledger,
   Outbox,
+  Tickets,
   UsageError,
   earlier,
   unreachable,
@@ -81,11 +82,10 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   readonly #protection: ClientStackOptions["protection"];
   readonly #ledger = new Ledger();
   /** Writes under way. */
-  readonly #writing = new Map<
-    number,
-    { readonly whose: "protection" | "dtls"; readonly ticket: number }
-  >();
-  #ticket = 0;
+  readonly #writing = new Tickets<{
+    readonly whose: "protection" | "dtls";
+    readonly ticket: number;
+  }>();
   /** The path to the server. */
   #path: SessionId | undefined;
 
@@ -161,14 +161,13 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
 
   /** Tickets of its two layers may be the same: outside they have ours. */
   #store(whose: "protection" | "dtls", { ticket, changes }: StoreOutput): void {
-    this.#writing.set(++this.#ticket, { whose, ticket });
-    this.#outbox.push({ type: "store", ticket: this.#ticket, changes });
+    const ours = this.#writing.give({ whose, ticket });
+    this.#outbox.push({ type: "store", ticket: ours, changes });
   }
 
   #stored(input: StoredInput, now: Instant): void {
-    const writing = this.#writing.get(input.ticket);
+    const writing = this.#writing.take(input.ticket);
     if (writing === undefined) throw new UsageError(`ticket ${input.ticket} is not open`);
-    this.#writing.delete(input.ticket);
     const stored = { ...input, ticket: writing.ticket };
     if (writing.whose === "dtls") this.#dtls?.handle(stored, now);
     else this.#protection?.layer.handle(stored, now);

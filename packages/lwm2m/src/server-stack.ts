@@ -7,6 +7,7 @@ import {
   Ledger,
   Outbox,
   Reader,
+  Tickets,
   UsageError,
   Writer,
   earlier,
@@ -120,8 +121,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   readonly #credentials: CredentialBook;
   readonly #doubt = new Doubt();
   /** What waits for a write of the stack's own, by its ticket. */
-  readonly #writing = new Map<number, Written>();
-  #ownTicket = 0;
+  readonly #writing = new Tickets<Written>();
   readonly #protected: ProtectedSessions<unknown> | undefined;
   /** Of protected messages that are nobody's. */
   readonly #strays = new Ledger();
@@ -351,18 +351,14 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   /** A write of the stack's own; its tickets count down, the server's up. */
-  #write(changes: readonly StoreChange[], then?: Written): void {
-    this.#ownTicket -= 1;
-    if (then !== undefined) this.#writing.set(this.#ownTicket, then);
-    this.#out.push({ type: "store", ticket: this.#ownTicket, changes });
+  #write(changes: readonly StoreChange[], then: Written = ignore): void {
+    this.#out.push({ type: "store", ticket: -this.#writing.give(then), changes });
   }
 
   #stored(input: StoredInput, now: Instant): void {
     const { ticket, ok } = input;
     if (ticket > 0) return this.server.handle(input, now);
-    const then = this.#writing.get(ticket);
-    this.#writing.delete(ticket);
-    then?.(ok, now);
+    this.#writing.take(-ticket)?.(ok, now);
   }
 
   /** Carries outputs of one layer into the next until all are still. */
@@ -646,6 +642,8 @@ function decodePath(bytes: Uint8Array): Path {
 
 /** What follows on a write. */
 type Written = (ok: boolean, now: Instant) => void;
+
+function ignore(): void {}
 
 /** No session has this number. */
 const NOBODY: SessionId = 0;

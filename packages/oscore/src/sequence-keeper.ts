@@ -1,4 +1,4 @@
-import type { Instant, StoreChange } from "@godwit/base";
+import { Tickets, type Instant, type StoreChange } from "@godwit/base";
 import type { Association } from "./association.ts";
 import { encodeRecord } from "./context-record.ts";
 import type { LayerCore } from "./layer-core.ts";
@@ -19,7 +19,7 @@ export type Written = {
  */
 export class SequenceKeeper {
   readonly #core: LayerCore;
-  readonly #tickets = new Map<number, Ticket>();
+  readonly #tickets = new Tickets<Ticket>();
   #lastTicket = 0;
   /** Writes up to this one were overtaken by a clean stop: what they reserved is not for use. */
   #void = 0;
@@ -106,8 +106,7 @@ export class SequenceKeeper {
 
   /** Takes the store's answer; says what became of whom. */
   stored(number: number, ok: boolean, now: Instant): Written | undefined {
-    const ticket = this.#tickets.get(number);
-    this.#tickets.delete(number);
+    const ticket = this.#tickets.take(number);
     if (number <= this.#void) return undefined;
     if (ticket === undefined || ticket.kind === "park" || ticket.association.gone) return undefined;
     const { association } = ticket;
@@ -142,9 +141,8 @@ export class SequenceKeeper {
   }
 
   #write(changes: readonly StoreChange[], ticket: Ticket): void {
-    const number = ++this.#lastTicket;
-    this.#tickets.set(number, ticket);
-    this.#core.outbox.push({ type: "store", ticket: number, changes });
+    this.#lastTicket = this.#tickets.give(ticket);
+    this.#core.outbox.push({ type: "store", ticket: this.#lastTicket, changes });
   }
 }
 
