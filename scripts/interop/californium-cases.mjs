@@ -4,7 +4,7 @@ import { equal, ok } from "node:assert/strict";
 import { freePort } from "./bench.mjs";
 import { pair } from "./coap-cases.mjs";
 import { LARGE, USUAL } from "./coap-peers.mjs";
-import { clientUnder, serve } from "./godwit-coap.mjs";
+import { clientUnder, serve, serverUnder } from "./godwit-coap.mjs";
 import {
   ID_CONTEXT,
   OURS,
@@ -238,15 +238,7 @@ const RENEWALS = [
 ].map((one) => ({ ...one, peer: "californium", short: true }));
 
 export const californiumCases = [
-  ...clean(
-    pair(SERVER, "californium", californium.client, {
-      paths: USUAL,
-      start: async (bench, options) =>
-        (await serve(bench, { ...options, protection: fixed(bench) })).base,
-    }),
-    "request",
-    fixed,
-  ),
+  ...clean(pair(SERVER, "californium", californium.client, serverUnder(fixed)), "request", fixed),
   ...clean(pair(CLIENT, "californium", clientUnder(fixed), californium.server), "response", fixed),
   ...RENEWALS,
 ];

@@ -4,7 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pair } from "./coap-cases.mjs";
 import { LARGE, USUAL, aiocoapUnder } from "./coap-peers.mjs";
-import { clientUnder, serve } from "./godwit-coap.mjs";
+import { clientUnder, serve, serverUnder } from "./godwit-coap.mjs";
 import { startServe } from "./godwit-serve.mjs";
 import { OURS, SALT, SECRET, THEIRS, clean, perBench, protectionUnder } from "./oscore-kit.mjs";
 
@@ -25,14 +25,7 @@ const credentialsOf = perBench(async (bench) => {
 });
 
 const aiocoap = aiocoapUnder(credentialsOf);
-const godwit = {
-  client: clientUnder(protectionOf),
-  server: {
-    paths: USUAL,
-    start: async (bench, options) =>
-      (await serve(bench, { ...options, protection: protectionOf(bench) })).base,
-  },
-};
+const godwit = { client: clientUnder(protectionOf), server: serverUnder(protectionOf) };
 
 const SERVER = "OSCORE server of Godwit";
 const CLIENT = "OSCORE client of Godwit";

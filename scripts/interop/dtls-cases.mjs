@@ -19,32 +19,29 @@ const VALUE = "/3303/0/5700";
 /** Bytes of Leshan's own connection ids. */
 const CID_LENGTH = 6;
 
+const PSK = {
+  endpoint: ENDPOINT,
+  identity: { kind: "psk", identity: IDENTITY },
+  credential: async () => ({
+    kind: "psk",
+    endpoint: ENDPOINT,
+    identity: IDENTITY,
+    key: bytesOf(KEY),
+  }),
+};
+
 /** Ways of a device to prove itself; the words that each side's program takes. */
 const WAYS = {
   psk: {
+    ...PSK,
     how: "PSK",
-    endpoint: ENDPOINT,
-    identity: { kind: "psk", identity: IDENTITY },
-    credential: async () => ({
-      kind: "psk",
-      endpoint: ENDPOINT,
-      identity: IDENTITY,
-      key: bytesOf(KEY),
-    }),
     device: async () => ["psk", IDENTITY, KEY],
     server: async () => ["psk", ENDPOINT, IDENTITY, KEY],
     options: () => OPTIONS,
   },
   ecdhePsk: {
+    ...PSK,
     how: "ECDHE_PSK",
-    endpoint: ENDPOINT,
-    identity: { kind: "psk", identity: IDENTITY },
-    credential: async () => ({
-      kind: "psk",
-      endpoint: ENDPOINT,
-      identity: IDENTITY,
-      key: bytesOf(KEY),
-    }),
     device: async () => ["ecdhe-psk", IDENTITY, KEY],
   },
   rpk: {

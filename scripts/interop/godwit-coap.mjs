@@ -48,13 +48,17 @@ export function clientUnder(protectionOf = () => undefined, { early = false } = 
 
 export const client = clientUnder();
 
-export const server = {
-  paths: USUAL,
-  /** `trusting`: takes peers to be where they seem to be, and so asks nobody for an Echo before it sends much. */
-  async start(bench, options) {
-    return (await serve(bench, options)).base;
-  },
-};
+/**
+ * `trusting`: takes peers to be where they seem to be, and so asks nobody for an Echo before it sends much. `protectionOf`: its
+ * OSCORE context, by the bench.
+ */
+export function serverUnder(protectionOf = () => undefined) {
+  const start = async (bench, options) =>
+    (await serve(bench, { ...options, protection: protectionOf(bench) })).base;
+  return { paths: USUAL, start };
+}
+
+export const server = serverUnder();
 
 /** The same, with `stop` and, under OSCORE, `renew`, and on the port that is asked for. */
 export async function serve(

@@ -3,7 +3,7 @@
 import { equal, match, ok } from "node:assert/strict";
 import { pair } from "./coap-cases.mjs";
 import { LARGE, USUAL, libcoapClient, libcoapServer } from "./coap-peers.mjs";
-import { clientUnder, serve } from "./godwit-coap.mjs";
+import { clientUnder, serve, serverUnder } from "./godwit-coap.mjs";
 import { startServe } from "./godwit-serve.mjs";
 import {
   OURS,
@@ -51,12 +51,6 @@ const echoing = libcoapUnder(contextUnder({ echo: true, renews: false }));
 const renewingContext = contextUnder({ echo: false, renews: true });
 const renewing = libcoapUnder(renewingContext);
 const both = libcoapUnder(contextUnder({ echo: true, renews: true }));
-
-const godwitServer = (protectionOf) => ({
-  paths: USUAL,
-  start: async (bench, options) =>
-    (await serve(bench, { ...options, protection: protectionOf(bench) })).base,
-});
 
 /** Its server wants one block size for the whole of an answer: 4.00 "Changing blocksize during request invalid". */
 const EARLY = { early: true };
@@ -169,10 +163,10 @@ const RESTARTS = [
 ].map((one) => ({ ...one, peer: PEER }));
 
 export const libcoapOscoreCases = [
-  ...clean(pair(SERVER, PEER, plain.client, godwitServer(fixed)), "request", fixed),
+  ...clean(pair(SERVER, PEER, plain.client, serverUnder(fixed)), "request", fixed),
   ...clean(pair(CLIENT, PEER, clientUnder(fixed, EARLY), plain.server), "response", fixed),
   ...clean(
-    titled("B.2", pair(SERVER, PEER, renewing.client, godwitServer(passive))),
+    titled("B.2", pair(SERVER, PEER, renewing.client, serverUnder(passive))),
     "request",
     passive,
   ),

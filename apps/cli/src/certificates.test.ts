@@ -26,6 +26,7 @@ import {
   x509Credential,
   type ServerOptions,
 } from "@godwit/server";
+import { undying } from "./undying.test-kit.ts";
 
 const file = new URL("../../../packages/dtls/src/vectors/certificate-faults.json", import.meta.url);
 const { keys, certificates } = JSON.parse(readFileSync(file, "utf8")) as {
@@ -346,17 +347,6 @@ test("a server that was given no key makes one, keeps it sealed, and shows it af
   assert.deepEqual(blind.certificates, []);
   await blind.close();
 });
-
-/** A disk: it is there for the next process. */
-function undying(store: Store): Store {
-  return {
-    broken: undefined,
-    load: (table) => store.load(table),
-    write: (changes, done) => store.write(changes, done),
-    flush: () => store.flush(),
-    close: () => store.flush(),
-  };
-}
 
 function otherKey(): string {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });

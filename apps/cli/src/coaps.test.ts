@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { hex } from "@godwit/base";
 import { Device, fileStore, oscore, psk, type DeviceOptions } from "@godwit/client";
-import { MasterKey, memoryStore, type Store } from "@godwit/io";
+import { MasterKey, memoryStore } from "@godwit/io";
 import { Server, type ServerOptions } from "@godwit/server";
+import { undying } from "./undying.test-kit.ts";
 
 const OSCORE = {
   senderId: "01",
@@ -34,17 +35,6 @@ function deviceOf(server: string, options: Partial<DeviceOptions> = {}): Device 
     security: psk("weather-7", KEY),
     ...options,
   });
-}
-
-/** A disk: it is there for the next process. */
-function undying(store: Store): Store {
-  return {
-    broken: undefined,
-    load: (table) => store.load(table),
-    write: (changes, done) => store.write(changes, done),
-    flush: () => store.flush(),
-    close: () => store.flush(),
-  };
 }
 
 /** How the device's next session comes to be, and its registration or Update after that. */
