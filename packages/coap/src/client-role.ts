@@ -7,7 +7,7 @@ import { Code, isSuccess } from "./codes.ts";
 import type { EndpointInput, EndpointOutput, RequestId } from "./endpoint-events.ts";
 import { removeFrom, type EndpointSession } from "./endpoint-session.ts";
 import { Outgoing, type MessageLayer } from "./message-layer.ts";
-import { ACK, type Message, type Response } from "./message.ts";
+import { ACK, CON, type Message, type Response } from "./message.ts";
 import { ObservationOrder } from "./observe-client.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import { bodyLength } from "./options-codec.ts";
@@ -17,7 +17,7 @@ import { SMALLEST_SHRUNK, type PathSizes } from "./path-sizes.ts";
 import { findOption, findUint, uintOption, withOption, withoutOption } from "./options.ts";
 import { RequestSender } from "./request-sender.ts";
 import type { RequestProtection } from "./protection.ts";
-import { count, type Sender } from "./sender.ts";
+import { count, emptyMessage, type Sender } from "./sender.ts";
 import type { CoapTuning } from "./tuning.ts";
 
 //   request ──> in flight ──ACK with answer──────────────> answered ──> response
@@ -172,7 +172,7 @@ export class ClientRole {
       });
       return;
     }
-    const bytes = Uint8Array.of(0x40, 0, mid >>> 8, mid);
+    const bytes = emptyMessage(CON, mid);
     const owner = { kind: "ping", id } as const;
     this.#layer.submit(new Outgoing(link, owner, mid, bytes, 0, true, true, session), now);
   }

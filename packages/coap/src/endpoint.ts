@@ -23,7 +23,7 @@ import { OPTION_TABLE, optionSubset, type OptionTable } from "./option-table.ts"
 import type { RequestProtection } from "./protection.ts";
 import { PathSizes } from "./path-sizes.ts";
 import { ACKNOWLEDGED, RESET, SILENT, ReplyCache, messageHash } from "./reply-cache.ts";
-import { Sender, count } from "./sender.ts";
+import { EMPTY_LENGTH, Sender, count } from "./sender.ts";
 import { ServerRole } from "./server-role.ts";
 import { coapTuning, type CoapTuning } from "./tuning.ts";
 
@@ -385,7 +385,6 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
 }
 
 const BY_SESSION = byNumber(({ session }: EndpointSession) => session);
-const EMPTY_LENGTH = 4;
 /** What every endpoint understands: not the options of security layers, proxies and Q-Block. */
 const PLAIN: OptionTable = optionSubset(
   [...OPTION_TABLE.keys()].filter(

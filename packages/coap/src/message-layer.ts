@@ -1,8 +1,9 @@
 import { Deadlines, type Instant, type Rng } from "@godwit/base";
 import type { ClientRequest } from "./client-request.ts";
 import { removeFrom, type EndpointSession } from "./endpoint-session.ts";
+import { CON } from "./message.ts";
 import type { Notification, SeparateAnswer } from "./server-exchange.ts";
-import type { Sender } from "./sender.ts";
+import { EMPTY_LENGTH, emptyMessage, type Sender } from "./sender.ts";
 import type { CoapTuning } from "./tuning.ts";
 
 //   submit ──> queue ──(NSTART)──> in flight ──ACK, RST, answer──> done ──> the next of the queue
@@ -244,7 +245,7 @@ export class MessageLayer {
     if (session.inFlight.some(({ owner }) => owner.kind === "probe")) return;
     const mid = session.nextMid(this.#tuning, now, false);
     if (mid === undefined) return;
-    const bytes = Uint8Array.of(0x40, 0, mid >>> 8, mid);
+    const bytes = emptyMessage(CON, mid);
     this.submit(new Outgoing(session, PROBE, mid, bytes, 0, true, false, account), now);
   }
 }
@@ -262,4 +263,3 @@ function isPing({ owner }: Outgoing): boolean {
 }
 
 const PROBE: Probe = { kind: "probe" };
-const EMPTY_LENGTH = 4;

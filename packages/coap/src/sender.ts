@@ -1,7 +1,7 @@
 import { type Outbox, type Purpose } from "@godwit/base";
 import type { EndpointOutput } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
-import { ACK, RST } from "./message.ts";
+import { ACK, RST, type MessageType } from "./message.ts";
 import type { CoapTuning } from "./tuning.ts";
 
 /**
@@ -56,7 +56,7 @@ export class Sender {
 
   /** An empty ACK. */
   acknowledge(session: EndpointSession, mid: number, again = false): void {
-    this.send(session, empty(ACK, mid), 0, again ? "retransmission" : "payload");
+    this.send(session, emptyMessage(ACK, mid), 0, again ? "retransmission" : "payload");
   }
 
   /** RST: we have no use for the message. */
@@ -65,7 +65,7 @@ export class Sender {
     mid: number,
     purpose: "payload" | "retransmission" | "keepAlive" = "payload",
   ): void {
-    this.send(session, empty(RST, mid), 0, purpose);
+    this.send(session, emptyMessage(RST, mid), 0, purpose);
   }
 
   /** Throws something away, countably. */
@@ -95,10 +95,13 @@ export function count(
   if (payloadLength > 0) ledger.add(direction, "payload", payloadLength);
 }
 
-function empty(type: number, mid: number): Uint8Array {
-  const bytes = new Uint8Array(4);
+/** A ping, an ACK that says no more, or an RST (RFC 7252 4.1). */
+export function emptyMessage(type: MessageType, mid: number): Uint8Array {
+  const bytes = new Uint8Array(EMPTY_LENGTH);
   bytes[0] = 0x40 | (type << 4);
   bytes[2] = mid >>> 8;
   bytes[3] = mid;
   return bytes;
 }
+
+export const EMPTY_LENGTH = 4;
