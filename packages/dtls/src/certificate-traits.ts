@@ -1,4 +1,13 @@
 import { FormatError, Reader, fromUtf8, toHex } from "@godwit/base";
+import {
+  BIT_STRING,
+  BOOLEAN,
+  EXTENSIONS,
+  INTEGER,
+  OBJECT_ID,
+  OCTET_STRING,
+  SEQUENCE,
+} from "./der-tags.ts";
 
 /** What the extensions of a certificate say, as far as the chain rules ask (RFC 5280 4.2). */
 export type CertificateTraits = {
@@ -132,13 +141,6 @@ const NOTHING: CertificateTraits = {
   names: [],
   unknown: undefined,
 };
-const BOOLEAN = 0x01;
-const INTEGER = 0x02;
-const BIT_STRING = 0x03;
-const OCTET_STRING = 0x04;
-const OBJECT_ID = 0x06;
-const SEQUENCE = 0x30;
-const EXTENSIONS = 0xa3;
 const DNS_NAME = 0x82;
 const URI = 0x86;
 const KEY_USAGE = "2.5.29.15";

@@ -1,5 +1,17 @@
 import { type Rng, concat, utf8 } from "@godwit/base";
 import { type SigningKey, signEcdsa } from "./crypto.ts";
+import {
+  BIT_STRING,
+  BOOLEAN,
+  EXTENSIONS,
+  GENERALIZED_TIME,
+  INTEGER,
+  OCTET_STRING,
+  SEQUENCE,
+  SET,
+  UTC_TIME,
+  UTF8_STRING,
+} from "./der-tags.ts";
 
 /**
  * A certificate of P-256 key by itself, for who pins it: version 3, for signatures, of servers, from 2024 on without an end
@@ -22,7 +34,7 @@ export function selfSigned(key: SigningKey, name: string, rng: Rng): Uint8Array 
     tlv(SEQUENCE, tlv(UTC_TIME, utf8(FROM)), tlv(GENERALIZED_TIME, utf8(FOR_EVER))),
     subject,
     key.spki,
-    tlv(0xa3, tlv(SEQUENCE, ...extensions)),
+    tlv(EXTENSIONS, tlv(SEQUENCE, ...extensions)),
   );
   const signature = concat(Uint8Array.of(0), signEcdsa(key, tbs));
   return tlv(SEQUENCE, tbs, ECDSA_WITH_SHA256, tlv(BIT_STRING, signature));
@@ -46,15 +58,6 @@ function tlv(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
   return concat(Uint8Array.from(head), content);
 }
 
-const BOOLEAN = 0x01;
-const INTEGER = 0x02;
-const BIT_STRING = 0x03;
-const OCTET_STRING = 0x04;
-const UTF8_STRING = 0x0c;
-const UTC_TIME = 0x17;
-const GENERALIZED_TIME = 0x18;
-const SEQUENCE = 0x30;
-const SET = 0x31;
 const FROM = "240101000000Z";
 const FOR_EVER = "99991231235959Z";
 /** Object identifiers as elements: 2.5.4.3, 2.5.29.15, 2.5.29.37, 1.3.6.1.5.5.7.3.1, and 1.2.840.10045.4.3.2 in its sequence. */
