@@ -4,6 +4,7 @@ export { base64, fromBase64, toBase64 } from "./base64.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { Deadlines } from "./deadlines.ts";
 export { FormatError, UsageError } from "./faults.ts";
+export { fits, misfit } from "./fits.ts";
 export { hashBytes, hashText } from "./hash.ts";
 export { hex, toHex } from "./hex.ts";
 export {

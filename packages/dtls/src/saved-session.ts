@@ -31,7 +31,7 @@ export function encodeSession(session: SavedSession): Uint8Array {
     .u8(VERSION)
     .u16(session.suite.id)
     .u8(session.extended ? 1 : 0)
-    .u48(session.expires)
+    .u48(Math.floor(session.expires))
     .append(session.master)
     .prefixed(1, (w) => w.append(utf8(session.serverName)))
     .prefixed(1, (w) => w.append(session.id))

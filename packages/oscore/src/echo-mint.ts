@@ -28,7 +28,7 @@ export class EchoMint {
   }
 
   #sealed(session: SessionId, made: number): Uint8Array {
-    const subject = new Writer(9).u24(made).u48(session).bytes();
+    const subject = new Writer(10).u24(made).u56(session).bytes();
     const proof = hmac("sha256", this.#key, subject).subarray(0, ECHO_LENGTH - 3);
     return concat(subject.subarray(0, 3), proof);
   }
