@@ -34,6 +34,16 @@ test("each write carries the bound until one of them is durable, then none until
   equal(counter.reservation(), undefined, "one is under way, and nothing is uncovered");
 });
 
+test("a bound that is reserved at the start covers what follows", () => {
+  const counter = new ReservedCounter(KIND);
+  equal(new Reader(counter.reserve().value!).u56(), 9);
+  counter.reserved(true);
+  for (let i = 0; i < 4; i++) counter.next();
+  equal(counter.reservation(), undefined);
+  counter.next();
+  equal(new Reader(counter.reservation()!.value!).u56(), 17);
+});
+
 test("after a crash it goes on at the bound; rows with higher numbers push it further", () => {
   const row = reservedRow(3);
   const counter = new ReservedCounter(KIND);

@@ -76,6 +76,11 @@ export class ReservedCounter {
     this.#next = Math.min(this.#next + serials, this.#last + 1);
   }
 
+  /** The number that follows. */
+  get ahead(): SlottedId {
+    return this.#base + this.#next;
+  }
+
   /** Undefined: all serials are used. */
   next(): SlottedId | undefined {
     return this.#next > this.#last ? undefined : this.#base + this.#next++;
@@ -88,10 +93,12 @@ export class ReservedCounter {
     const isDue = scarce && this.#promised.length === 0 && this.#next > this.#from;
     if (this.#next <= this.#bound && !(isDue && this.#bound <= this.#last)) return undefined;
     const raised = Math.min(Math.max(covered, this.#next) + this.#stride, this.#last + 1);
-    const bound = scarce ? raised : covered;
-    this.#promised.push(bound);
-    const value = new Writer(7).u56(this.#base + bound).bytes();
-    return { table: COUNTER_TABLE, key: this.key, value };
+    return this.#promise(scarce ? raised : covered);
+  }
+
+  /** The change for the first write of a run: with it numbers are covered before they are given out. */
+  reserve(): StoreChange {
+    return this.#promise(Math.min(this.#next + this.#stride, this.#last + 1));
   }
 
   /** The store's answer to a write with a reservation, in the order of the writes. */
@@ -99,6 +106,12 @@ export class ReservedCounter {
     const bound = this.#promised.shift();
     if (bound === undefined) throw new UsageError("nothing was reserved");
     if (ok) this.#bound = Math.max(this.#bound, bound);
+  }
+
+  #promise(bound: number): StoreChange {
+    this.#promised.push(bound);
+    const value = new Writer(7).u56(this.#base + bound).bytes();
+    return { table: COUNTER_TABLE, key: this.key, value };
   }
 }
 

@@ -148,7 +148,7 @@ test("rebind of sessions that are gone, or of one onto itself, changes nothing",
 });
 
 test("restore: a session comes back pinned under its number, and no number is given out twice", () => {
-  const sessions = new UdpSessions(coapTuning(), 40);
+  const sessions = new UdpSessions(coapTuning(), { first: 40 });
   sessions.handle({ type: "restore", session: 77, path: from(1) }, 0);
   sessions.handle({ type: "datagram", path: from(1), bytes: ping }, 1_000_000);
   assert.deepEqual(said(sessions), ["received 77"]);

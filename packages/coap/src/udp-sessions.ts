@@ -43,6 +43,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   /** What came without belonging to a session. */
   readonly strays: Ledger = new Ledger();
   #next: SessionId;
+  readonly #end: SessionId;
   /** Whose paths are other peers' now: nothing is sent to them until their own peers speak again. */
   readonly #displaced = new Set<UdpSession>();
   /** Heard last: most of what is sent is an answer to it. */
@@ -52,10 +53,14 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   #oldest: UdpSession | undefined;
   #newest: UdpSession | undefined;
 
-  /** `first`: the number of the first session, above all that were given out before a restart. */
-  constructor(tuning: CoapTuning, first: SessionId = 1) {
+  /** `first`: the number of the first session, above all that rows of the store have; `last`: none has a higher one. */
+  constructor(
+    tuning: CoapTuning,
+    { first = 1, last = Infinity }: { readonly first?: SessionId; readonly last?: SessionId } = {},
+  ) {
     this.#tuning = tuning;
     this.#next = first;
+    this.#end = last;
   }
 
   /** The number the next session will get: store it, with a stride, so that none is given out twice. */
@@ -170,6 +175,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     if (first >>> 6 !== 1) return "version";
     if (((first >>> 4) & 0x03) > 1) return "strayAnswer";
     if (this.#local(path).multicast) return "multicast";
+    if (this.#next > this.#end) return "numbersUsedUp";
     return undefined;
   }
 

@@ -429,6 +429,7 @@ export class ClientHandshake extends HandshakeBase<State> {
       master: this.#master,
       extended: this.extended,
       identity: this.identity,
+      generation: 0, // it has one credential, and drops what another left
       serverName: this.#setup.serverName,
       // The server knows best when it forgets; asking in vain costs no more than a full handshake.
       expires: FAR,

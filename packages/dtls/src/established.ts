@@ -132,14 +132,14 @@ export class Established {
   }
 
   /** Writes the association as it is, with a bound for its sequence numbers, and lets it write up to there. */
-  save(a: Association, then?: (ok: boolean) => void): void {
+  save(a: Association, then?: (ok: boolean) => void, also: readonly StoreChange[] = []): void {
     if (!this.#host.durable) {
       then?.(true);
       return;
     }
     const bound = Math.max(a.writeSequence, a.reserved ?? 0) + this.#host.tuning.stride;
     a.reserving = true;
-    this.#host.store([associationChange(a, bound, this.#host)], (ok) => {
+    this.#host.store([...also, associationChange(a, bound, this.#host)], (ok) => {
       a.reserving = false;
       if (ok) a.reserved = bound;
       then?.(ok);

@@ -12,7 +12,7 @@ import {
 } from "@godwit/base";
 import type { Association, AssociationState } from "./association.ts";
 import { Alert, HandshakeType } from "./codes.ts";
-import type { Lookup } from "./credentials.ts";
+import type { Generation, Lookup } from "./credentials.ts";
 import type { Established } from "./established.ts";
 import type { DtlsOutput } from "./events.ts";
 import type { FlightItem } from "./flight.ts";
@@ -55,6 +55,8 @@ export abstract class HandshakeBase<State extends string> {
   /** What the finished handshake leaves for a later one; undefined where there is nothing to resume it by. */
   session: SavedSession | undefined;
   resumed = false;
+  /** Of the credential by which the peer proves itself. */
+  generation: Generation = 0;
   protected state: State | SharedState = "hello";
   protected suite: Suite | undefined;
   /** RFC 7627 was agreed on. */
@@ -203,7 +205,7 @@ export abstract class HandshakeBase<State extends string> {
     },
     now: Instant,
   ): void {
-    const { suite, identity, path, peerCid, peerLimit, routability } = this;
+    const { suite, identity, generation, path, peerCid, peerLimit, routability } = this;
     if (suite === undefined) return;
     const keys = keyBlock(suite.cipher, master, randoms);
     const isClient = this.#side === "client";
@@ -212,6 +214,7 @@ export abstract class HandshakeBase<State extends string> {
         ...own,
         suite,
         identity,
+        generation,
         path,
         peerCid,
         readKeys: isClient ? keys.server : keys.client,

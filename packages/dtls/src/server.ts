@@ -25,9 +25,9 @@ import { Association, type AssociationState } from "./association.ts";
 import { Alert, ContentType, ExtensionType, HandshakeType } from "./codes.ts";
 import { CookieJar } from "./cookie.ts";
 import type { ServerCredentials } from "./credentials.ts";
-import { Established, type Host } from "./established.ts";
+import { Established, type Host, associationChange } from "./established.ts";
 import { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
-import { decodeAssociation, revive } from "./export.ts";
+import { type StoredAssociation, revive } from "./export.ts";
 import { type HelloStart, readHelloStart } from "./handshake/client-hello.ts";
 import { findExtension } from "./handshake/extensions.ts";
 import { type Fragment, readFragments, wholeMessage } from "./handshake/header.ts";
@@ -37,9 +37,10 @@ import { fromLatin1, hashLatin1, isLatin1, latin1 } from "./latin1.ts";
 import { PathKeys, hashPath, samePath } from "./path-claim.ts";
 import { PendingWrites } from "./pending-writes.ts";
 import { type DtlsRecord, plainRecord, recordAt } from "./record/header.ts";
-import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
+import { encodeSession, identityKey } from "./saved-session.ts";
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
-import { SessionCache, sessionIdOf, sessionStoreKey } from "./sessions.ts";
+import { type DtlsStoredRow, type RefusedRow, type Vouch, sortRows } from "./server-restore.ts";
+import { SessionCache, sessionStoreKey } from "./sessions.ts";
 import { SUITES, type Suite } from "./suites.ts";
 import { TicketKeys } from "./tickets.ts";
 import { DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
@@ -56,12 +57,21 @@ export type DtlsServerOptions = {
   readonly tickets?: boolean;
   /** Keeps associations, sessions and ticket keys in the store, sealed by this. Without it nothing outlives a restart. */
   readonly sealer?: Sealer;
-  /** Number of the first session, above all that were given out before a restart; 1 unless given. */
-  readonly firstSession?: SessionId;
+  /** Gives each session its number, none twice, restarts or not; counts from 1 unless given. */
+  readonly takeSession?: () => SessionId | undefined;
+  /** Whether an identity proven by a credential of this generation is still good; yes unless given. */
+  readonly vouches?: Vouch;
   /** An identity has one association: a new one ends the old. True unless false. */
   readonly onePerIdentity?: boolean;
   /** Puts out `keyLog` lines, with which anybody can read everything. For debugging only. */
   readonly keyLog?: boolean;
+};
+
+/** What became of the rows of an earlier run. */
+export type DtlsRestored = {
+  readonly refused: readonly RefusedRow[];
+  /** Sessions that have another number now, by the one in rows of the first layout. */
+  readonly renumbered: ReadonlyMap<SessionId, SessionId>;
 };
 
 export type DtlsServerInput =
@@ -103,7 +113,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #writes: PendingWrites = new PendingWrites(this.#outbox);
   /** Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations. */
   readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
-  #nextSession: SessionId;
+  readonly #vouches: Vouch;
+  readonly #takeSession: () => SessionId | undefined;
+  /** Where nobody else counts: the highest number. */
+  #taken: SessionId = 0;
   #nextLookup = 1;
   #now: Instant = 0;
   /** Who spoke last: most of what is sent is the answer. */
@@ -114,7 +127,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     checkTuning(tuning);
     const { rng } = options;
     this.#options = options;
-    this.#nextSession = options.firstSession ?? 1;
+    this.#vouches = options.vouches ?? (() => "good");
+    this.#takeSession = options.takeSession ?? (() => ++this.#taken);
     this.#tuning = tuning;
     this.#cookies = new CookieJar(rng, tuning.cookieLength, tuning.cookiePeriod);
     this.#slab = new KeySlab();
@@ -148,7 +162,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       },
       sealTicket: (session) => this.#tickets.seal(session, rng),
       takeCid: (handshake) => this.#takeCid(handshake),
-      takeSession: () => this.#nextSession++,
+      takeSession: () => {
+        const session = this.#takeSession();
+        if (session === undefined) throw new FormatError("no number left for a session"); // ends this one handshake
+        return session;
+      },
       associate: (state, ledger) => this.#associate(state, ledger),
     };
   }
@@ -165,11 +183,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   /** Handshakes running. */
   get handshakes(): number {
     return this.#handshakes.size;
-  }
-
-  /** The number the next session will get: store it, with a stride, so that none is given out twice. */
-  get nextSession(): SessionId {
-    return this.#nextSession;
   }
 
   /** The session's account; an empty one that nobody reads if there is no such session. */
@@ -208,6 +221,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       }
       case "psk": {
         const handshake = this.#answered(input.id);
+        if (handshake !== undefined) handshake.generation = input.generation ?? 0;
         handshake?.key(input.key, now);
         return this.#drain(handshake);
       }
@@ -225,7 +239,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         return association === undefined ? undefined : this.#established.fresh(association);
       }
       case "restore":
-        return this.#restore(input.table, input.key, input.value);
+        return void this.restore([input], now);
       case "stored":
         return this.#writes.stored(input.ticket, input.ok);
       case "revoke":
@@ -436,6 +450,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const line = `CLIENT_RANDOM ${toHex(handshake.clientRandom)} ${toHex(session.master)}`;
       this.#outbox.push({ type: "keyLog", line });
     }
+    if (this.#vouches(association.identity, association.generation) !== "good") {
+      handshake.abort(Alert.accessDenied, "the credential was revoked meanwhile");
+      this.#drain(handshake);
+      return;
+    }
     const changes: StoreChange[] = [];
     if (session !== undefined && !handshake.resumed && session.id.length > 0) {
       const packed = encodeSession(session);
@@ -445,18 +464,31 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const value = this.#host.seal(packed);
       changes.push({ table: TABLES.session, key: sessionStoreKey(session.id), value });
     }
-    if (this.#host.durable && changes.length > 0) this.#writes.write(changes);
-    this.#established.save(association, (ok) => {
-      if (!this.#isRunning(handshake)) {
-        if (ok) this.#storeDeletion(association);
-        return;
-      }
-      if (ok) this.#open(handshake, association);
-      else {
-        handshake.abort(Alert.internalError, "the store refused the association");
-        this.#drain(handshake);
-      }
-    });
+    // In one write with what it replaces: no start finds two associations of one identity, or none.
+    const replaced = this.#sameIdentity(association);
+    if (replaced !== undefined) changes.push(deletionOf(replaced));
+    this.#established.save(
+      association,
+      (ok) => {
+        if (this.#isRunning(handshake)) {
+          if (ok) return this.#open(handshake, association);
+          handshake.abort(Alert.internalError, "the store refused the association");
+          return this.#drain(handshake);
+        }
+        if (!ok) return undefined;
+        this.#storeDeletion(association);
+        if (replaced !== undefined && this.#bySession.get(replaced.session) === replaced)
+          this.#established.save(replaced);
+        return undefined;
+      },
+      this.#host.durable ? changes : [],
+    );
+  }
+
+  /** The association that a new one of this identity ends. */
+  #sameIdentity({ identity }: Association): Association | undefined {
+    if (this.#options.onePerIdentity === false || identity.kind === "none") return undefined;
+    return this.#byIdentity.get(identityKey(identity));
   }
 
   /** The handshake becomes an association; what it replaces ends now and not earlier. */
@@ -469,9 +501,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       if (same || before.ownCid === "") this.#end(before, "replaced");
       else this.#rebind(before, undefined); // another device has this address now; by its id the old one is still found
     }
-    const identity = identityKey(association.identity);
     if (this.#options.onePerIdentity !== false && association.identity.kind !== "none") {
-      const other = this.#byIdentity.get(identity);
+      const other = this.#sameIdentity(association);
       if (other !== undefined) {
         association.ledger.absorb(other.ledger); // the peer's account goes on
         this.#end(other, "replaced");
@@ -557,6 +588,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     for (const handshake of [...this.#handshakes.values()]) {
       const known = handshake.association?.identity;
       if (known !== undefined && identityKey(known) === key) {
+        if (handshake.association !== undefined) this.#storeDeletion(handshake.association);
         handshake.abort(Alert.accessDenied, "revoked");
         this.#drain(handshake);
       }
@@ -573,8 +605,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #storeDeletion(association: Association): void {
     if (!this.#host.durable) return;
-    const key = String(association.session);
-    this.#writes.write([{ table: TABLES.association, key, value: undefined }]);
+    this.#writes.write([deletionOf(association)]);
   }
 
   #rotateTicketKeys(now: Instant): void {
@@ -585,42 +616,86 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#writes.write([{ table: TABLES.ticketKeys, key: "keys", value }]);
   }
 
-  #restore(table: string, key: string, sealed: Uint8Array): void {
-    const plain = this.#options.sealer?.open(sealed);
-    try {
-      if (plain === undefined) throw new FormatError("sealed by another key, or altered");
-      if (table === TABLES.association) this.#restoreAssociation(plain);
-      else if (table === TABLES.session) {
-        decodeSession(plain);
-        this.#sessions.restore(sessionIdOf(key), plain);
-      } else if (table === TABLES.ticketKeys) this.#tickets.restore(plain);
-      else throw new UsageError(`no table ${table} here`);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.ledger.drop("badStoredRow");
+  /**
+   * Takes back what an earlier run left, before the first datagram. Returns the rows that do not go on; what is of a
+   * credential that is gone is deleted here, the rest is the caller's to set aside.
+   */
+  restore(rows: Iterable<DtlsStoredRow>, now: Instant): DtlsRestored {
+    this.#now = now;
+    const { sealer, onePerIdentity = true } = this.#options;
+    const sorted = sortRows(rows, {
+      sealer,
+      vouches: this.#vouches,
+      cidLength: this.#tuning.cidLength,
+      onePerIdentity,
+    });
+    const refused = [...sorted.refused];
+    for (const { id, packed } of sorted.sessions) this.#sessions.restore(id, packed);
+    for (const { key, packed } of sorted.ticketKeys) {
+      try {
+        this.#tickets.restore(packed);
+      } catch (fault) {
+        const reason = fault instanceof Error ? fault.message : String(fault);
+        const table = TABLES.ticketKeys;
+        refused.push({ table, key, reason, identity: undefined, gone: false });
+      }
     }
+    const renumbered = new Map<SessionId, SessionId>();
+    const changes: StoreChange[] = [];
+    for (const { key, state } of sorted.associations) {
+      if (state.version > 1) this.#goOn(state);
+      else changes.push(...this.#carryOver(key, state, renumbered));
+    }
+    for (const { table, key, gone } of refused)
+      if (gone) changes.push({ table, key, value: undefined });
+    for (let i = 0; i < changes.length; i += ROWS_PER_WRITE)
+      this.#writes.write(changes.slice(i, i + ROWS_PER_WRITE));
+    for (const _row of refused) this.ledger.drop("badStoredRow");
+    return { refused, renumbered };
+  }
+
+  /** The session that an identity has now. */
+  sessionOf(identity: Identity): SessionId | undefined {
+    return this.#byIdentity.get(identityKey(identity))?.session;
   }
 
   #associate(state: AssociationState, ledger?: Ledger): Association {
     return new Association(state, this.#slab, this.#tuning.replayWindow, this.#now, ledger);
   }
 
-  #restoreAssociation(plain: Uint8Array): void {
-    const state = decodeAssociation(plain);
-    if (state.ownCid.length !== this.#tuning.cidLength && state.ownCid.length > 0) {
-      throw new FormatError("connection id of another length");
-    }
+  #goOn(state: StoredAssociation): Association {
     const association = revive(state, (kept) => this.#associate(kept));
     this.#bySession.set(association);
-    this.#nextSession = Math.max(this.#nextSession, association.session + 1);
     if (association.ownCid !== "") this.#byCid.set(association);
     if (association.path !== undefined) this.#byPath.set(association);
     if (association.identity.kind !== "none" && this.#options.onePerIdentity !== false) {
       this.#byIdentity.set(association);
     }
     const { session, identity } = association;
+    this.#taken = Math.max(this.#taken, session);
     this.#outbox.push({ type: "opened", session, identity, how: "restored" });
     this.#startSweep();
+    return association;
+  }
+
+  /**
+   * An association of the first layout goes on under a new number. Its row may be older than what was sent under its cut
+   * number, so it goes on far above the bound that it names. Returns the change, its two halves in one write.
+   */
+  #carryOver(
+    key: string,
+    state: StoredAssociation,
+    renumbered: Map<SessionId, SessionId>,
+  ): readonly StoreChange[] {
+    const session = this.#takeSession();
+    if (session === undefined) return [];
+    const writeFrom = Math.min(state.writeFrom + CARRIED_OVER, this.#tuning.sequenceLimit);
+    const association = this.#goOn({ ...state, session, writeFrom });
+    renumbered.set(state.session, session);
+    return [
+      { table: TABLES.association, key, value: undefined },
+      associationChange(association, writeFrom, this.#host),
+    ];
   }
 
   #takeCid(handshake: ServerHandshake): Uint8Array {
@@ -656,6 +731,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     if (at === undefined) this.#deadlines.stop(key);
     else this.#deadlines.set(key, at);
   }
+}
+
+function deletionOf({ session }: Association): StoreChange {
+  return { table: TABLES.association, key: String(session), value: undefined };
 }
 
 /** The ClientHello that a record begins with, as far as a cookie needs it. Undefined for any other message. */
@@ -708,5 +787,9 @@ const BY_IDENTITY: Keying<string, Association> = {
   same: (a, b) => a === b,
 };
 const CID_TRIES = 10;
+/** Rows that are written together at a start. Even: a carried-over association is two. */
+const ROWS_PER_WRITE = 1_000;
+/** More records than any association of the first layout can have sent since its row was written. */
+const CARRIED_OVER = 2 ** 32;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

@@ -6,14 +6,10 @@ import {
   FormatError,
   Ledger,
   Outbox,
-  Reader,
   Tickets,
   UsageError,
-  Writer,
   earlier,
-  fromUtf8,
   unreachable,
-  utf8,
   type DatagramEvent,
   type Instant,
   type Machine,
@@ -31,12 +27,8 @@ import {
   type EndpointOutput,
   type ExchangeId,
 } from "@godwit/coap";
-import type { Sealer } from "@godwit/dtls";
-import {
-  CREDENTIAL_TABLE,
-  CredentialBook,
-  type CredentialSealer,
-} from "./server/credential-book.ts";
+import type { Generation, Sealer } from "@godwit/dtls";
+import { CredentialBook, type CredentialSealer } from "./server/credential-book.ts";
 import {
   credentialId,
   credentialIdOf,
@@ -46,17 +38,21 @@ import {
   type CredentialView,
 } from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
-import { FIRST_PROTECTED_SESSION, type ProtectionOutput } from "./protection-layer.ts";
+import type { ProtectionOutput } from "./protection-layer.ts";
 import {
-  PROTECTED_TABLE,
   ProtectedSessions,
+  type OscoreCredential,
   type ServerProtection,
 } from "./server/protected-sessions.ts";
 import { Doubt } from "./server/doubt.ts";
+import { FIRST_PROTECTED_SESSION, Numbers } from "./server/numbers.ts";
+import { SESSION_TABLE, encodePath } from "./server/path-records.ts";
 import type { ServerDtlsOptions } from "./server/peers.ts";
-import { TABLES } from "./server/records.ts";
+import { Quarantine, type Quarantined, type QuarantineView } from "./server/quarantine.ts";
+import { Restorer } from "./server/restorer.ts";
 import { Lwm2mServer } from "./server/server.ts";
-import type { ServerTuning } from "./server/tuning.ts";
+import { protectedChange } from "./server/stored-rows.ts";
+import { serverTuning, type ServerTuning } from "./server/tuning.ts";
 import {
   ServerTransports,
   isRaw,
@@ -110,8 +106,8 @@ export type ServerStackOptions = {
 
 export class ServerStack implements Machine<ServerStackInput, ServerStackOutput> {
   readonly server: Lwm2mServer;
-  /** Records of the store that could not be read at the start. */
-  readonly unreadable: number;
+  readonly #quarantine: Quarantine;
+  readonly #numbers = new Numbers();
   readonly #transports: ServerTransports;
   readonly #endpoint: Endpoint;
   readonly #out = new Outbox<ServerStackOutput>();
@@ -122,6 +118,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   readonly #doubt = new Doubt();
   /** What waits for a write of the stack's own, by its ticket. */
   readonly #writing = new Tickets<Written>();
+  /** What is to be written as one: everything that is asked to be written while it is there. */
+  #batch: Batch | undefined;
   readonly #protected: ProtectedSessions<unknown> | undefined;
   /** Of protected messages that are nobody's. */
   readonly #strays = new Ledger();
@@ -129,26 +127,31 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   constructor(options: ServerStackOptions) {
     const { rng, coap = {}, server = {}, load = () => [], now, sealer } = options;
     const { protection, dtls, rolledBack } = options;
-    this.#protected = protection && new ProtectedSessions(protection);
-    this.#credentials = new CredentialBook(sealer ?? NO_SEALER);
+    const numbers = this.#numbers;
+    this.#protected =
+      protection && new ProtectedSessions(protection, () => numbers.protected.next());
+    this.#credentials = new CredentialBook(sealer ?? NO_SEALER, () => this.#nextGeneration());
     // A binding probe keeps its request open for as long as it asks to.
     const tuning = coapTuning({ answerLifetime: PROBE_ROOM, ...coap });
-    let torn = this.#credentials.restore(load(CREDENTIAL_TABLE));
+    const limits = { ...serverTuning, ...server };
+    this.#quarantine = new Quarantine(limits.maxQuarantined);
+    const credentials = this.#credentials;
+    const quarantine = this.#quarantine;
+    const trusted = rolledBack === undefined;
+    const restorer = new Restorer({ load, quarantine, numbers, credentials, trusted, now });
     this.#transports = new ServerTransports({
       rng,
       coap: tuning,
       now,
-      credentials: this.#credentials,
+      credentials,
+      numbers,
       dtls,
       sealer: sealer && dtlsSealer(sealer),
-      trusted: rolledBack === undefined,
-      load,
     });
-    const ledgerOf = (session: SessionId): Ledger => this.ledgerOf(session);
     this.#endpoint = new Endpoint({
       tuning,
       rng,
-      ledgerOf,
+      ledgerOf: (session) => this.ledgerOf(session),
       fragments: true,
       ...(protection === undefined ? {} : { protection: protection.layer }),
     });
@@ -157,45 +160,84 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         rng,
         allocate: (session, at, lasting) => this.#endpoint.allocate(session, at, lasting),
         sameHost: (a, b) => this.#sameHost(a, b),
-        endpointOf: (identity) => this.#credentials.endpointOf(identity),
-        credentialRevision: () => this.#credentials.revision,
-        isSecured: (endpoint) => this.#credentials.isSecured(endpoint),
+        endpointOf: (identity) => credentials.endpointOf(identity),
+        credentialRevision: () => credentials.revision,
+        isSecured: (endpoint) => credentials.isSecured(endpoint),
+        takeNumber: () => numbers.operations.next(),
       },
       server,
     );
-    torn += this.#restoreSessions(load(SESSION_TABLE), now);
-    if (protection !== undefined && this.#protected !== undefined)
-      torn += this.#protected.restore(
-        load(PROTECTED_TABLE),
-        load(protection.table),
-        (id) => this.#credentials.get(id),
-        (session, identity) => this.server.handle({ type: "opened", session, identity }, now),
-        rolledBack === undefined,
-        now,
-      );
-    // A death between the writes of a credential and of its session. Not where records are missing or old: numbers may
-    // have been used.
-    if (torn === 0 && rolledBack === undefined)
-      for (const credential of this.#credentials.all())
-        if (!this.#isOpen(credential)) this.#open(credential, now);
-    const restored = this.server.restore(
-      {
-        registrations: load(TABLES.registration),
-        touches: load(TABLES.touch),
-        operations: load(TABLES.operation),
-        observations: load(TABLES.observation),
+    this.#restore(restorer, options);
+  }
+
+  /** What an earlier run left goes on. */
+  #restore(restorer: Restorer, options: ServerStackOptions): void {
+    const { now, load = () => [], protection, rolledBack, server = {} } = options;
+    const first = -this.#writing.give(ignore);
+    this.#store(first, [], this.#numbers.reserve(first));
+    restorer.transports(this.#transports);
+    this.#restoreProtected(restorer, protection, now);
+    const guide = restorer.guide({
+      isOpenToAll: server.nosec ?? serverTuning.nosec,
+      secured: ({ identity }) => {
+        const id = credentialIdOf(identity);
+        if (identity.kind !== "oscore") return this.#transports.sessionOf(identity);
+        return id === undefined ? undefined : this.#protected?.sessionOf(id);
       },
-      now,
-    );
-    this.unreadable = torn + restored.unreadable;
+    });
+    this.server.restore(guide, now);
+    for (const changes of restorer.writes) this.#write(changes);
     this.#settle(now);
     this.#sessionChanges = []; // what was just read needs no writing
+    for (const changes of restorer.abandonPaths(
+      this.#transports,
+      (session) => this.#pinned.has(session) || this.#protected?.isCarrier(session) === true,
+    ))
+      this.#write(changes);
+    this.#settle(now);
     if (rolledBack !== undefined)
       this.#write([
         ...(this.#protected?.forgetting() ?? []),
         ...this.#transports.forgetting(load),
         rolledBack.settled,
       ]);
+  }
+
+  #restoreProtected(
+    restorer: Restorer,
+    protection: ServerProtection | undefined,
+    now: Instant,
+  ): void {
+    const sessions = this.#protected;
+    if (protection === undefined || sessions === undefined) return;
+    const { missing, mayBeUsed } = restorer.protectedSessions(
+      sessions,
+      protection.table,
+      (session, credential) => {
+        this.server.handle({ type: "opened", session, identity: identityOf(credential) }, now);
+      },
+    );
+    // A death between the writes of a credential and of its session; or the session's records are lost.
+    if (missing.length === 0) return;
+    this.#atomically(now, () => {
+      for (const credential of missing) this.#open(credential, mayBeUsed, now);
+    });
+  }
+
+  #nextGeneration(): Generation {
+    const generation = this.#numbers.generations.next();
+    if (generation === undefined) throw new UsageError("no number is left for a credential");
+    return generation;
+  }
+
+  /** Records that could not go on at a start, and were set aside. */
+  get quarantine(): QuarantineView {
+    return this.#quarantine.view;
+  }
+
+  /** Those of this start; also what should have been there and is missing. */
+  get setAside(): readonly Quarantined[] {
+    return this.#quarantine.found;
   }
 
   get wakeAt(): Instant | undefined {
@@ -281,68 +323,91 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #addCredential(credential: Credential, ref: number, now: Instant): void {
     const id = credentialId(credential);
     const before = this.#credentials.get(id);
-    const change = this.#credentials.add(credential);
-    const undo = (): void => {
-      if (before === undefined) this.#credentials.remove(id);
-      else this.#credentials.add(before);
-    };
+    const { undo } = this.#credentials.remember(id);
+    const changes = this.#credentials.add(credential);
     const known = before !== undefined && sameCredential(before, credential);
-    this.#order([change], ref, undo, credential, known);
-    if (before !== undefined && !known) this.#cutOff(before, now);
+    this.#atomically(
+      now,
+      () => {
+        this.#write(changes);
+        if (!known) this.#cutOff(id, credential.endpoint, before, now);
+        const there = this.server.registration(credential.endpoint, now);
+        if (there?.identity.kind === "none")
+          // it proved nothing, and has to from now on
+          this.server.handle(
+            { type: "remove", endpoint: credential.endpoint, why: "refused" },
+            now,
+          );
+      },
+      (ok, at) => {
+        if (!ok) undo();
+        else if (credential.kind === "oscore" && !this.#isOpen(credential))
+          this.#atomically(at, () => this.#open(credential, false, at));
+        this.#out.push({ type: "credential", ref, ok });
+      },
+    );
   }
 
   #revoke(id: string, ref: number, now: Instant): void {
     const credential = this.#credentials.get(id);
-    const change = this.#credentials.remove(id);
-    if (change === undefined || credential === undefined) {
+    const endpoint = this.#credentials.views().find((one) => one.id === id)?.endpoint;
+    const { undo } = this.#credentials.remember(id);
+    const changes = this.#credentials.remove(id);
+    if (changes === undefined || endpoint === undefined) {
       this.#out.push({ type: "credential", ref, ok: true }); // it is gone, as was asked
       return;
     }
-    const undo = (): void => void this.#credentials.add(credential);
-    const changes = [change, ...this.#close(id, now)];
-    this.#order(changes, ref, undo, undefined);
-    this.#cutOff(credential, now);
-    const { endpoint } = credential;
-    const registration = this.server.registration(endpoint, now);
-    const used = registration && credentialIdOf(registration.identity);
-    if (used === id) this.server.handle({ type: "remove", endpoint }, now);
+    this.#atomically(
+      now,
+      () => {
+        this.#write(changes);
+        this.#cutOff(id, endpoint, credential, now);
+        if (this.#credentials.isSecured(endpoint)) return; // it has another, and what is asked of it waits for that
+        const reason = "the credential of the device was revoked";
+        this.server.handle({ type: "forget", endpoint, reason }, now);
+      },
+      (ok) => {
+        if (!ok) undo();
+        this.#out.push({ type: "credential", ref, ok });
+      },
+    );
   }
 
-  /** The session of a credential ends at once. Returns what must be stored. */
-  #close(credential: string, now: Instant): readonly StoreChange[] {
-    const session = this.#protected?.remove(credential, now);
-    if (session === undefined || this.#protected === undefined) return [];
+  /**
+   * Nothing of a credential that was revoked or replaced goes on: its association and what it could be resumed by, its
+   * session, its registration, what was set aside of it.
+   */
+  #cutOff(id: string, endpoint: string, credential: Credential | undefined, now: Instant): void {
+    this.#write(this.#quarantine.forget(id));
+    if (credential !== undefined)
+      this.#transports.handle({ type: "revoke", identity: identityOf(credential) }, now);
+    this.#close(id, now);
+    const registration = this.server.registration(endpoint, now);
+    if (registration !== undefined && credentialIdOf(registration.identity) === id)
+      this.server.handle({ type: "remove", endpoint, why: "revoked" }, now);
+  }
+
+  /** The session of a credential ends at once. */
+  #close(credential: string, now: Instant): void {
+    const removed = this.#protected?.remove(credential, now);
+    if (removed === undefined || this.#protected === undefined) return;
+    const { session, carrier } = removed;
     this.#endpoint.handle({ type: "closed", session }, now);
     this.server.handle({ type: "closed", session }, now);
-    return [this.#protected.change(session)];
+    if (carrier !== undefined && !this.#pinned.has(carrier)) this.#unpin(carrier, now);
+    this.#write([this.#protected.change(session), ...this.#sessionChanges.splice(0)]);
   }
 
-  /** A credential is durable: what it stands for has a session from now on, in place of what it replaces. */
-  #open(credential: Credential, now: Instant): void {
-    if (credential.kind !== "oscore" || this.#protected === undefined) return;
-    const changes = this.#close(credentialId(credential), now);
-    const session = this.#protected.add(credential, now);
-    this.server.handle({ type: "opened", session, identity: identityOf(credential) }, now);
-    this.#write([...changes, this.#protected.change(session)]);
-  }
-
-  /** Whoever came in over DTLS by this credential must come in anew. */
-  #cutOff(credential: Credential, now: Instant): void {
-    this.#transports.handle({ type: "revoke", identity: identityOf(credential) }, now);
-  }
-
-  #order(
-    changes: readonly StoreChange[],
-    ref: number,
-    undo: () => void,
-    added: Credential | undefined,
-    known = false,
-  ): void {
-    this.#write(changes, (ok, now) => {
-      if (!ok) undo();
-      else if (added !== undefined && !(known && this.#isOpen(added))) this.#open(added, now);
-      this.#out.push({ type: "credential", ref, ok });
-    });
+  /** A credential is durable: what it stands for has a session from now on. `used`: maybe it had one before, which is lost. */
+  #open(credential: OscoreCredential, used: boolean, now: Instant): void {
+    if (this.#protected === undefined) return;
+    const identity = identityOf(credential);
+    const generation = this.#credentials.generationOf(identity) ?? 0;
+    const session = used
+      ? this.#protected.addUsed(credential, generation, now)
+      : this.#protected.add(credential, generation, now);
+    this.server.handle({ type: "opened", session, identity }, now);
+    this.#write([this.#protected.change(session)]);
   }
 
   /** Added once more as it is, it keeps its session: a fixed context begun anew would use its numbers twice. */
@@ -350,13 +415,47 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     return this.#protected?.sessionOf(credentialId(credential)) !== undefined;
   }
 
+  /** All that `act` leads to is written as one: a death leaves all of it or nothing. */
+  #atomically(now: Instant, act: () => void, then: Written = ignore): void {
+    const batch: Batch = { changes: [], then: [] };
+    this.#settle(now); // what is under way is no part of it
+    this.#batch = batch;
+    try {
+      act();
+      this.#settle(now);
+    } finally {
+      this.#batch = undefined;
+    }
+    this.#write(batch.changes, (ok, at) => {
+      for (const one of batch.then) one(ok, at);
+      then(ok, at);
+    });
+  }
+
   /** A write of the stack's own; its tickets count down, the server's up. */
   #write(changes: readonly StoreChange[], then: Written = ignore): void {
-    this.#out.push({ type: "store", ticket: -this.#writing.give(then), changes });
+    if (this.#batch !== undefined) {
+      this.#batch.changes.push(...changes);
+      if (then !== ignore) this.#batch.then.push(then);
+      return;
+    }
+    if (changes.length === 0 && then === ignore) return;
+    this.#store(-this.#writing.give(then), changes);
+  }
+
+  /** Everything that goes to the store passes here: rows get their checksum, and the bounds of new numbers go along. */
+  #store(
+    ticket: number,
+    changes: readonly StoreChange[],
+    reserved: readonly StoreChange[] = this.#numbers.reservations(ticket),
+  ): void {
+    const all = reserved.length === 0 ? changes : [...changes, ...reserved];
+    this.#out.push({ type: "store", ticket, changes: all.map(protectedChange) });
   }
 
   #stored(input: StoredInput, now: Instant): void {
     const { ticket, ok } = input;
+    this.#numbers.stored(ticket, ok);
     if (ticket > 0) return this.server.handle(input, now);
     this.#writing.take(-ticket)?.(ok, now);
   }
@@ -550,8 +649,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         if (this.#protected?.isCarrier(output.session) !== true) this.#unpin(output.session, now);
         return;
       case "store":
-        this.#out.push(this.#withSessions(output));
-        return;
+        return this.#storeForServer(output);
       case "registered":
       case "updated":
       case "deregistered":
@@ -578,31 +676,17 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     if (!isRaw(session)) return; // DTLS keeps its own
     const path = this.#transports.pathOf(session);
     if (path === undefined) throw new UsageError(`session ${session} is not open`);
+    this.#numbers.raw.passed(session);
     const value = encodePath(path);
     this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value });
   }
 
-  #withSessions(output: StoreOutput): StoreOutput {
-    if (this.#sessionChanges.length === 0) return output;
-    const changes = [...output.changes, ...this.#sessionChanges];
+  /** A write of the server's, with those of the sessions that it speaks of. */
+  #storeForServer({ ticket, changes }: StoreOutput): void {
+    const all = this.#sessionChanges.length === 0 ? changes : [...changes, ...this.#sessionChanges];
     this.#sessionChanges = [];
-    return { ...output, changes };
-  }
-
-  #restoreSessions(records: Iterable<StoredRecord>, now: Instant): number {
-    let unreadable = 0;
-    for (const { key, value } of records) {
-      try {
-        this.#transports.handle(
-          { type: "restore", session: Number(key), path: decodePath(value) },
-          now,
-        );
-      } catch (fault) {
-        if (!(fault instanceof FormatError)) throw fault;
-        unreadable += 1;
-      }
-    }
-    return unreadable;
+    if (this.#batch === undefined) return this.#store(ticket, all);
+    this.#write(all, (ok, at) => this.server.handle({ type: "stored", ticket, ok }, at));
   }
 
   #sameHost(a: SessionId, b: SessionId): boolean {
@@ -625,23 +709,9 @@ function dtlsSealer(sealer: CredentialSealer): Sealer {
   };
 }
 
-function encodePath({ local, remote }: Path): Uint8Array {
-  const w = new Writer(48);
-  for (const { host, port } of [local, remote]) {
-    w.prefixed(1, (inner) => inner.append(utf8(host))).u16(port);
-  }
-  return w.bytes();
-}
-
-function decodePath(bytes: Uint8Array): Path {
-  const r = new Reader(bytes);
-  const [local, remote] = [0, 1].map(() => ({ host: fromUtf8(r.take(r.u8())), port: r.u16() }));
-  r.end("the session record");
-  return { local: local!, remote: remote! }; // two were read
-}
-
 /** What follows on a write. */
 type Written = (ok: boolean, now: Instant) => void;
+type Batch = { readonly changes: StoreChange[]; readonly then: Written[] };
 
 function ignore(): void {}
 
@@ -655,7 +725,6 @@ const NO_SEALER: CredentialSealer = {
     throw new FormatError("there is no master key to open it with");
   },
 };
-const SESSION_TABLE = "session";
 const DTLS_CONTEXT = "dtls";
 /** ms; longer than any binding probe runs (`maxProbeSeconds`). */
 const PROBE_ROOM = 660_000;

@@ -26,6 +26,7 @@ import {
   type CredentialView,
   type Definitions,
   type OperationKind,
+  type QuarantineView,
   type RegistrationView,
   type ServerDtlsOptions,
   type ServerStackInput,
@@ -180,9 +181,8 @@ export class Server {
       onFault: ({ during, error }) => this.#fault(new Error(`during ${during}`, { cause: error })),
     });
     this.#running = { ...this.#running, driver };
-    if (stack.unreadable > 0) {
-      this.#fault(new Error(`${stack.unreadable} records of the store could not be read`));
-    }
+    for (const { table, key, reason } of stack.setAside)
+      this.#listeners.emit("quarantined", { table, key, reason });
   }
 
   /** Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. */
@@ -218,6 +218,11 @@ export class Server {
     const { plain, secure } = this.#now;
     const drops = [plain, secure].flatMap((port) => port?.kernelDrops ?? []);
     return drops.length === 0 ? undefined : drops.reduce((sum, n) => sum + n, 0);
+  }
+
+  /** Records of the store that a start could not restore: they were set aside, and everything else goes on. */
+  get quarantine(): QuarantineView {
+    return this.#now.stack.quarantine;
   }
 
   /** How much was thrown away that belongs to no device, by reason: unknown connection ids, what is no message at all. */
@@ -318,7 +323,7 @@ export class Server {
   ): Promise<Task> {
     parseNodePath(path); // our caller's mistake is named here, not by the device
     const { stack, now } = this.#now;
-    const id = stack.server.operationId(now());
+    const id = stack.server.operationId();
     const expiresAt = now() + (options.expires ?? DAY);
     const accepted = this.#once(String(id), () => true);
     this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });

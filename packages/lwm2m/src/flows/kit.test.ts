@@ -208,7 +208,7 @@ export class TestServer {
     expires: Duration = "1 day",
   ): Order {
     const { now } = this.#world;
-    const id = this.#stack.server.operationId(now);
+    const id = this.#stack.server.operationId();
     const expiresAt = now + milliseconds(expires);
     const { endpoint } = device;
     this.#node.feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
