@@ -41,6 +41,17 @@ export function metrics(server: Server): {
       for (const [reason, times] of Object.entries(server.strays)) this.set({ reason }, times);
     },
   });
+  void new Gauge({
+    name: "godwit_quarantined_records",
+    help: "Records of the store that could not be restored: set aside, or left in place where there was no room",
+    labelNames: ["where"],
+    registers,
+    collect() {
+      const { items, leftInPlace } = server.quarantine;
+      this.set({ where: "quarantine" }, items.length);
+      this.set({ where: "place" }, leftInPlace);
+    },
+  });
   const registered = counter("registrations_total", "Register operations that succeeded");
   const updated = counter("updates_total", "Update operations that succeeded", ["moved"]);
   const updatedMoved = updated.labels("true");

@@ -34,6 +34,7 @@ import {
   type ServerTuning,
 } from "@godwit/lwm2m";
 import { RemoteDevice } from "./device.ts";
+import { checkMasterKey } from "./master-key-check.ts";
 import { oscoreProtection } from "./oscore.ts";
 import { ownCertificates } from "./server-key.ts";
 import { Listeners, type Events } from "./events.ts";
@@ -108,6 +109,7 @@ export class Server {
       const { coap, coaps } = this.#options;
       if (coap === undefined && coaps === undefined)
         throw new UsageError("a server needs coap or coaps, where it listens");
+      await checkMasterKey(this.#store, this.#options.sealer);
       const [plain, secure] = [await this.#bind(coap, ports), await this.#bind(coaps, ports)];
       this.#run(plain, secure, joinPorts(...ports), await this.#certificates());
     } catch (fault) {
