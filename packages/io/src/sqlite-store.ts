@@ -474,7 +474,7 @@ const SQLITE_DEFAULTS: Required<SqliteStoreOptions> = {
 };
 
 const APPLICATION_ID = 0x4764_7774; // "Gdwt"
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const PAGE = 4_096;
 /** Rows per statement: binding many at once saves a third of the time, more than this nothing further. */
 const ROWS = 10;

@@ -173,8 +173,10 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   /** What an earlier run left goes on. */
   #restore(restorer: Restorer, options: ServerStackOptions): void {
     const { now, load = () => [], protection, rolledBack, server = {} } = options;
-    const first = -this.#writing.give(ignore);
-    this.#store(first, [], this.#numbers.reserve(first));
+    if (options.load !== undefined) {
+      const first = -this.#writing.give(ignore);
+      this.#store(first, [], this.#numbers.reserve(first));
+    }
     restorer.transports(this.#transports);
     this.#restoreProtected(restorer, protection, now);
     const guide = restorer.guide({
