@@ -3,10 +3,8 @@
 // real driver and in the simulator.
 
 import {
-  FormatError,
   Ledger,
   Outbox,
-  Tickets,
   UsageError,
   earlier,
   unreachable,
@@ -27,23 +25,18 @@ import {
   type EndpointOutput,
   type ExchangeId,
 } from "@godwit/coap";
-import type { Generation, Sealer } from "@godwit/dtls";
+import type { Generation } from "@godwit/dtls";
 import { CredentialBook, type CredentialSealer } from "./server/credential-book.ts";
+import { CredentialCommands } from "./server/credential-commands.ts";
 import {
-  credentialId,
   credentialIdOf,
   identityOf,
-  sameCredential,
   type Credential,
   type CredentialView,
 } from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
 import type { ProtectionOutput } from "./protection-layer.ts";
-import {
-  ProtectedSessions,
-  type OscoreCredential,
-  type ServerProtection,
-} from "./server/protected-sessions.ts";
+import { ProtectedSessions, type ServerProtection } from "./server/protected-sessions.ts";
 import { Doubt } from "./server/doubt.ts";
 import { FIRST_PROTECTED_SESSION, Numbers } from "./server/numbers.ts";
 import { SESSION_TABLE, encodePath } from "./server/path-records.ts";
@@ -51,7 +44,8 @@ import type { ServerDtlsOptions } from "./server/peers.ts";
 import { Quarantine, type Quarantined, type QuarantineView } from "./server/quarantine.ts";
 import { Restorer } from "./server/restorer.ts";
 import { Lwm2mServer } from "./server/server.ts";
-import { protectedChange } from "./server/stored-rows.ts";
+import { NO_SEALER, dtlsSealer } from "./server/sealers.ts";
+import { StoreWrites, type Written } from "./server/store-writes.ts";
 import { serverTuning, type ServerTuning } from "./server/tuning.ts";
 import {
   ServerTransports,
@@ -107,7 +101,7 @@ export type ServerStackOptions = {
 export class ServerStack implements Machine<ServerStackInput, ServerStackOutput> {
   readonly server: Lwm2mServer;
   readonly #quarantine: Quarantine;
-  readonly #numbers = new Numbers();
+  readonly #numbers: Numbers;
   readonly #transports: ServerTransports;
   readonly #endpoint: Endpoint;
   readonly #out = new Outbox<ServerStackOutput>();
@@ -116,10 +110,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   readonly #pinned = new Set<SessionId>();
   readonly #credentials: CredentialBook;
   readonly #doubt = new Doubt();
-  /** What waits for a write of the stack's own, by its ticket. */
-  readonly #writing = new Tickets<Written>();
-  /** What is to be written as one: everything that is asked to be written while it is there. */
-  #batch: Batch | undefined;
+  readonly #writes: StoreWrites;
+  readonly #commands: CredentialCommands;
   readonly #protected: ProtectedSessions<unknown> | undefined;
   /** Of protected messages that are nobody's. */
   readonly #strays = new Ledger();
@@ -127,7 +119,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   constructor(options: ServerStackOptions) {
     const { rng, coap = {}, server = {}, load = () => [], now, sealer } = options;
     const { protection, dtls, rolledBack } = options;
-    const numbers = this.#numbers;
+    const numbers = new Numbers();
+    this.#numbers = numbers;
+    this.#writes = new StoreWrites(numbers, (output) => this.#out.push(output));
     this.#protected =
       protection && new ProtectedSessions(protection, () => numbers.protected.next());
     this.#credentials = new CredentialBook(sealer ?? NO_SEALER, () => this.#nextGeneration());
@@ -167,16 +161,24 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       },
       server,
     );
+    this.#commands = new CredentialCommands({
+      credentials,
+      quarantine,
+      transports: this.#transports,
+      sessions: this.#protected,
+      server: this.server,
+      write: (changes) => this.#writes.write(changes),
+      atomically: (at, act, then) => this.#atomically(at, act, then),
+      closed: (session, at) => this.#closed(session, at),
+      release: (carrier, at) => this.#release(carrier, at),
+    });
     this.#restore(restorer, options);
   }
 
   /** What an earlier run left goes on. */
   #restore(restorer: Restorer, options: ServerStackOptions): void {
     const { now, load = () => [], protection, rolledBack, server = {} } = options;
-    if (options.load !== undefined) {
-      const first = -this.#writing.give(ignore);
-      this.#store(first, [], this.#numbers.reserve(first));
-    }
+    if (options.load !== undefined) this.#writes.reserve();
     restorer.transports(this.#transports);
     this.#restoreProtected(restorer, protection, now);
     const guide = restorer.guide({
@@ -188,17 +190,17 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       },
     });
     this.server.restore(guide, now);
-    for (const changes of restorer.writes) this.#write(changes);
+    for (const changes of restorer.writes) this.#writes.write(changes);
     this.#settle(now);
     this.#sessionChanges = []; // what was just read needs no writing
     for (const changes of restorer.abandonPaths(
       this.#transports,
       (session) => this.#pinned.has(session) || this.#protected?.isCarrier(session) === true,
     ))
-      this.#write(changes);
+      this.#writes.write(changes);
     this.#settle(now);
     if (rolledBack !== undefined)
-      this.#write([
+      this.#writes.write([
         ...(this.#protected?.forgetting() ?? []),
         ...this.#transports.forgetting(load),
         rolledBack.settled,
@@ -222,7 +224,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     // A death between the writes of a credential and of its session; or the session's records are lost.
     if (missing.length === 0) return;
     this.#atomically(now, () => {
-      for (const credential of missing) this.#open(credential, mayBeUsed, now);
+      for (const credential of missing) this.#commands.open(credential, mayBeUsed, now);
     });
   }
 
@@ -283,10 +285,10 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#transports.handle(input, now);
         break;
       case "addCredential":
-        this.#addCredential(input.credential, input.ref, now);
+        this.#commands.add(input.credential, this.#done(input.ref), now);
         break;
       case "removeCredential":
-        this.#revoke(input.id, input.ref, now);
+        this.#commands.revoke(input.id, this.#done(input.ref), now);
         break;
       case "stored":
         this.#stored(input, now);
@@ -322,144 +324,21 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     return this.#credentials.views(endpoint);
   }
 
-  #addCredential(credential: Credential, ref: number, now: Instant): void {
-    const id = credentialId(credential);
-    const before = this.#credentials.get(id);
-    const { undo } = this.#credentials.remember(id);
-    const changes = this.#credentials.add(credential);
-    const known = before !== undefined && sameCredential(before, credential);
-    this.#atomically(
-      now,
-      () => {
-        this.#write(changes);
-        if (!known) this.#cutOff(id, credential.endpoint, before, now);
-        const there = this.server.registration(credential.endpoint, now);
-        if (there?.identity.kind === "none")
-          // it proved nothing, and has to from now on
-          this.server.handle(
-            { type: "remove", endpoint: credential.endpoint, why: "refused" },
-            now,
-          );
-      },
-      (ok, at) => {
-        if (!ok) undo();
-        else if (credential.kind === "oscore" && !this.#isOpen(credential))
-          this.#atomically(at, () => this.#open(credential, false, at));
-        this.#out.push({ type: "credential", ref, ok });
-      },
-    );
+  #done(ref: number): (ok: boolean) => void {
+    return (ok) => this.#out.push({ type: "credential", ref, ok });
   }
 
-  #revoke(id: string, ref: number, now: Instant): void {
-    const credential = this.#credentials.get(id);
-    const endpoint = this.#credentials.views().find((one) => one.id === id)?.endpoint;
-    const { undo } = this.#credentials.remember(id);
-    const changes = this.#credentials.remove(id);
-    if (changes === undefined || endpoint === undefined) {
-      this.#out.push({ type: "credential", ref, ok: true }); // it is gone, as was asked
-      return;
-    }
-    this.#atomically(
-      now,
-      () => {
-        this.#write(changes);
-        this.#cutOff(id, endpoint, credential, now);
-        if (this.#credentials.isSecured(endpoint)) return; // it has another, and what is asked of it waits for that
-        const reason = "the credential of the device was revoked";
-        this.server.handle({ type: "forget", endpoint, reason }, now);
-      },
-      (ok) => {
-        if (!ok) undo();
-        this.#out.push({ type: "credential", ref, ok });
-      },
-    );
-  }
-
-  /**
-   * Nothing of a credential that was revoked or replaced goes on: its association and what it could be resumed by, its
-   * session, its registration, what was set aside of it.
-   */
-  #cutOff(id: string, endpoint: string, credential: Credential | undefined, now: Instant): void {
-    this.#write(this.#quarantine.forget(id));
-    if (credential !== undefined)
-      this.#transports.handle({ type: "revoke", identity: identityOf(credential) }, now);
-    this.#close(id, now);
-    const registration = this.server.registration(endpoint, now);
-    if (registration !== undefined && credentialIdOf(registration.identity) === id)
-      this.server.handle({ type: "remove", endpoint, why: "revoked" }, now);
-  }
-
-  /** The session of a credential ends at once. */
-  #close(credential: string, now: Instant): void {
-    const removed = this.#protected?.remove(credential, now);
-    if (removed === undefined || this.#protected === undefined) return;
-    const { session, carrier } = removed;
-    this.#endpoint.handle({ type: "closed", session }, now);
-    this.server.handle({ type: "closed", session }, now);
-    if (carrier !== undefined && !this.#pinned.has(carrier)) this.#unpin(carrier, now);
-    this.#write([this.#protected.change(session), ...this.#sessionChanges.splice(0)]);
-  }
-
-  /** A credential is durable: what it stands for has a session from now on. `used`: maybe it had one before, which is lost. */
-  #open(credential: OscoreCredential, used: boolean, now: Instant): void {
-    if (this.#protected === undefined) return;
-    const identity = identityOf(credential);
-    const generation = this.#credentials.generationOf(identity) ?? 0;
-    const session = used
-      ? this.#protected.addUsed(credential, generation, now)
-      : this.#protected.add(credential, generation, now);
-    this.server.handle({ type: "opened", session, identity }, now);
-    this.#write([this.#protected.change(session)]);
-  }
-
-  /** Added once more as it is, it keeps its session: a fixed context begun anew would use its numbers twice. */
-  #isOpen(credential: Credential): boolean {
-    return this.#protected?.sessionOf(credentialId(credential)) !== undefined;
-  }
-
-  /** All that `act` leads to is written as one: a death leaves all of it or nothing. */
-  #atomically(now: Instant, act: () => void, then: Written = ignore): void {
-    const batch: Batch = { changes: [], then: [] };
+  /** All that `act` leads to becomes one write. */
+  #atomically(now: Instant, act: () => void, then?: Written): void {
     this.#settle(now); // what is under way is no part of it
-    this.#batch = batch;
-    try {
+    this.#writes.atomically(() => {
       act();
       this.#settle(now);
-    } finally {
-      this.#batch = undefined;
-    }
-    this.#write(batch.changes, (ok, at) => {
-      for (const one of batch.then) one(ok, at);
-      then(ok, at);
-    });
-  }
-
-  /** A write of the stack's own; its tickets count down, the server's up. */
-  #write(changes: readonly StoreChange[], then: Written = ignore): void {
-    if (this.#batch !== undefined) {
-      this.#batch.changes.push(...changes);
-      if (then !== ignore) this.#batch.then.push(then);
-      return;
-    }
-    if (changes.length === 0 && then === ignore) return;
-    this.#store(-this.#writing.give(then), changes);
-  }
-
-  /** Everything that goes to the store passes here: rows get their checksum, and the bounds of new numbers go along. */
-  #store(
-    ticket: number,
-    changes: readonly StoreChange[],
-    reserved: readonly StoreChange[] = this.#numbers.reservations(ticket),
-  ): void {
-    const all = reserved.length === 0 ? changes : [...changes, ...reserved];
-    this.#out.push({ type: "store", ticket, changes: all.map(protectedChange) });
+    }, then);
   }
 
   #stored(input: StoredInput, now: Instant): void {
-    const { ticket, ok } = input;
-    this.#numbers.stored(ticket, ok);
-    if (ticket > 0) return this.server.handle(input, now);
-    this.#writing.take(-ticket)?.(ok, now);
+    if (this.#writes.stored(input.ticket, input.ok, now)) this.server.handle(input, now);
   }
 
   /** Carries outputs of one layer into the next until all are still. */
@@ -510,17 +389,26 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         return this.#opened(output, now);
       case "closed":
         this.#doubt.forget(output.session);
-        this.#endpoint.handle({ type: "closed", session: output.session }, now);
-        this.server.handle({ type: "closed", session: output.session }, now);
-        return;
+        return this.#closed(output.session, now);
       case "store":
-        this.#write(output.changes, (ok, at) => {
+        this.#writes.write(output.changes, (ok, at) => {
           this.#transports.handle({ type: "stored", ticket: output.ticket, ok }, at);
         });
         return;
       default:
         unreachable(output);
     }
+  }
+
+  #closed(session: SessionId, now: Instant): void {
+    this.#endpoint.handle({ type: "closed", session }, now);
+    this.server.handle({ type: "closed", session }, now);
+  }
+
+  /** A carrier that nobody travels in any more. */
+  #release(carrier: SessionId, now: Instant): void {
+    if (!this.#pinned.has(carrier)) this.#unpin(carrier, now);
+    this.#writes.write(this.#sessionChanges.splice(0));
   }
 
   #opened(output: Extract<ServerTransportsOutput, { type: "opened" }>, now: Instant): void {
@@ -534,7 +422,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #fromProtection(output: ProtectionOutput, now: Instant): void {
     switch (output.type) {
       case "store":
-        this.#write(output.changes, (ok, at) => {
+        this.#writes.write(output.changes, (ok, at) => {
           this.#protected?.layer.handle({ type: "stored", ticket: output.ticket, ok }, at);
         });
         return;
@@ -575,7 +463,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.#keepSession(carrier);
     if (left !== undefined && !this.#pinned.has(left)) this.#unpin(left, now);
     this.#sessionChanges.push(this.#protected.change(session));
-    this.#write(this.#sessionChanges.splice(0));
+    this.#writes.write(this.#sessionChanges.splice(0));
   }
 
   #unpin(session: SessionId, now: Instant): void {
@@ -687,8 +575,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #storeForServer({ ticket, changes }: StoreOutput): void {
     const all = this.#sessionChanges.length === 0 ? changes : [...changes, ...this.#sessionChanges];
     this.#sessionChanges = [];
-    if (this.#batch === undefined) return this.#store(ticket, all);
-    this.#write(all, (ok, at) => this.server.handle({ type: "stored", ticket, ok }, at));
+    this.#writes.writeFor(ticket, all, (ok, at) => {
+      this.server.handle({ type: "stored", ticket, ok }, at);
+    });
   }
 
   #sameHost(a: SessionId, b: SessionId): boolean {
@@ -697,36 +586,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 }
 
-function dtlsSealer(sealer: CredentialSealer): Sealer {
-  return {
-    seal: (plain) => sealer.seal(plain, DTLS_CONTEXT),
-    open: (sealed) => {
-      try {
-        return sealer.open(sealed, DTLS_CONTEXT);
-      } catch (fault) {
-        if (!(fault instanceof FormatError)) throw fault;
-        return undefined;
-      }
-    },
-  };
-}
-
-/** What follows on a write. */
-type Written = (ok: boolean, now: Instant) => void;
-type Batch = { readonly changes: StoreChange[]; readonly then: Written[] };
-
-function ignore(): void {}
-
 /** No session has this number. */
 const NOBODY: SessionId = 0;
-const NO_SEALER: CredentialSealer = {
-  seal: () => {
-    throw new UsageError("there is no master key to keep credentials under");
-  },
-  open: () => {
-    throw new FormatError("there is no master key to open it with");
-  },
-};
-const DTLS_CONTEXT = "dtls";
 /** ms; longer than any binding probe runs (`maxProbeSeconds`). */
 const PROBE_ROOM = 660_000;

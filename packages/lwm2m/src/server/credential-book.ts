@@ -83,6 +83,11 @@ export class CredentialBook {
     return id === undefined ? undefined : this.get(id)?.endpoint;
   }
 
+  /** The endpoint of a credential, readable or not. */
+  ownerOf(id: string): string | undefined {
+    return this.get(id)?.endpoint ?? this.#unreadable.get(id);
+  }
+
   /** Whether the endpoint has a credential, readable or not. */
   isSecured(endpoint: string): boolean {
     return this.#byEndpoint.has(endpoint);
@@ -127,7 +132,7 @@ export class CredentialBook {
     checkCredential(credential);
     const id = credentialId(credential);
     const before = this.#byId.get(id);
-    const owner = before?.credential.endpoint ?? this.#unreadable.get(id);
+    const owner = this.ownerOf(id);
     if (owner !== undefined && owner !== credential.endpoint) {
       throw new UsageError(`${id} belongs to the endpoint ${owner} already`);
     }
@@ -143,7 +148,7 @@ export class CredentialBook {
 
   /** Returns what must be stored, or undefined if there is none such. */
   remove(id: string): readonly StoreChange[] | undefined {
-    const endpoint = this.get(id)?.endpoint ?? this.#unreadable.get(id);
+    const endpoint = this.ownerOf(id);
     if (endpoint === undefined) return undefined;
     this.#drop(id, endpoint);
     return [
@@ -157,7 +162,7 @@ export class CredentialBook {
     const [entry, unreadable] = [this.#byId.get(id), this.#unreadable.get(id)];
     return {
       undo: () => {
-        const now = this.get(id)?.endpoint ?? this.#unreadable.get(id);
+        const now = this.ownerOf(id);
         if (now !== undefined) this.#drop(id, now);
         if (entry !== undefined) this.#put(id, entry);
         if (unreadable !== undefined) this.#lock(id, unreadable);
@@ -197,7 +202,7 @@ export class CredentialBook {
   }
 
   #put(id: string, entry: Entry): void {
-    const before = this.get(id)?.endpoint ?? this.#unreadable.get(id);
+    const before = this.ownerOf(id);
     if (before !== undefined) this.#drop(id, before);
     this.#count(entry.credential.endpoint, 1);
     this.#byId.set(id, entry);
