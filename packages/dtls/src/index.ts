@@ -1,11 +1,12 @@
 export { DtlsClient, type DtlsClientInput, type DtlsClientOptions } from "./client.ts";
+export { DtlsServer, type DtlsServerInput, type DtlsServerOptions } from "./server.ts";
 export {
-  DtlsServer,
   type DtlsRestored,
-  type DtlsServerInput,
-  type DtlsServerOptions,
-} from "./server.ts";
-export { type DtlsStoredRow, type RefusedRow, type Vouch, cutNumber } from "./server-restore.ts";
+  type DtlsStoredRow,
+  type RefusedRow,
+  type Vouch,
+  cutNumber,
+} from "./server-restore.ts";
 export type {
   Certificate,
   ClientCredentials,

@@ -1,7 +1,8 @@
 // What an earlier run left in the store, row by row: what can go on, and what is set aside with the reason. Nothing here
 // changes anything; the server carries out what is decided.
 
-import { FormatError, type Identity, type SessionId } from "@godwit/base";
+import { FormatError, type Identity, type SessionId, type StoreChange } from "@godwit/base";
+import type { Association } from "./association.ts";
 import type { Generation } from "./credentials.ts";
 import { type Sealer, TABLES } from "./events.ts";
 import { type StoredAssociation, decodeAssociation } from "./export.ts";
@@ -32,12 +33,12 @@ export type RefusedRow = {
  */
 export type Vouch = (identity: Identity, generation: Generation) => "good" | "gone" | "unreadable";
 
-export type RestorableAssociation = {
+type RestorableAssociation = {
   readonly key: string;
   readonly state: StoredAssociation;
 };
 
-export type Restorable = {
+type Restorable = {
   readonly associations: readonly RestorableAssociation[];
   /** Packed, by id. */
   readonly sessions: readonly { readonly id: Uint8Array; readonly packed: Uint8Array }[];
@@ -45,15 +46,68 @@ export type Restorable = {
   readonly refused: readonly RefusedRow[];
 };
 
-export type RestoreRules = {
+type RestoreRules = {
   readonly sealer: Sealer | undefined;
   readonly vouches: Vouch;
   readonly cidLength: number;
   readonly onePerIdentity: boolean;
 };
 
-export function sortRows(rows: Iterable<DtlsStoredRow>, rules: RestoreRules): Restorable {
-  return new Sorting(rules).of(rows);
+/** What became of the rows of an earlier run. */
+export type DtlsRestored = {
+  readonly refused: readonly RefusedRow[];
+  /** Sessions that have another number now, by the one in rows of the first layout. */
+  readonly renumbered: ReadonlyMap<SessionId, SessionId>;
+};
+
+/** The machine into which they go. */
+export type RestoreHost = {
+  readonly keepSession: (id: Uint8Array, packed: Uint8Array) => void;
+  readonly keepTicketKeys: (packed: Uint8Array) => void;
+  readonly goOn: (state: StoredAssociation) => Association;
+  readonly takeSession: () => SessionId | undefined;
+  readonly changeOf: (association: Association, bound: number) => StoreChange;
+  readonly write: (changes: readonly StoreChange[]) => void;
+};
+
+/** Restores what can go on. What is of a credential that is gone is deleted, the rest is the caller's to set aside. */
+export function restoreRows(
+  rows: Iterable<DtlsStoredRow>,
+  rules: RestoreRules & { readonly sequenceLimit: number },
+  host: RestoreHost,
+): DtlsRestored {
+  const sorted = new Sorting(rules).of(rows);
+  const refused = [...sorted.refused];
+  for (const { id, packed } of sorted.sessions) host.keepSession(id, packed);
+  for (const { key, packed } of sorted.ticketKeys) {
+    try {
+      host.keepTicketKeys(packed);
+    } catch (fault) {
+      const reason = fault instanceof Error ? fault.message : String(fault);
+      refused.push({ table: TABLES.ticketKeys, key, reason, identity: undefined, gone: false });
+    }
+  }
+  const renumbered = new Map<SessionId, SessionId>();
+  const changes: StoreChange[] = [];
+  for (const { key, state } of sorted.associations) {
+    if (state.version > 1) {
+      host.goOn(state);
+      continue;
+    }
+    const session = host.takeSession();
+    if (session === undefined) continue;
+    renumbered.set(state.session, session);
+    // Its row may be older than what was sent under its cut number: it goes on far above the bound that it names.
+    const writeFrom = Math.min(state.writeFrom + CARRIED_OVER, rules.sequenceLimit);
+    const association = host.goOn({ ...state, session, writeFrom });
+    changes.push({ table: TABLES.association, key, value: undefined });
+    changes.push(host.changeOf(association, writeFrom));
+  }
+  for (const { table, key, gone } of refused)
+    if (gone) changes.push({ table, key, value: undefined });
+  for (let i = 0; i < changes.length; i += ROWS_PER_WRITE)
+    host.write(changes.slice(i, i + ROWS_PER_WRITE));
+  return { refused, renumbered };
 }
 
 class Sorting {
@@ -198,6 +252,10 @@ class Sorting {
   }
 }
 
+/** Rows that are written together at a start. Even: an association that is carried over is two. */
+const ROWS_PER_WRITE = 1_000;
+/** More records than any association of the first layout can have sent since its row was written. */
+const CARRIED_OVER = 2 ** 32;
 /** The first layout kept the lower 48 bits of a session's number. */
 const CUT = 2 ** 48;
 

@@ -39,7 +39,12 @@ import { PendingWrites } from "./pending-writes.ts";
 import { type DtlsRecord, plainRecord, recordAt } from "./record/header.ts";
 import { encodeSession, identityKey } from "./saved-session.ts";
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
-import { type DtlsStoredRow, type RefusedRow, type Vouch, sortRows } from "./server-restore.ts";
+import {
+  type DtlsRestored,
+  type DtlsStoredRow,
+  type Vouch,
+  restoreRows,
+} from "./server-restore.ts";
 import { SessionCache, sessionStoreKey } from "./sessions.ts";
 import { SUITES, type Suite } from "./suites.ts";
 import { TicketKeys } from "./tickets.ts";
@@ -65,13 +70,6 @@ export type DtlsServerOptions = {
   readonly onePerIdentity?: boolean;
   /** Puts out `keyLog` lines, with which anybody can read everything. For debugging only. */
   readonly keyLog?: boolean;
-};
-
-/** What became of the rows of an earlier run. */
-export type DtlsRestored = {
-  readonly refused: readonly RefusedRow[];
-  /** Sessions that have another number now, by the one in rows of the first layout. */
-  readonly renumbered: ReadonlyMap<SessionId, SessionId>;
 };
 
 export type DtlsServerInput =
@@ -623,35 +621,18 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   restore(rows: Iterable<DtlsStoredRow>, now: Instant): DtlsRestored {
     this.#now = now;
     const { sealer, onePerIdentity = true } = this.#options;
-    const sorted = sortRows(rows, {
-      sealer,
-      vouches: this.#vouches,
-      cidLength: this.#tuning.cidLength,
-      onePerIdentity,
+    const { cidLength, sequenceLimit } = this.#tuning;
+    const rules = { sealer, vouches: this.#vouches, cidLength, onePerIdentity, sequenceLimit };
+    const restored = restoreRows(rows, rules, {
+      keepSession: (id, packed) => this.#sessions.restore(id, packed),
+      keepTicketKeys: (packed) => this.#tickets.restore(packed),
+      goOn: (state) => this.#goOn(state),
+      takeSession: this.#takeSession,
+      changeOf: (association, bound) => associationChange(association, bound, this.#host),
+      write: (changes) => this.#writes.write(changes),
     });
-    const refused = [...sorted.refused];
-    for (const { id, packed } of sorted.sessions) this.#sessions.restore(id, packed);
-    for (const { key, packed } of sorted.ticketKeys) {
-      try {
-        this.#tickets.restore(packed);
-      } catch (fault) {
-        const reason = fault instanceof Error ? fault.message : String(fault);
-        const table = TABLES.ticketKeys;
-        refused.push({ table, key, reason, identity: undefined, gone: false });
-      }
-    }
-    const renumbered = new Map<SessionId, SessionId>();
-    const changes: StoreChange[] = [];
-    for (const { key, state } of sorted.associations) {
-      if (state.version > 1) this.#goOn(state);
-      else changes.push(...this.#carryOver(key, state, renumbered));
-    }
-    for (const { table, key, gone } of refused)
-      if (gone) changes.push({ table, key, value: undefined });
-    for (let i = 0; i < changes.length; i += ROWS_PER_WRITE)
-      this.#writes.write(changes.slice(i, i + ROWS_PER_WRITE));
-    for (const _row of refused) this.ledger.drop("badStoredRow");
-    return { refused, renumbered };
+    for (const _row of restored.refused) this.ledger.drop("badStoredRow");
+    return restored;
   }
 
   /** The session that an identity has now. */
@@ -676,26 +657,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#outbox.push({ type: "opened", session, identity, how: "restored" });
     this.#startSweep();
     return association;
-  }
-
-  /**
-   * An association of the first layout goes on under a new number. Its row may be older than what was sent under its cut
-   * number, so it goes on far above the bound that it names. Returns the change, its two halves in one write.
-   */
-  #carryOver(
-    key: string,
-    state: StoredAssociation,
-    renumbered: Map<SessionId, SessionId>,
-  ): readonly StoreChange[] {
-    const session = this.#takeSession();
-    if (session === undefined) return [];
-    const writeFrom = Math.min(state.writeFrom + CARRIED_OVER, this.#tuning.sequenceLimit);
-    const association = this.#goOn({ ...state, session, writeFrom });
-    renumbered.set(state.session, session);
-    return [
-      { table: TABLES.association, key, value: undefined },
-      associationChange(association, writeFrom, this.#host),
-    ];
   }
 
   #takeCid(handshake: ServerHandshake): Uint8Array {
@@ -787,9 +748,5 @@ const BY_IDENTITY: Keying<string, Association> = {
   same: (a, b) => a === b,
 };
 const CID_TRIES = 10;
-/** Rows that are written together at a start. Even: a carried-over association is two. */
-const ROWS_PER_WRITE = 1_000;
-/** More records than any association of the first layout can have sent since its row was written. */
-const CARRIED_OVER = 2 ** 32;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;
