@@ -27,6 +27,8 @@ type Options = {
   readonly nosec: boolean;
   readonly credentials?: string;
   readonly awake?: number;
+  readonly mark?: string;
+  readonly acceptLoss: boolean;
   readonly logLevel: string;
 };
 
@@ -37,6 +39,17 @@ export function serveCommand(): Command {
       new Option("--data <directory>", "where registrations, orders and secrets are kept")
         .default("./godwit-data")
         .env("GODWIT_DATA"),
+    )
+    .addOption(
+      new Option(
+        "--mark <file>",
+        "a second mark, on another volume than the data: notices a volume that was put back as a whole",
+      ).env("GODWIT_MARK"),
+    )
+    .option(
+      "--accept-loss",
+      "go on, once, without commits that are missing: what is left of the store is kept aside, devices need new keys",
+      false,
     )
     .addOption(
       new Option("--coap <host:port>", "plain CoAP; needs --nosec to accept registrations")
@@ -105,7 +118,11 @@ async function serve(options: Options): Promise<void> {
   if (options.coaps !== undefined) addressOf("--coaps", options.coaps);
   const material = readCoapsFiles(options, Date.now());
   const keylog = keyLogFile(options.keylog);
-  const data = await openData(options.data);
+  const data = await openData(options.data, {
+    acceptLoss: options.acceptLoss,
+    ...(options.mark === undefined ? {} : { markFile: options.mark }),
+    onNotice: (text) => log.warn(text),
+  });
   const opened: { close(): Promise<void> }[] = [data];
   try {
     const { password, file, created } = await adminPassword(options.data);
@@ -207,7 +224,9 @@ function openServer(
       log.debug({ endpoint: device.endpoint, moved }, "updated");
     });
   }
-  if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
+  if (data.rollbackReason !== undefined) {
+    log.warn(`${data.rollbackReason}; the keys of its sessions are dropped, devices make new ones`);
+  }
   return server;
 }
 

@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
+import { openSqlite, rowsOf, storeError, type Sqlite } from "./sqlite.ts";
 import { StoreError } from "./store.ts";
 import { IO_TUNING } from "./tuning.ts";
 
@@ -29,7 +29,6 @@ export function openDatabase(file: string, options: { readonly maxBytes: number 
   } catch (error) {
     if (db !== undefined) letGo(db, "foreign");
     const known = storeError(error, `cannot open ${file}`);
-    if (known.fault === "foreign") throw new StoreError("foreign", notOurs(file), error);
     throw new StoreError(known.fault, adviceFor(known, file), error);
   }
 }
@@ -61,13 +60,16 @@ export function letGo(db: Sqlite, owner: "ours" | "foreign"): void {
 
 function checkOwner(db: Sqlite, file: string): void {
   db.exec("BEGIN IMMEDIATE"); // takes the lock before anything is believed
-  const pragma = (name: string): number =>
-    Object.values(db.prepare(`PRAGMA ${name}`).get() as Record<string, number>)[0] ?? 0;
-  const [owner, version] = [pragma("application_id"), pragma("user_version")];
-  const { tables } = db.prepare("SELECT count(*) AS tables FROM sqlite_schema").get() as {
-    tables: number;
-  };
+  ownerOf(db, file);
   db.exec("COMMIT");
+}
+
+/** Throws StoreError where the database is not a store of ours, or of a later version. */
+export function ownerOf(db: Sqlite, file: string): void {
+  const one = (column: string, from: string): unknown => rowsOf(db, column, from)[0]?.[0];
+  const owner = one("application_id", "pragma_application_id");
+  const version = Number(one("user_version", "pragma_user_version"));
+  const tables = Number(one("count(*)", "sqlite_schema"));
   if (owner !== APPLICATION_ID && (owner !== 0 || tables > 0)) {
     throw new StoreError("foreign", notOurs(file));
   }
@@ -78,17 +80,19 @@ function checkOwner(db: Sqlite, file: string): void {
   );
 }
 
+/** What went wrong with the file, with what to do about it. */
 export function adviceFor({ fault, message, cause }: StoreError, file: string): string {
   const { code } = (cause ?? {}) as NodeJS.ErrnoException;
   if (code === "EEXIST" || code === "ENOTDIR") return `${dirname(file)} is not a directory`;
   if (fault === "locked") return `${file} is in use by ${holder(file)}; one process at a time`;
   if (fault === "corrupt") return damaged(file);
+  if (fault === "foreign") return notOurs(file);
   if (fault !== "readonly") return message;
   return `${message}; give ${dirname(file)} to the user who runs this, or choose another directory`;
 }
 
 export function damaged(file: string): string {
-  return `${file} is damaged; restore a backup, or move it away to begin without what it held`;
+  return `${file} is damaged; restore a backup, or move it away and start with --accept-loss to begin without what it held`;
 }
 
 function notOurs(file: string): string {

@@ -4,6 +4,7 @@ import { UsageError, type StoreChange } from "@godwit/base";
 import type { StatementSyncInstance } from "@photostructure/sqlite";
 import { syncDirectory } from "./atomic-file.ts";
 import { adviceFor, damaged, letGo, openDatabase } from "./sqlite-open.ts";
+import { backUp } from "./sqlite-backup.ts";
 import { storeError, type Sqlite } from "./sqlite.ts";
 import { StoreError, type Store, type StoreDone, type StoreRecord } from "./store.ts";
 import { IO_TUNING } from "./tuning.ts";
@@ -23,6 +24,8 @@ import { IO_TUNING } from "./tuning.ts";
 export class SqliteStore implements Store {
   broken: StoreError | undefined;
   readonly counters = { groups: 0, calls: 0, changes: 0, failed: 0 };
+  /** Told after each group that the disk has confirmed, before its calls are answered. */
+  onConfirmed: ((commits: number) => void) | undefined;
   readonly #db: Sqlite;
   readonly #file: string;
   readonly #options: Required<SqliteStoreOptions>;
@@ -65,6 +68,11 @@ export class SqliteStore implements Store {
   /** Groups committed and forced to disk in this database's whole life. */
   get commits(): number {
     return this.#durableCommits;
+  }
+
+  /** Counts on from there, if that is more: after commits were lost none has the number of one of these. */
+  raiseCommits(commits: number): void {
+    this.#commits = Math.max(this.#commits, commits);
   }
 
   *load(table: string): Iterable<StoreRecord> {
@@ -112,10 +120,12 @@ export class SqliteStore implements Store {
     return this.#closing;
   }
 
-  /** A consistent copy of what is committed, written to a file that must not exist yet. */
-  backup(file: string): void {
-    closeSync(openSync(file, "wx", 0o600));
-    this.#db.prepare("VACUUM INTO ?").run(file);
+  /**
+   * A consistent copy of what is committed, in one file that must not exist yet, while the store goes on. Rejects with
+   * StoreError; then there is no such file.
+   */
+  backup(file: string): Promise<void> {
+    return backUp(this.#db, file);
   }
 
   /** What SQLite throws at a damaged page, in our words. */
@@ -160,10 +170,15 @@ export class SqliteStore implements Store {
     }
     this.#state = "syncing";
     this.#options.sync(this.#log, (error) => {
-      if (error === null) this.#durableCommits = commits;
+      if (error === null) this.#confirm(commits);
       else this.#distrust(calls, error);
       this.#answer(calls);
     });
+  }
+
+  #confirm(commits: number): void {
+    this.#durableCommits = commits;
+    this.onConfirmed?.(commits);
   }
 
   /** Writes a group. Calls that could not be written carry their error from here on. */

@@ -30,6 +30,8 @@ export type StoreDone = (error?: StoreError) => void;
  * - `busy`: the queue is full: the disk does not keep up; may pass.
  * - `locked`: another process holds the store.
  * - `readonly`, `io`, `corrupt`: what the disk said.
+ * - `gone`: the files were deleted or replaced while the store had them open.
+ * - `loss`: what was acknowledged is known to be missing.
  * - `foreign`, `newer`: the file is not ours, or of a later version than this one.
  * - `closed`: written after `close`.
  * - `refused`: this call alone could not be written.
@@ -41,6 +43,8 @@ export type StoreFault =
   | "readonly"
   | "io"
   | "corrupt"
+  | "gone"
+  | "loss"
   | "foreign"
   | "newer"
   | "closed"
