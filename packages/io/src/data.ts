@@ -12,6 +12,7 @@ import {
   type FileIdentity,
   type IdentityKind,
 } from "./file-identity.ts";
+import { DirectoryWatch, removeHalfBackups } from "./directory-watch.ts";
 import { inspectStore, type StoreState } from "./inspect-store.ts";
 import { KeptClock } from "./kept-clock.ts";
 import { removeLeftOvers } from "./left-overs.ts";
@@ -95,8 +96,10 @@ export async function openData(directory: string, options: DataOptions = {}): Pr
     if (reason !== undefined) changes.push(change("rolledBack", reason));
     await write(store, changes);
     removeLeftOvers(directory);
+    removeHalfBackups(directory);
     const clock = new KeptClock(marks.newest, options.boot);
     if (clock.notice !== undefined) notice(clock.notice);
+    const watch = new DirectoryWatch(files, store);
     const keeper = new MarkKeeper({ files, kind, id, generation, store, clock, notice });
     return {
       store,
@@ -107,6 +110,7 @@ export async function openData(directory: string, options: DataOptions = {}): Pr
       rollbackReason: reason === LEGACY_REASON ? OLDER : reason,
       rollbackSettled: change("rolledBack", undefined),
       async close() {
+        await watch.close();
         await store.flush();
         await keeper.close();
         await store.close();
@@ -116,6 +120,11 @@ export async function openData(directory: string, options: DataOptions = {}): Pr
     await store.close();
     throw error;
   }
+}
+
+/** What is known to be missing from a store that nobody has open, in words. Throws StoreError where it cannot be read. */
+export function lossOf(files: DataFiles): string | undefined {
+  return new Marks(files).lossOf(inspect(files));
 }
 
 /** What may be compared with the marks. Undefined: there is no store; what is wrong with it is said when it is opened. */

@@ -25,17 +25,31 @@ export function inspectStore(file: string, table: string): StoreState | undefine
 /** Runs `read` on a store's database that nobody has open, as it is. */
 export function readStore<T>(file: string, read: (db: Sqlite) => T): T {
   let db: Sqlite | undefined;
+  const leave = (): void => {
+    const opened = db !== undefined && closed(db);
+    if (opened) rmSync(`${file}-shm`, { force: true }); // the index of the log; only a reader makes one
+  };
+  const worded = (error: unknown): StoreError => {
+    const known = storeError(error, `cannot open ${file}`);
+    return new StoreError(known.fault, adviceFor(known, file), error);
+  };
+  let done: T;
   try {
     db = openSqlite(file, { timeout: 0, readOnly: true });
     ownerOf(db, file);
-    return read(db);
+    done = read(db);
   } catch (error) {
-    const known = storeError(error, `cannot open ${file}`);
-    throw new StoreError(known.fault, adviceFor(known, file), error);
-  } finally {
-    const opened = db !== undefined && closed(db);
-    if (opened) rmSync(`${file}-shm`, { force: true }); // the index of the log; only a reader makes one
+    leave();
+    throw worded(error);
   }
+  if (done instanceof Promise) {
+    const rethrow = (error: unknown): never => {
+      throw worded(error);
+    };
+    return done.catch(rethrow).finally(leave) as T;
+  }
+  leave();
+  return done;
 }
 
 function stateOf(db: Sqlite, table: string): StoreState | undefined {

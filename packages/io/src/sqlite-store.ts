@@ -6,6 +6,7 @@ import { syncDirectory } from "./atomic-file.ts";
 import { adviceFor, damaged, letGo, openDatabase } from "./sqlite-open.ts";
 import { backUp } from "./sqlite-backup.ts";
 import { storeError, type Sqlite } from "./sqlite.ts";
+import { HealthMeter, type StoreHealth } from "./store-health.ts";
 import { StoreError, type Store, type StoreDone, type StoreRecord } from "./store.ts";
 import { IO_TUNING } from "./tuning.ts";
 
@@ -22,7 +23,7 @@ import { IO_TUNING } from "./tuning.ts";
  * checksums at the next start and was never acknowledged.
  */
 export class SqliteStore implements Store {
-  broken: StoreError | undefined;
+  readonly meter: HealthMeter = new HealthMeter();
   readonly counters = { groups: 0, calls: 0, changes: 0, failed: 0 };
   /** Told after each group that the disk has confirmed, before its calls are answered. */
   onConfirmed: ((commits: number) => void) | undefined;
@@ -42,6 +43,9 @@ export class SqliteStore implements Store {
   #commits: number;
   #durableCommits: number;
   #idle: (() => void)[] = [];
+  #broken: StoreError | undefined;
+  /** Runs while the store fails, until it takes a write again. */
+  #probe: NodeJS.Timeout | undefined;
 
   constructor(file: string, options: SqliteStoreOptions = {}) {
     this.#file = file;
@@ -63,6 +67,21 @@ export class SqliteStore implements Store {
     this.#durableCommits = this.#commits;
     syncDirectory(dirname(file));
     writeFileSync(`${file}.pid`, `${process.pid}\n`, { mode: 0o600 });
+  }
+
+  get broken(): StoreError | undefined {
+    return this.#broken;
+  }
+
+  get health(): StoreHealth {
+    return this.meter.health;
+  }
+
+  /** Refuses every write from now on: what was found outside shows that the store cannot be trusted any more. */
+  break(error: StoreError): void {
+    if (this.#broken !== undefined) return;
+    this.#broken = error;
+    this.meter.broke(error);
   }
 
   /** Groups committed and forced to disk in this database's whole life. */
@@ -111,9 +130,13 @@ export class SqliteStore implements Store {
   }
 
   close(): Promise<void> {
+    clearTimeout(this.#probe);
     this.#closing ??= this.flush().then(() => {
+      clearTimeout(this.#probe);
       this.#state = "closed";
       closeSync(this.#log);
+      // Where other files are in their place, SQLite must not touch those.
+      if (this.#broken?.fault === "gone") return letGo(this.#db, "foreign");
       rmSync(`${this.#file}.pid`, { force: true });
       letGo(this.#db, "ours");
     });
@@ -136,7 +159,9 @@ export class SqliteStore implements Store {
     } catch (thrown) {
       const known = storeError(thrown, `cannot read ${this.#file}`);
       if (known.fault !== "corrupt") throw known;
-      throw (this.broken = new StoreError("corrupt", damaged(this.#file), thrown));
+      const error = new StoreError("corrupt", damaged(this.#file), thrown);
+      this.break(error);
+      throw error;
     }
   }
 
@@ -161,7 +186,7 @@ export class SqliteStore implements Store {
     this.#state = "committing";
     const before = this.#commits;
     if (this.broken === undefined) this.#transact(calls);
-    else for (const call of calls) call.error ??= this.broken;
+    for (const call of calls) call.error ??= this.broken;
     const commits = this.#commits;
     if (commits === before) return this.#answer(calls);
     if (this.#options.durability === "process") {
@@ -193,7 +218,7 @@ export class SqliteStore implements Store {
   #attempt(calls: readonly Call[]): StoreError | undefined {
     try {
       const group = this.#gather(calls);
-      if (group.size === 0) return undefined;
+      if (group.size === 0 && !calls.some(isProbe)) return undefined;
       this.#begin.run();
       for (const [table, changes] of group) table.apply(changes);
       this.#mark.run(this.#commits + 1);
@@ -204,7 +229,7 @@ export class SqliteStore implements Store {
     } catch (thrown) {
       const error = storeError(thrown, "cannot write");
       this.#undo(error);
-      if (error.fault === "corrupt" || error.fault === "foreign") this.broken = error;
+      if (error.fault === "corrupt" || error.fault === "foreign") this.break(error);
       return error;
     }
   }
@@ -229,7 +254,7 @@ export class SqliteStore implements Store {
     try {
       if (this.#db.isTransaction) this.#rollback.run();
     } catch (thrown) {
-      this.broken = storeError(thrown, `cannot roll back after "${error.message}"`);
+      this.break(storeError(thrown, `cannot roll back after "${error.message}"`));
     }
   }
 
@@ -238,15 +263,36 @@ export class SqliteStore implements Store {
    * is in memory and what is on disk can no longer be told apart. Only opening the file again can.
    */
   #distrust(calls: readonly Call[], error: Error): void {
-    this.broken = new StoreError(
+    const unsure = new StoreError(
       "io",
       `the disk did not confirm a write (${error.message}): ${this.#file} must be opened again`,
       error,
     );
-    for (const call of calls) call.error ??= this.broken;
+    this.break(unsure);
+    for (const call of calls) call.error ??= unsure;
+  }
+
+  /** Whether the disk works is asked of the groups themselves, and of an empty one now and then while it does not. */
+  #judge(calls: readonly Call[]): void {
+    let [error, failed] = [undefined as StoreError | undefined, 0];
+    for (const call of calls) {
+      if (call.error === undefined) continue;
+      error = call.error;
+      failed += 1;
+    }
+    if (error !== undefined) this.meter.failed(error, failed);
+    else this.meter.worked();
+    if (this.meter.health.state !== "failing" || this.#closing !== undefined) return;
+    clearTimeout(this.#probe);
+    this.#probe = setTimeout(() => {
+      this.#queue.push({ changes: [], done: () => {}, bytes: 0, error: undefined, probe: true });
+      if (this.#state === "idle") this.#schedule();
+    }, IO_TUNING.storeProbeEvery);
+    this.#probe.unref();
   }
 
   #answer(calls: readonly Call[]): void {
+    if (this.#state !== "closed") this.#judge(calls);
     for (const { done, bytes, error } of calls) {
       this.#queuedBytes -= bytes;
       this.counters.calls += 1;
@@ -356,8 +402,14 @@ type Call = {
   readonly changes: readonly StoreChange[];
   readonly done: StoreDone;
   readonly bytes: number;
+  /** Only to see whether the disk takes a group. */
+  readonly probe?: true;
   error: StoreError | undefined;
 };
+
+function isProbe({ probe }: Call): boolean {
+  return probe === true;
+}
 
 function checkName(table: string): string {
   if (!TABLE_NAME.test(table)) throw new UsageError(`not a table name: ${JSON.stringify(table)}`);
