@@ -12,6 +12,12 @@ import { readCredentials } from "./credential-words.ts";
 import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
+import {
+  STORE_FAILURE_EXIT,
+  storeFailureOption,
+  untilStoreFails,
+  type OnStoreFailure,
+} from "./store-failure.ts";
 import { untilStopped } from "./stop.ts";
 import { openLog } from "./log.ts";
 
@@ -29,6 +35,7 @@ type Options = {
   readonly awake?: number;
   readonly mark?: string;
   readonly acceptLoss: boolean;
+  readonly onStoreFailure: OnStoreFailure;
   readonly logLevel: string;
 };
 
@@ -51,6 +58,7 @@ export function serveCommand(): Command {
       "go on, once, without commits that are missing: what is left of the store is kept aside, devices need new keys",
       false,
     )
+    .addOption(storeFailureOption())
     .addOption(
       new Option("--coap <host:port>", "plain CoAP; needs --nosec to accept registrations")
         .default("127.0.0.1:5683")
@@ -160,7 +168,8 @@ async function serve(options: Options): Promise<void> {
       );
     process.stdout.write(`${lines.join("\n")}\nReady\n`);
 
-    await stopped;
+    const why = await Promise.race([stopped, untilStoreFails(server, log, options.onStoreFailure)]);
+    if (why === "store failed") process.exitCode = STORE_FAILURE_EXIT;
     log.info("stopping");
   } finally {
     // Whatever ended it: what is owed is written, and nothing keeps the process or the store's lock.

@@ -252,7 +252,12 @@ class MarkKeeper {
     const mark = this.#mark();
     this.#counter.close();
     if (this.#options.store.broken?.fault === "gone") return; // what is there now is another's
-    for (const file of this.#marks) writeFileAtomicSync(file, this.#content(mark));
+    try {
+      for (const file of this.#marks) writeFileAtomicSync(file, this.#content(mark));
+    } catch (error) {
+      // It lags, as it may: a full disk must not make a stop fail.
+      this.#options.notice(`the mark could not be written: ${(error as Error).message}`);
+    }
   }
 
   get #marks(): readonly string[] {

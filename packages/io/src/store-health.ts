@@ -21,6 +21,8 @@ export type StoreHealth =
 /** Follows what becomes of each group of a store, and tells when that changes. */
 export class HealthMeter {
   onChange: ((health: StoreHealth) => void) | undefined;
+  /** Writes that were refused, ever. */
+  refusals = 0;
   #health: StoreHealth = WORKING;
 
   get health(): StoreHealth {
@@ -35,6 +37,7 @@ export class HealthMeter {
   /** `calls` writes were refused by this error. */
   failed(error: StoreError, calls: number): void {
     const before = this.#health;
+    this.refusals += calls;
     if (!TELLING.has(error.fault)) return;
     if (before.state === "working") {
       return this.#turn({ state: "failing", error, since: Date.now(), refused: calls });
