@@ -91,7 +91,11 @@ export class Orders {
 
   /** Sends the next waiting operation if the device can hear it; one at a time (NSTART 1). */
   flush(registration: Registration, now: Instant): void {
-    const next = registration.queue[0];
+    if (registration.queue.length === 0) return;
+    // One that is over by a clock that was set meanwhile waits for its end, or for the clock to be right again.
+    const next = registration.queue.find(({ state, expiresAt }) => {
+      return state.name !== "waiting" || expiresAt > now;
+    });
     if (next === undefined || next.state.name !== "waiting") return;
     if (!canPush(registration, this.#core.tuning, now)) return;
     this.#dispatch(registration, next, now);

@@ -125,6 +125,13 @@ class Bench {
     return this.coap.filter((one) => one.type === "request" && one.id === id).length;
   }
 
+  /** The device of a session does not answer: what is for it waits. */
+  lose(session: number): void {
+    const id = this.order("dev", "read", readRequest([3, 0, 0]));
+    this.feed({ type: "failed", id, session, reason: "timeout", again: undefined });
+    this.feed({ type: "cancelOperation", id });
+  }
+
   decide(ok: boolean): void {
     for (const one of this.#held.splice(0)) this.#commit(one, ok);
     this.#drain();
@@ -347,4 +354,27 @@ test("a credential that is revoked while its device registers lets nobody in", (
   assert.equal(bench.code(asked), "4.03");
   assert.equal(bench.server.registrationCount, 0);
   bench.check();
+});
+
+test("F19: after a start with a clock two days ahead nothing ends within the grace, and what is over by it is not sent", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev", 300);
+  bench.store = "ok";
+  bench.lose(1);
+  const over = bench.order("dev", "execute", executeRequest([3, 0, 4], ""));
+  bench.now += 2 * 86_400_000;
+  const ahead = new Bench(bench);
+  ahead.after(299_000);
+  ahead.feed({ type: "alive", session: 1 });
+  assert.equal(ahead.server.operation(over)?.state.name, "waiting");
+  assert.equal(ahead.sent(over), 0);
+  assert.equal(ahead.server.registrationCount, 1);
+  const next = ahead.order("dev", "read", readRequest([3, 0, 0]));
+  assert.equal(ahead.sent(next), 1);
+  bench.now -= 2 * 86_400_000;
+  const right = new Bench(bench);
+  right.feed({ type: "alive", session: 1 });
+  assert.equal(right.sent(over), 1);
+  ahead.after(10_000);
+  assert.equal(ahead.server.operation(over)?.state.name, "expired");
 });

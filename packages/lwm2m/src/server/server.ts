@@ -23,6 +23,7 @@ import { Orders } from "./orders.ts";
 import { decodeObservation, decodeOperation, decodeRegistration, decodeTouch } from "./records.ts";
 import { Registering } from "./registering.ts";
 import type { Registration, RegistrationView } from "./registration.ts";
+import { notAhead, restoredExpiry, restoredOperation } from "./restored-times.ts";
 import { serverTuning, type ServerTuning } from "./tuning.ts";
 
 export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
@@ -119,17 +120,18 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     each(tables.touches, decodeTouch, (touch, id) => {
       const registration = registry.byId(id);
       if (registration === undefined) return;
-      registration.updatedAt = touch.updatedAt;
-      registration.reach.seenAt = touch.updatedAt;
+      registration.updatedAt = notAhead(touch.updatedAt, now);
+      registration.reach.seenAt = registration.updatedAt;
       registry.move(registration, touch.session);
-      const floor = now + Math.min(registration.lifetime * 1_000, tuning.restartGrace);
-      const at = touch.expiresAt === undefined ? undefined : Math.max(touch.expiresAt, floor);
+      const at = restoredExpiry(registration.lifetime, touch.expiresAt, now, tuning.restartGrace);
       registry.expireAt(registration, at, tuning.lifetimeGrace);
     });
     const kept: Operation[] = [];
-    each(tables.operations, decodeOperation, (operation) => kept.push(operation));
+    each(tables.operations, decodeOperation, (operation) => {
+      kept.push(restoredOperation(operation, now));
+    });
     for (const operation of kept.toSorted((a, b) => a.id - b.id)) {
-      operations.add(operation);
+      operations.add(operation, now + tuning.restartGrace);
       this.#core.lastId = Math.max(this.#core.lastId, operation.id);
       if (!isFinal(operation.state)) {
         registry.byEndpoint(operation.endpoint)?.queue.push(operation);
