@@ -190,7 +190,7 @@ function view({ server, now }: Bench): unknown {
       .map(({ id, kind, state }) => [id, kind, state.name === "sent" ? "waiting" : state.name])
       .filter(([, kind, state]) => kind !== "observe" || state !== "waiting"), // asked again after a start anyway
   ]);
-  return registrations.toSorted((a, b) => (String(a[0]) < String(b[0]) ? -1 : 1));
+  return new Map(registrations.map((one) => [one[0], one]));
 }
 
 test("F18: a device that registers again while the store refuses is told 5.03 and why, and stays registered", () => {
