@@ -44,8 +44,8 @@ export async function backUpData(directory: string, to: string, now: number): Pr
   try {
     const fromRunningServer = !(await copyStopped(files, partial));
     if (fromRunningServer) move(await requestBackup(directory, () => isOpen(files)), partial);
-    edit(partial, (db) => {
-      check(db, partial);
+    edit(partial, files.database, (db) => {
+      check(db, files.database);
       put(db, "backup", new Date(now).toISOString());
     });
     renameSync(partial, file);
@@ -120,12 +120,12 @@ export async function restoreData({
   try {
     await readStore(source, (db) => backUp(db, copy));
     let madeAt: string | undefined;
-    edit(copy, (db) => {
+    edit(copy, source, (db) => {
       check(db, source);
       madeAt = valueOf(db, "backup");
     });
-    await edit(copy, (db) => admit((table) => valuesOf(db, table)));
-    edit(copy, (db) => {
+    await edit(copy, source, (db) => admit((table) => valuesOf(db, table)));
+    edit(copy, source, (db) => {
       for (const table of drop) if (hasTable(db, table)) db.exec(`DELETE FROM "r:${table}"`);
       put(
         db,
@@ -168,16 +168,18 @@ function move(from: string, to: string): void {
   }
 }
 
-function edit<T>(file: string, act: (db: Sqlite) => T): T {
-  const db = openSqlite(file, { timeout: 0 });
+/** Acts on a copy; `named` is what people know it by. */
+function edit<T>(copy: string, named: string, act: (db: Sqlite) => T): T {
+  const db = openSqlite(copy, { timeout: 0 });
   let done: T;
   try {
     done = act(db);
   } catch (error) {
     db.close();
-    throw error instanceof Error && !("errcode" in error)
-      ? error
-      : storeError(error, `cannot read ${file}`);
+    if (error instanceof Error && !("errcode" in error)) throw error;
+    const known = storeError(error, `cannot read ${named}`);
+    if (known.fault !== "corrupt") throw known;
+    throw new StoreError("corrupt", `${named} is damaged: ${known.message}`, error);
   }
   if (done instanceof Promise) return done.finally(() => db.close()) as T;
   db.close();

@@ -232,6 +232,7 @@ class MarkKeeper {
   readonly #timer: NodeJS.Timeout;
   readonly #database: FileIdentity | undefined;
   #noted: Mark;
+  #lagging = false;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(options: MarkKeeperOptions) {
@@ -241,7 +242,7 @@ class MarkKeeper {
     this.#noted = this.#mark();
     this.#counter = new CommitCounter(files.counter, store.commits);
     store.onConfirmed = (commits) => this.#counter.note(commits);
-    for (const file of this.#marks) writeFileAtomicSync(file, this.#content(this.#noted));
+    for (const file of this.#marks) writeMark(file, this.#content(this.#noted));
     this.#timer = setInterval(() => this.#note(), IO_TUNING.markEvery);
     this.#timer.unref();
   }
@@ -276,8 +277,14 @@ class MarkKeeper {
     this.#writing = this.#writing
       .then(() => Promise.all(this.#marks.map((file) => writeFileAtomic(file, content))))
       .then(
-        () => void (this.#noted = mark),
-        () => {}, // the next one is written when the disk is well again; until then the mark lags, as it may
+        () => {
+          this.#noted = mark;
+          this.#lagging = false;
+        },
+        (error: Error) => {
+          if (!this.#lagging) this.#options.notice(`the mark cannot be written: ${error.message}`);
+          this.#lagging = true; // as it may; the next one is written when the disk is well again
+        },
       );
   }
 
@@ -303,6 +310,16 @@ function contentOf(mark: Mark, kind: IdentityKind): Content {
     const own = fileIdentity(fd, kind);
     return JSON.stringify({ ...mark, ...(own === undefined ? {} : { mark: own }) });
   };
+}
+
+/** Throws in words: a path that somebody gave may be wrong. */
+function writeMark(file: string, content: Content): void {
+  try {
+    writeFileAtomicSync(file, content);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new StoreError("io", `cannot write the mark ${file}: ${message}`, error);
+  }
 }
 
 /** Before anything is in the store: a death from here on is not taken for a mark that was lost. */
