@@ -20,6 +20,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { utf8, type StoreChange } from "@godwit/base";
 import type { Clock } from "./clock.ts";
+import { readCommitCounter } from "./commit-counter.ts";
 import { openData, type Data } from "./data.ts";
 import { readMark, type Boot } from "./mark.ts";
 
@@ -237,6 +238,8 @@ test("temporary files of a process that was killed are removed at the next start
 async function killed(directory: string, into: string): Promise<void> {
   const data = await openData(directory);
   for (let n = 0; n < 5; n++) await written(data, put(`${n}`));
+  while (readCommitCounter(join(directory, "godwit.db.commits")) !== data.store.commits)
+    await new Promise(setImmediate); // written a moment later, where there are many
   mkdirSync(into);
   for (const name of readdirSync(directory)) copyFileSync(join(directory, name), join(into, name));
   await data.close();

@@ -13,6 +13,7 @@ export const IO_TUNING: IoTuning = {
   drainRounds: 256,
   faultPause: 1_000,
   markEvery: 10_000,
+  counterEvery: 20,
 };
 
 export type IoTuning = {
@@ -42,4 +43,6 @@ export type IoTuning = {
   readonly faultPause: number;
   /** How often the commit counter is noted outside the database, at most. */
   readonly markEvery: number;
+  /** How often the number of the last confirmed commit is written beside the store, at most. */
+  readonly counterEvery: number;
 };
