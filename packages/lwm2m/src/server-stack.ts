@@ -70,7 +70,13 @@ export type ServerStackOutput =
   | StoreOutput
   | ServerEvent
   /** The order `ref` is durable; or it is not, and nothing has changed for good. */
-  | { readonly type: "credential"; readonly ref: number; readonly ok: boolean }
+  | {
+      readonly type: "credential";
+      readonly ref: number;
+      readonly ok: boolean;
+      /** Why not, in words. */
+      readonly why?: string;
+    }
   /** A DTLS handshake that came to nothing. `why` is our own text. */
   | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
@@ -324,8 +330,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     return this.#credentials.views(endpoint);
   }
 
-  #done(ref: number): (ok: boolean) => void {
-    return (ok) => this.#out.push({ type: "credential", ref, ok });
+  #done(ref: number): (ok: boolean, why?: string) => void {
+    return (ok, why) =>
+      this.#out.push({ type: "credential", ref, ok, ...(why === undefined ? {} : { why }) });
   }
 
   /** All that `act` leads to becomes one write. */
@@ -338,7 +345,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   #stored(input: StoredInput, now: Instant): void {
-    if (this.#writes.stored(input.ticket, input.ok, now)) this.server.handle(input, now);
+    if (this.#writes.stored(input, now)) this.server.handle(input, now);
   }
 
   /** Carries outputs of one layer into the next until all are still. */
@@ -468,7 +475,11 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   #unpin(session: SessionId, now: Instant): void {
     this.#transports.handle({ type: "unpin", session }, now);
-    if (!isRaw(session)) return;
+    this.#unkeep(session);
+  }
+
+  #unkeep(session: SessionId): void {
+    if (!isRaw(session) || this.#protected?.isCarrier(session) === true) return;
     this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value: undefined });
   }
 
@@ -534,6 +545,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#transports.handle(output, now);
         this.#keepSession(output.session);
         return;
+      case "unkeep":
+        this.#unkeep(output.session);
+        return;
       case "unpin":
         if (!this.#pinned.delete(output.session)) return;
         if (this.#protected?.isCarrier(output.session) !== true) this.#unpin(output.session, now);
@@ -575,8 +589,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #storeForServer({ ticket, changes }: StoreOutput): void {
     const all = this.#sessionChanges.length === 0 ? changes : [...changes, ...this.#sessionChanges];
     this.#sessionChanges = [];
-    this.#writes.writeFor(ticket, all, (ok, at) => {
-      this.server.handle({ type: "stored", ticket, ok }, at);
+    this.#writes.writeFor(ticket, all, (ok, at, why) => {
+      this.server.handle({ type: "stored", ticket, ok, ...(why === undefined ? {} : { why }) }, at);
     });
   }
 

@@ -36,6 +36,9 @@ export type CredentialSurroundings = {
   readonly release: (carrier: SessionId, now: Instant) => void;
 };
 
+/** It is durable; or it is not, and says why. */
+type Done = (ok: boolean, why?: string) => void;
+
 export class CredentialCommands {
   readonly #around: CredentialSurroundings;
 
@@ -44,7 +47,7 @@ export class CredentialCommands {
   }
 
   /** Adds or replaces one. @throws UsageError for one that cannot be; nothing has changed then */
-  add(credential: Credential, done: (ok: boolean) => void, now: Instant): void {
+  add(credential: Credential, done: Done, now: Instant): void {
     const { credentials, server, write, atomically } = this.#around;
     const id = credentialId(credential);
     const before = credentials.get(id);
@@ -61,18 +64,18 @@ export class CredentialCommands {
         if (server.registration(endpoint, now)?.identity.kind === "none")
           server.handle({ type: "remove", endpoint, why: "refused" }, now);
       },
-      (ok, at) => {
+      (ok, at, why) => {
         if (!ok) undo();
         // Added once more as it is, it keeps its session: a fixed context begun anew would use its numbers twice.
         else if (credential.kind === "oscore" && !this.#isOpen(id))
           atomically(at, () => this.open(credential, false, at));
-        done(ok);
+        done(ok, why);
       },
     );
   }
 
   /** Revokes one. */
-  revoke(id: string, done: (ok: boolean) => void, now: Instant): void {
+  revoke(id: string, done: Done, now: Instant): void {
     const { credentials, server, write, atomically } = this.#around;
     const credential = credentials.get(id);
     const endpoint = credentials.ownerOf(id);
@@ -88,9 +91,9 @@ export class CredentialCommands {
         const reason = "the credential of the device was revoked";
         server.handle({ type: "forget", endpoint, reason }, now);
       },
-      (ok) => {
+      (ok, _at, why) => {
         if (!ok) undo();
-        done(ok);
+        done(ok, why);
       },
     );
   }

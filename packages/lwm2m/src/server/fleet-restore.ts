@@ -17,6 +17,7 @@ import {
   type Touch,
 } from "./records.ts";
 import type { Registration } from "./registration.ts";
+import { notAhead, restoredExpiry, restoredOperation } from "./restored-times.ts";
 
 /** What the rows need to know of the world around them. */
 export type FleetGuide = {
@@ -86,7 +87,7 @@ class FleetRestore {
       Math.max(one.registeredAt, this.#touches.get(one.id)?.updatedAt ?? 0);
     for (const registration of [...known.values()].toSorted((a, b) => latest(b) - latest(a))) {
       if (registry.byEndpoint(registration.endpoint) !== undefined) {
-        this.#core.store(this.#core.forgetting(registration), { kind: "quiet" });
+        this.#core.record(this.#core.forgetting(registration));
         continue;
       }
       registration.objects = objectLists.shared(registration.objects);
@@ -112,13 +113,13 @@ class FleetRestore {
   #settle(registration: Registration): void {
     const { registry, tuning } = this.#core;
     const touch = this.#touches.get(registration.id);
-    const updatedAt = touch?.updatedAt ?? registration.registeredAt;
+    const updatedAt = notAhead(touch?.updatedAt ?? registration.registeredAt, this.#now);
     registration.updatedAt = updatedAt;
     registration.reach.seenAt = updatedAt;
-    const lifetime = registration.lifetime * 1_000;
-    const floor = this.#now + Math.min(lifetime, tuning.restartGrace);
-    const due = touch === undefined && lifetime > 0 ? updatedAt + lifetime : touch?.expiresAt;
-    const at = due === undefined ? undefined : Math.max(due, floor);
+    const { lifetime } = registration;
+    const noted =
+      touch === undefined && lifetime > 0 ? updatedAt + lifetime * 1_000 : touch?.expiresAt;
+    const at = restoredExpiry(lifetime, noted, this.#now, tuning.restartGrace);
     registry.expireAt(registration, at, tuning.lifetimeGrace);
   }
 
@@ -129,11 +130,11 @@ class FleetRestore {
       const operation = decodeOperation(value);
       if (operationKey(operation.id) !== key)
         throw new FormatError(`operation ${operation.id} under the key of another`);
-      kept.push(operation);
+      kept.push(restoredOperation(operation, this.#now));
     });
     // Numbers of releases before this one are larger than those that are given out now.
     for (const operation of kept.toSorted((a, b) => a.createdAt - b.createdAt || a.id - b.id)) {
-      operations.add(operation);
+      operations.add(operation, this.#now + this.#core.tuning.restartGrace);
       this.#core.lastId = Math.max(this.#core.lastId, operation.id);
       if (!isFinal(operation.state)) {
         registry.byEndpoint(operation.endpoint)?.queue.push(operation);

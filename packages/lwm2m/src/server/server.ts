@@ -14,6 +14,7 @@ import {
   type Instant,
   type Machine,
   type SlottedId,
+  type StoredInput,
 } from "@godwit/base";
 import { ServerCore, type ServerSurroundings } from "./core.ts";
 import type { ServerInput, ServerOutput } from "./events.ts";
@@ -76,7 +77,10 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   get wakeAt(): Instant | undefined {
     return earlier(
       this.#registering.wakeAt,
-      earlier(this.#core.operations.nextDeadline, this.#orders.wakeAt),
+      earlier(
+        earlier(this.#core.operations.nextDeadline, this.#core.unwritten.wakeAt),
+        this.#orders.wakeAt,
+      ),
     );
   }
 
@@ -133,7 +137,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       case "moved":
         return this.#registering.moved(input.session);
       case "stored":
-        return this.#stored(input.ticket, input.ok, now);
+        return this.#stored(input, now);
       case "operate":
         return this.#orders.accept(input, now);
       case "cancelOperation":
@@ -150,6 +154,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   wake(now: Instant): void {
     this.#registering.wake(now);
     this.#orders.wake(now);
+    this.#core.recordDue(now);
     const { operations } = this.#core;
     for (let o = operations.due(now); o !== undefined; o = operations.due(now)) {
       if (isFinal(o.state)) this.#orders.forget(o);
@@ -157,20 +162,23 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     }
   }
 
-  #stored(ticket: number, ok: boolean, now: Instant): void {
+  #stored({ ticket, ok, why }: StoredInput, now: Instant): void {
+    const refusal = ok ? undefined : (why ?? "the store refused it");
     const pending = this.#core.pending.take(ticket);
     if (pending === undefined) throw new UsageError(`ticket ${ticket} is not open`);
     switch (pending.kind) {
       case "register":
+        return this.#registering.enrolled(pending, refusal, now);
       case "update":
       case "deregister":
-        return this.#registering.stored(pending, ok, now);
+        return this.#registering.stored(pending, refusal, now);
       case "accept":
       case "dispatch":
       case "rename":
       case "finish":
-        return this.#orders.stored(pending, ok, now);
-      case "quiet":
+        return this.#orders.stored(pending, refusal, now);
+      case "record":
+        if (!ok) this.#core.recordLater(pending.changes, now);
         return;
       default:
         return unreachable(pending);

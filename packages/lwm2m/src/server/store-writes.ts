@@ -1,9 +1,15 @@
-import { Tickets, type Instant, type StoreChange, type StoreOutput } from "@godwit/base";
+import {
+  Tickets,
+  type Instant,
+  type StoreChange,
+  type StoredInput,
+  type StoreOutput,
+} from "@godwit/base";
 import type { Numbers } from "./numbers.ts";
 import { protectedChange } from "./stored-rows.ts";
 
-/** What follows on a write. */
-export type Written = (ok: boolean, now: Instant) => void;
+/** What follows on a write. `why`: why it was refused, in words. */
+export type Written = (ok: boolean, now: Instant, why?: string) => void;
 
 type Batch = { readonly changes: StoreChange[]; readonly then: Written[] };
 
@@ -55,17 +61,17 @@ export class StoreWrites {
     } finally {
       this.#batch = undefined;
     }
-    this.write(batch.changes, (ok, now) => {
-      for (const one of batch.then) one(ok, now);
-      then(ok, now);
+    this.write(batch.changes, (ok, now, why) => {
+      for (const one of batch.then) one(ok, now, why);
+      then(ok, now, why);
     });
   }
 
   /** The store's answer. Returns whether it was to a write of the server's. */
-  stored(ticket: number, ok: boolean, now: Instant): boolean {
+  stored({ ticket, ok, why }: StoredInput, now: Instant): boolean {
     this.#numbers.stored(ticket, ok);
     if (ticket > 0) return true;
-    this.#waiting.take(-ticket)?.(ok, now);
+    this.#waiting.take(-ticket)?.(ok, now, why);
     return false;
   }
 
