@@ -38,14 +38,6 @@ type RestorableAssociation = {
   readonly state: StoredAssociation;
 };
 
-type Restorable = {
-  readonly associations: readonly RestorableAssociation[];
-  /** Packed, by id. */
-  readonly sessions: readonly { readonly id: Uint8Array; readonly packed: Uint8Array }[];
-  readonly ticketKeys: readonly { readonly key: string; readonly packed: Uint8Array }[];
-  readonly refused: readonly RefusedRow[];
-};
-
 type RestoreRules = {
   readonly sealer: Sealer | undefined;
   readonly vouches: Vouch;
@@ -65,6 +57,10 @@ export type RestoreHost = {
   readonly keepSession: (id: Uint8Array, packed: Uint8Array) => void;
   readonly keepTicketKeys: (packed: Uint8Array) => void;
   readonly goOn: (state: StoredAssociation) => Association;
+  /** The association that goes on for an identity, where there is one at most. */
+  readonly associationOf: (identity: Identity) => Association | undefined;
+  /** It does not go on after all. */
+  readonly withdraw: (association: Association) => void;
   readonly takeSession: () => SessionId | undefined;
   readonly changeOf: (association: Association, bound: number) => StoreChange;
   readonly write: (changes: readonly StoreChange[]) => void;
@@ -76,24 +72,10 @@ export function restoreRows(
   rules: RestoreRules & { readonly sequenceLimit: number },
   host: RestoreHost,
 ): DtlsRestored {
-  const sorted = new Sorting(rules).of(rows);
-  const refused = [...sorted.refused];
-  for (const { id, packed } of sorted.sessions) host.keepSession(id, packed);
-  for (const { key, packed } of sorted.ticketKeys) {
-    try {
-      host.keepTicketKeys(packed);
-    } catch (fault) {
-      const reason = fault instanceof Error ? fault.message : String(fault);
-      refused.push({ table: TABLES.ticketKeys, key, reason, identity: undefined, gone: false });
-    }
-  }
+  const { refused, old } = new Sorting(rules, host).of(rows);
   const renumbered = new Map<SessionId, SessionId>();
   const changes: StoreChange[] = [];
-  for (const { key, state } of sorted.associations) {
-    if (state.version > 1) {
-      host.goOn(state);
-      continue;
-    }
+  for (const { key, state } of old) {
     const session = host.takeSession();
     if (session === undefined) continue;
     renumbered.set(state.session, session);
@@ -110,19 +92,24 @@ export function restoreRows(
   return { refused, renumbered };
 }
 
+/** Rows go on as they are read; those of the first layout wait, for each must be seen beside all others. */
 class Sorting {
   readonly #rules: RestoreRules;
-  readonly #associations: RestorableAssociation[] = [];
-  readonly #sessions: { readonly id: Uint8Array; readonly packed: Uint8Array }[] = [];
+  readonly #host: RestoreHost;
+  readonly #old = new Map<string, RestorableAssociation[]>();
   readonly #resumable = new Set<string>();
-  readonly #ticketKeys: { readonly key: string; readonly packed: Uint8Array }[] = [];
   readonly #refused: RefusedRow[] = [];
 
-  constructor(rules: RestoreRules) {
+  constructor(rules: RestoreRules, host: RestoreHost) {
     this.#rules = rules;
+    this.#host = host;
   }
 
-  of(rows: Iterable<DtlsStoredRow>): Restorable {
+  /** `old`: associations of the first layout that can be carried over. */
+  of(rows: Iterable<DtlsStoredRow>): {
+    readonly refused: readonly RefusedRow[];
+    readonly old: readonly RestorableAssociation[];
+  } {
     for (const row of rows) {
       try {
         this.#read(row);
@@ -130,16 +117,11 @@ class Sorting {
         this.#refuse(row, fault instanceof Error ? fault.message : String(fault), undefined);
       }
     }
-    return {
-      associations: this.#unique(),
-      sessions: this.#sessions,
-      ticketKeys: this.#ticketKeys,
-      refused: this.#refused,
-    };
+    return { old: this.#carriedOver(), refused: this.#refused };
   }
 
   #read(row: DtlsStoredRow): void {
-    const { table, key, value } = row;
+    const { table, value } = row;
     const packed = this.#rules.sealer?.open(value);
     if (packed === undefined) throw new FormatError("sealed by another key, or damaged");
     switch (table) {
@@ -148,8 +130,7 @@ class Sorting {
       case TABLES.session:
         return this.#session(row, decodeSession(packed), packed);
       case TABLES.ticketKeys:
-        this.#ticketKeys.push({ key, packed });
-        return undefined;
+        return this.#host.keepTicketKeys(packed);
       default:
         throw new FormatError(`no table ${table} here`);
     }
@@ -158,7 +139,7 @@ class Sorting {
   #session(row: DtlsStoredRow, { identity, generation }: SavedSession, packed: Uint8Array): void {
     const id = sessionIdOf(row.key);
     if (!this.#isVouchedFor(row, identity, generation)) return;
-    this.#sessions.push({ id, packed });
+    this.#host.keepSession(id, packed);
     this.#resumable.add(latin1(id));
   }
 
@@ -171,62 +152,53 @@ class Sorting {
     if (ownCid.length !== cidLength && ownCid.length > 0)
       throw new FormatError(`connection id of ${ownCid.length} bytes, not ${cidLength}`);
     if (!this.#isVouchedFor(row, identity, generation)) return;
-    this.#associations.push({ key: row.key, state });
+    if (version > 1) return this.#current(row, state);
+    const name = this.#isAlone(identity) ? identityKey(identity) : `\0row ${row.key}`;
+    const others = this.#old.get(name);
+    if (others === undefined) this.#old.set(name, [{ key: row.key, state }]);
+    else others.push({ key: row.key, state });
   }
 
-  /** One association for each identity and each connection id. */
-  #unique(): readonly RestorableAssociation[] {
-    const byIdentity = new Map<string, RestorableAssociation[]>();
-    for (const one of this.#associations) {
-      const { identity } = one.state;
-      const isShared = identity.kind === "none" || !this.#rules.onePerIdentity;
-      const name = isShared ? `row ${one.key}` : identityKey(identity);
-      const others = byIdentity.get(name);
-      if (others === undefined) byIdentity.set(name, [one]);
-      else others.push(one);
+  /** An identity has one association: the newest, for numbers only grow. */
+  #current(row: DtlsStoredRow, state: StoredAssociation): void {
+    const { identity, session } = state;
+    const other = this.#isAlone(identity) ? this.#host.associationOf(identity) : undefined;
+    const reason = "an older association of one identity";
+    if (other !== undefined && other.session > session) return this.#refuse(row, reason, identity);
+    if (other !== undefined) {
+      this.#host.withdraw(other);
+      const key = String(other.session);
+      this.#refuse({ table: TABLES.association, key }, reason, identity);
     }
-    const byCid = new Map<string, RestorableAssociation>();
+    this.#host.goOn(state);
+  }
+
+  #isAlone(identity: Identity): boolean {
+    return this.#rules.onePerIdentity && identity.kind !== "none";
+  }
+
+  /**
+   * Those of the first layout that are the only ones of their identity. Their numbers were cut: of two nobody knows which was
+   * written last, and which sequence numbers were used. And such releases left the row of an association that had been
+   * revoked under a cut number; what they did forget is the session by which it could be resumed.
+   */
+  #carriedOver(): readonly RestorableAssociation[] {
     const kept: RestorableAssociation[] = [];
-    for (const claimants of byIdentity.values()) {
-      const one = this.#heir(claimants);
+    for (const claimants of this.#old.values()) {
+      const [one] = claimants;
       if (one === undefined) continue;
-      const cid = latin1(one.state.ownCid);
-      if (cid !== "" && byCid.has(cid))
-        this.#refuseAssociation(one, "its connection id is another's");
-      else {
-        byCid.set(cid, one);
-        kept.push(one);
-      }
+      const { identity, sessionId } = one.state;
+      const current = this.#isAlone(identity) ? this.#host.associationOf(identity) : undefined;
+      if (claimants.length > 1 || current !== undefined) {
+        const reason = "two associations of one identity: its device resumes, or makes a new one";
+        for (const { key } of claimants)
+          this.#refuse({ table: TABLES.association, key }, reason, identity);
+      } else if (sessionId.length > 0 && !this.#resumable.has(latin1(sessionId))) {
+        const reason = "the session it began with is gone: revoked, or out of date";
+        this.#refuse({ table: TABLES.association, key: one.key }, reason, identity);
+      } else kept.push(one);
     }
     return kept;
-  }
-
-  /**
-   * Who goes on of several that claim one identity: the newest, for numbers only grow. Of the first layout none: their numbers
-   * were cut, so nobody knows which row was written last, and which sequence numbers were used.
-   */
-  #heir(claimants: readonly RestorableAssociation[]): RestorableAssociation | undefined {
-    const current = claimants
-      .filter(({ state }) => state.version > 1)
-      .toSorted((a, b) => b.state.session - a.state.session);
-    const [newest, ...older] = current;
-    for (const one of older) this.#refuseAssociation(one, "an older association of one identity");
-    const old = claimants.filter(({ state }) => state.version === 1);
-    if (newest === undefined && old.length === 1) return this.#carriedOver(old[0]!); // there is one
-    const reason = "two associations of one identity: its device resumes, or makes a new one";
-    for (const one of old) this.#refuseAssociation(one, reason);
-    return newest;
-  }
-
-  /**
-   * Releases with the first layout left the row of an association that had been revoked under a cut number. What they did
-   * forget is the session by which it could be resumed.
-   */
-  #carriedOver(one: RestorableAssociation): RestorableAssociation | undefined {
-    const { sessionId } = one.state;
-    if (sessionId.length === 0 || this.#resumable.has(latin1(sessionId))) return one;
-    this.#refuseAssociation(one, "the session it began with is gone: revoked, or out of date");
-    return undefined;
   }
 
   #isVouchedFor(row: DtlsStoredRow, identity: Identity, generation: Generation): boolean {
@@ -236,10 +208,6 @@ class Sorting {
     const reason = gone ? "its credential is gone" : "its credential cannot be read";
     this.#refuse(row, reason, identity, gone);
     return false;
-  }
-
-  #refuseAssociation({ key, state }: RestorableAssociation, reason: string): void {
-    this.#refuse({ table: TABLES.association, key }, reason, state.identity);
   }
 
   #refuse(

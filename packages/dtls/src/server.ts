@@ -113,6 +113,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
   readonly #vouches: Vouch;
   readonly #takeSession: () => SessionId | undefined;
+  /** Came from the store, and nobody was told yet. */
+  readonly #restored: Association[] = [];
   /** Where nobody else counts: the highest number. */
   #taken: SessionId = 0;
   #nextLookup = 1;
@@ -545,15 +547,22 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #end(association: Association, why: string): void {
+    this.#forget(association);
+    this.#storeDeletion(association);
+    this.#outbox.push({ type: "closed", session: association.session, why });
+  }
+
+  /** Takes an association out of every table and wipes its keys. */
+  #forget(association: Association): void {
     if (this.#heard === association) this.#heard = undefined;
     this.#bySession.delete(association);
     this.#byCid.delete(association);
     this.#rebind(association, undefined);
     this.#byIdentity.delete(association);
     this.#deadlines.stop(association);
-    this.#storeDeletion(association);
     association.destroy();
-    this.#outbox.push({ type: "closed", session: association.session, why });
+    const at = this.#restored.indexOf(association);
+    if (at >= 0) this.#restored.splice(at, 1);
   }
 
   #rebind(association: Association, path: Path | undefined, proven = true): void {
@@ -627,11 +636,15 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       keepSession: (id, packed) => this.#sessions.restore(id, packed),
       keepTicketKeys: (packed) => this.#tickets.restore(packed),
       goOn: (state) => this.#goOn(state),
+      associationOf: (identity) => this.#byIdentity.get(identityKey(identity)),
+      withdraw: (association) => this.#forget(association),
       takeSession: this.#takeSession,
       changeOf: (association, bound) => associationChange(association, bound, this.#host),
       write: (changes) => this.#writes.write(changes),
     });
     for (const _row of restored.refused) this.ledger.drop("badStoredRow");
+    for (const { session, identity } of this.#restored.splice(0))
+      this.#outbox.push({ type: "opened", session, identity, how: "restored" });
     return restored;
   }
 
@@ -652,9 +665,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     if (association.identity.kind !== "none" && this.#options.onePerIdentity !== false) {
       this.#byIdentity.set(association);
     }
-    const { session, identity } = association;
-    this.#taken = Math.max(this.#taken, session);
-    this.#outbox.push({ type: "opened", session, identity, how: "restored" });
+    this.#taken = Math.max(this.#taken, association.session);
+    this.#restored.push(association);
     this.#startSweep();
     return association;
   }
