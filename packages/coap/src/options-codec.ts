@@ -54,6 +54,37 @@ export function scanBody(bytes: Uint8Array, at: number): Body | string {
   return { options, payload: EMPTY };
 }
 
+/**
+ * The value of the first option of this number in a message, as a view; undefined also for what is no message. Makes nothing
+ * but the view: with this datagrams can be told apart before any is read.
+ */
+export function optionIn(message: Uint8Array, number: number): Uint8Array | undefined {
+  const end = message.length;
+  const token = end < 4 ? LONGEST_PLAIN_TOKEN + 1 : message[0]! & 0x0f; // there are four
+  if (token > LONGEST_PLAIN_TOKEN) return undefined;
+  let at = 4 + token;
+  let current = 0;
+  while (at < end) {
+    const head = message[at++]!; // at < end
+    let delta = head >>> 4;
+    let length = head & 0x0f;
+    if (delta === 15 || length === 15) return undefined; // the payload begins, or nothing that is legal
+    const extended = at + (delta < 13 ? 0 : delta - 12) + (length < 13 ? 0 : length - 12);
+    if (extended > end) return undefined;
+    if (delta >= 13) {
+      const width = delta - 12;
+      delta = extension(message, at, width);
+      at += width;
+    }
+    if (length >= 13) length = extension(message, at, length - 12);
+    at = extended + length;
+    current += delta;
+    if (current > number || at > end) return undefined;
+    if (current === number) return message.subarray(extended, at);
+  }
+  return undefined;
+}
+
 /** Bytes that {@link writeBody} will take. Throws UsageError for options out of order or out of range. */
 export function bodyLength(options: readonly Option[], payload: Uint8Array): number {
   let total = payload.length === 0 ? 0 : 1 + payload.length;
@@ -137,6 +168,8 @@ export function put(out: Uint8Array, at: number, part: Uint8Array): number {
 /** What two extension bytes can say: the longest token and option value. */
 export const MAX_EXTENDED: number = 0xffff + 269;
 
+/** RFC 7252 3. */
+const LONGEST_PLAIN_TOKEN = 8;
 const MAX_OPTION_NUMBER = 0xffff;
 const PAYLOAD_MARKER = 0xff;
 const NO_BODY: Body = { options: [], payload: EMPTY };

@@ -8,6 +8,8 @@ import {
   type SessionId,
   type SocketAddress,
 } from "@godwit/base";
+import { isRequest, isResponse } from "./codes.ts";
+import { NON } from "./message.ts";
 import type { TransportInput, TransportOutput } from "./endpoint-events.ts";
 import type { CoapTuning } from "./tuning.ts";
 
@@ -36,6 +38,7 @@ export type UdpSessionsInput =
 /** Tells the sessions of plain UDP apart by their paths (RFC 7252 4.1: the endpoint is an IP address and a port). */
 export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   readonly #tuning: CoapTuning;
+  readonly #strangeAbove: (bytes: Uint8Array) => string | undefined;
   readonly #outbox = new Outbox<TransportOutput>();
   readonly #sessions = new Map<SessionId, UdpSession>();
   /** One for each socket of ours; few. */
@@ -52,9 +55,17 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   #oldest: UdpSession | undefined;
   #newest: UdpSession | undefined;
 
-  /** `first`: the number of the first session, above all that were given out before a restart. */
-  constructor(tuning: CoapTuning, first: SessionId = 1) {
+  /**
+   * `first`: the number of the first session, above all that were given out before a restart. `strange`: why a message from a
+   * new path is thrown away before there is a session, for reasons of the layers above; undefined where it is not.
+   */
+  constructor(
+    tuning: CoapTuning,
+    first: SessionId = 1,
+    strange: (bytes: Uint8Array) => string | undefined = nothing,
+  ) {
     this.#tuning = tuning;
+    this.#strangeAbove = strange;
     this.#next = first;
   }
 
@@ -168,9 +179,12 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     if (bytes.length < 4) return "short";
     const first = bytes[0]!; // there are four
     if (first >>> 6 !== 1) return "version";
-    if (((first >>> 4) & 0x03) > 1) return "strayAnswer";
+    const type = (first >>> 4) & 0x03;
+    if (type > NON) return "strayAnswer";
+    // RFC 7252 4.3: a NON that is no message is passed over. A CON gets its RST (4.2).
+    if (type === NON && !isRequest(bytes[1]!) && !isResponse(bytes[1]!)) return "format"; // there are four
     if (this.#local(path).multicast) return "multicast";
-    return undefined;
+    return this.#strangeAbove(bytes);
   }
 
   #send(id: SessionId, bytes: Uint8Array): void {
@@ -368,6 +382,8 @@ type Local = {
   /** Most hosts have one port; a NAT has many. */
   readonly hosts: Map<string, UdpSession | Map<number, UdpSession>>;
 };
+
+function nothing(): undefined {}
 
 /** 224.0.0.0/4 (RFC 5771), ff00::/8 (RFC 4291 2.7). */
 function isMulticast(host: string): boolean {

@@ -143,6 +143,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       sealer: sealer && dtlsSealer(sealer),
       trusted: rolledBack === undefined,
       load,
+      strange: protection && ((datagram) => protection.layer.strange(datagram)),
     });
     const ledgerOf = (session: SessionId): Ledger => this.ledgerOf(session);
     this.#endpoint = new Endpoint({

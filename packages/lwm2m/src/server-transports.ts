@@ -71,6 +71,8 @@ export type ServerTransportsOptions = {
   /** The store is as it was left: sequence numbers in it have not been used. Else associations must be made anew. */
   readonly trusted: boolean;
   readonly load: (table: string) => Iterable<StoredRecord>;
+  /** See UdpSessions. */
+  readonly strange: ((datagram: Uint8Array) => string | undefined) | undefined;
 };
 
 export class ServerTransports implements Machine<ServerTransportsInput, ServerTransportsOutput> {
@@ -83,7 +85,7 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
     const { dtls, sealer, now, rng, load } = options;
     this.#options = options;
     this.#now = now;
-    this.#udp = new UdpSessions(options.coap);
+    this.#udp = new UdpSessions(options.coap, 1, options.strange);
     if (dtls === undefined) return;
     const { certificates: _shown, anchors: _roots, port: _port, wall: _wall, ...rest } = dtls;
     this.#dtls = new DtlsServer({
@@ -171,7 +173,10 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
   poll(): ServerTransportsOutput | undefined {
     const raw = this.#udp.poll();
     if (raw !== undefined) {
-      if (raw.type === "received") return { ...raw, fresh: true };
+      if (raw.type === "received") {
+        const { session, bytes } = raw; // no spread: this is made for every datagram
+        return { type: "received", session, bytes, fresh: true };
+      }
       return raw.type === "opened" ? { ...raw, identity: NOBODY, how: "raw" } : raw;
     }
     for (let output = this.#dtls?.poll(); output !== undefined; output = this.#dtls?.poll()) {

@@ -27,6 +27,11 @@ export class ContextDirectory {
     return found;
   }
 
+  /** Whether any peer calls itself `kid`. */
+  has(kid: Uint8Array): boolean {
+    return this.#byKid.get(kid) !== undefined;
+  }
+
   /** All whose peer calls itself `kid`, in the order they came. */
   sharing(kid: Uint8Array): readonly Association[] {
     const all: Association[] = [];

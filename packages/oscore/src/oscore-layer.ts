@@ -8,7 +8,7 @@ import {
   type Rng,
   type SessionId,
 } from "@godwit/base";
-import type { Request, Response } from "@godwit/coap";
+import { OptionNumber, isRequest, optionIn, type Request, type Response } from "@godwit/coap";
 import { Association, type ClientExchange, type ServerExchange } from "./association.ts";
 import { ClientRole } from "./client-role.ts";
 import { decodeRecord } from "./context-record.ts";
@@ -23,6 +23,7 @@ import type {
   ResponseOutcome,
   UnprotectedRequest,
 } from "./layer-events.ts";
+import { kidOf } from "./oscore-option.ts";
 import { SequenceKeeper } from "./sequence-keeper.ts";
 import { ServerRole } from "./server-role.ts";
 import type { OscoreTuning } from "./tuning.ts";
@@ -68,6 +69,14 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
 
   get wakeAt(): Instant | undefined {
     return earlier(this.#core.retries.next, this.#core.runs.next);
+  }
+
+  /** A request under a kid that nobody has leads to nothing at all: see RequestProtection. */
+  strange(datagram: Uint8Array): string | undefined {
+    const value = optionIn(datagram, OptionNumber.Oscore);
+    if (value === undefined || !isRequest(datagram[1]!)) return undefined; // what has an option has a code
+    const kid = kidOf(value);
+    return kid === undefined || this.#core.directory.has(kid) ? undefined : "unknownKid";
   }
 
   /** Whether the session is one of ours. */
