@@ -300,7 +300,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         sealed += 1;
       }
       at += size;
-      if (plain + sealed < this.#tuning.maxRecords) continue;
+      if (plain + sealed < MAX_STRAYS) continue;
       at = bytes.length;
       break;
     }
@@ -737,6 +737,8 @@ const BY_IDENTITY: Keying<string, Association> = {
   hash: (key) => hashText(key),
   same: (a, b) => a === b,
 };
+/** Records in the clear before the one that means something: a client's last flight has four. */
+const MAX_STRAYS = 8;
 const CID_TRIES = 10;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;
