@@ -25,7 +25,7 @@ test("every sequence of two bytes, and every edge of three and four, is judged a
     for (let b = 0; b < 256; b++) {
       for (const tail of [[], [0x7f], [0x80], [0xbf], [0xc0], [0x80, 0x80], [0xbf, 0xbf]]) {
         const bytes = Uint8Array.of(a, b, ...tail);
-        assert.equal(isUtf8(bytes), nodeIsUtf8(bytes), `${a} ${b} ${tail}`);
+        assert.equal(isUtf8(bytes), nodeIsUtf8(bytes), `${a} ${b} ${tail.join(" ")}`);
       }
     }
 });

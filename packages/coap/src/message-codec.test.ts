@@ -11,7 +11,7 @@ import {
   type MessageFormatReason,
 } from "./message-codec.ts";
 import { ACK, CON, NON, RST, type Message, type MessageType } from "./message.ts";
-import { decodeBody, encodeBody, optionIn } from "./options-codec.ts";
+import { decodeBody, encodeBody, optionAt } from "./options-codec.ts";
 import { findOption, uriPath } from "./options.ts";
 
 type Captures = {
@@ -425,6 +425,13 @@ test("RFC 7252 5.4: token, option values and payload are views of the datagram",
 
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+function optionIn(bytes: Uint8Array, number: number): Uint8Array | undefined {
+  const found = optionAt(bytes, number);
+  if (found < 0) return undefined;
+  const from = Math.floor(found / 0x1_0000);
+  return bytes.subarray(from, from + (found % 0x1_0000));
 }
 
 test("one option is found in a message as it is in the whole of it, and in bytes that are none nothing breaks", () => {

@@ -55,34 +55,30 @@ export function scanBody(bytes: Uint8Array, at: number): Body | string {
 }
 
 /**
- * The value of the first option of this number in a message, as a view; undefined also for what is no message. Makes nothing
- * but the view: with this datagrams can be told apart before any is read.
+ * Where the value of the first option of this number is in a message: the offset of its first byte, times 2^16, and its length.
+ * -1 without such an option, and for what is no message. Makes nothing: with this datagrams are told apart before any is read.
  */
-export function optionIn(message: Uint8Array, number: number): Uint8Array | undefined {
+export function optionAt(message: Uint8Array, number: number): number {
   const end = message.length;
   const token = end < 4 ? LONGEST_PLAIN_TOKEN + 1 : message[0]! & 0x0f; // there are four
-  if (token > LONGEST_PLAIN_TOKEN) return undefined;
+  if (token > LONGEST_PLAIN_TOKEN) return -1;
   let at = 4 + token;
   let current = 0;
   while (at < end) {
     const head = message[at++]!; // at < end
     let delta = head >>> 4;
     let length = head & 0x0f;
-    if (delta === 15 || length === 15) return undefined; // the payload begins, or nothing that is legal
-    const extended = at + (delta < 13 ? 0 : delta - 12) + (length < 13 ? 0 : length - 12);
-    if (extended > end) return undefined;
-    if (delta >= 13) {
-      const width = delta - 12;
-      delta = extension(message, at, width);
-      at += width;
-    }
-    if (length >= 13) length = extension(message, at, length - 12);
-    at = extended + length;
+    if (delta === 15 || length === 15) return -1; // the payload begins, or nothing that is legal
+    const from = at + (delta < 13 ? 0 : delta - 12) + (length < 13 ? 0 : length - 12);
+    if (from > end) return -1;
+    if (length >= 13) length = extension(message, from - (length - 12), length - 12);
+    if (delta >= 13) delta = extension(message, at, delta - 12);
+    at = from + length;
     current += delta;
-    if (current > number || at > end) return undefined;
-    if (current === number) return message.subarray(extended, at);
+    if (current > number || at > end) return -1;
+    if (current === number) return from * 0x1_0000 + length;
   }
-  return undefined;
+  return -1;
 }
 
 /** Bytes that {@link writeBody} will take. Throws UsageError for options out of order or out of range. */

@@ -153,9 +153,10 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   #datagram(path: Path, bytes: Uint8Array, now: Instant): void {
-    let session = this.#find(path);
+    const local = this.#local(path);
+    let session = sessionAt(local, path);
     if (session === undefined) {
-      const stray = this.#strange(path, bytes);
+      const stray = this.#strange(local, bytes);
       if (stray !== undefined) {
         this.strays.datagram("in");
         this.strays.add("in", "header", bytes.length);
@@ -175,7 +176,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   /** Why a datagram from a new path opens no session: only who begins a conversation may be a stranger. */
-  #strange(path: Path, bytes: Uint8Array): string | undefined {
+  #strange(local: Local, bytes: Uint8Array): string | undefined {
     if (bytes.length < 4) return "short";
     const first = bytes[0]!; // there are four
     if (first >>> 6 !== 1) return "version";
@@ -183,7 +184,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     if (type > NON) return "strayAnswer";
     // RFC 7252 4.3: a NON that is no message is passed over. A CON gets its RST (4.2).
     if (type === NON && !isRequest(bytes[1]!) && !isResponse(bytes[1]!)) return "format"; // there are four
-    if (this.#local(path).multicast) return "multicast";
+    if (local.multicast) return "multicast";
     return this.#strangeAbove(bytes);
   }
 
@@ -286,11 +287,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   // ── path to session: by our socket, then host, then port; no string is built ──
 
   #find(path: Path): UdpSession | undefined {
-    const { host, port } = path.remote;
-    const found = this.#local(path).hosts.get(host);
-    if (found === undefined) return undefined;
-    if (found instanceof Map) return found.get(port);
-    return found.path.remote.port === port ? found : undefined;
+    return sessionAt(this.#local(path), path);
   }
 
   #map(session: UdpSession): void {
@@ -382,6 +379,13 @@ type Local = {
   /** Most hosts have one port; a NAT has many. */
   readonly hosts: Map<string, UdpSession | Map<number, UdpSession>>;
 };
+
+function sessionAt({ hosts }: Local, { remote }: Path): UdpSession | undefined {
+  const found = hosts.get(remote.host);
+  if (found === undefined) return undefined;
+  if (found instanceof Map) return found.get(remote.port);
+  return found.path.remote.port === remote.port ? found : undefined;
+}
 
 function nothing(): undefined {}
 

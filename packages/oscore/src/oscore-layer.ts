@@ -8,7 +8,7 @@ import {
   type Rng,
   type SessionId,
 } from "@godwit/base";
-import { OptionNumber, isRequest, optionIn, type Request, type Response } from "@godwit/coap";
+import { OptionNumber, isRequest, optionAt, type Request, type Response } from "@godwit/coap";
 import { Association, type ClientExchange, type ServerExchange } from "./association.ts";
 import { ClientRole } from "./client-role.ts";
 import { decodeRecord } from "./context-record.ts";
@@ -23,7 +23,7 @@ import type {
   ResponseOutcome,
   UnprotectedRequest,
 } from "./layer-events.ts";
-import { kidOf } from "./oscore-option.ts";
+import { kidAt } from "./oscore-option.ts";
 import { SequenceKeeper } from "./sequence-keeper.ts";
 import { ServerRole } from "./server-role.ts";
 import type { OscoreTuning } from "./tuning.ts";
@@ -73,10 +73,13 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
 
   /** A request under a kid that nobody has leads to nothing at all: see RequestProtection. */
   strange(datagram: Uint8Array): string | undefined {
-    const value = optionIn(datagram, OptionNumber.Oscore);
-    if (value === undefined || !isRequest(datagram[1]!)) return undefined; // what has an option has a code
-    const kid = kidOf(value);
-    return kid === undefined || this.#core.directory.has(kid) ? undefined : "unknownKid";
+    const found = optionAt(datagram, OptionNumber.Oscore);
+    if (found < 0 || !isRequest(datagram[1]!)) return undefined; // what has an option has a code
+    const from = Math.floor(found / 0x1_0000);
+    const length = found % 0x1_0000;
+    const kid = kidAt(datagram, from, length);
+    if (kid < 0 || this.#core.directory.has(datagram, kid, from + length)) return undefined;
+    return "unknownKid";
   }
 
   /** Whether the session is one of ours. */

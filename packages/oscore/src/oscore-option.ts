@@ -50,14 +50,20 @@ export function scanOscoreOption(value: Uint8Array): OscoreOption | string {
   return { piv, kidContext, kid };
 }
 
-/** The kid in the value of the option, as a view; undefined where there is none, or the value is no such option. */
-export function kidOf(value: Uint8Array): Uint8Array | undefined {
-  const flags = value[0];
-  if (flags === undefined || (flags & RESERVED) !== 0 || (flags & KID) === 0) return undefined;
-  const at = 1 + (flags & PIV_LENGTH);
-  if ((flags & KID_CONTEXT) === 0) return at > value.length ? undefined : value.subarray(at);
-  const from = at + 1 + (value[at] ?? 0);
-  return from > value.length ? undefined : value.subarray(from);
+/**
+ * Where the kid begins in the value of the option that is the `length` bytes from `from` on: it reaches to the end of that. -1
+ * where there is none, or the value is no such option.
+ */
+export function kidAt(bytes: Uint8Array, from: number, length: number): number {
+  const flags = length === 0 ? 0 : bytes[from]!; // callers keep from + length within
+  if ((flags & RESERVED) !== 0 || (flags & KID) === 0) return -1;
+  const end = from + length;
+  let at = from + 1 + (flags & PIV_LENGTH);
+  if ((flags & KID_CONTEXT) !== 0) {
+    if (at >= end) return -1;
+    at += 1 + bytes[at]!; // the line above checked the end
+  }
+  return at > end ? -1 : at;
 }
 
 /** The value of the option; the inverse of {@link decodeOscoreOption}, byte for byte. Throws UsageError for what cannot be said. */
