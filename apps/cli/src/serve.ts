@@ -13,6 +13,7 @@ import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
 import { untilStopped } from "./stop.ts";
+import { LogLimit } from "./log-limit.ts";
 import { openLog } from "./log.ts";
 
 type Options = {
@@ -194,9 +195,15 @@ function openServer(
     log.info({ endpoint: device.endpoint, lifetime: device.lifetime, replaced }, "registered");
   });
   server.on("deregistered", (event) => log.info(event, "deregistered"));
-  server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
+  const refusals = new LogLimit();
+  server.on("refused", ({ code, detail }) => {
+    const leftOut = refusals.pass(`${code} ${detail}`);
+    if (leftOut !== undefined) log.warn({ code, detail, ...unlessZero({ leftOut }) }, "refused");
+  });
   server.on("handshakeFailed", ({ address, why }) => {
-    log.warn({ address, why: nameAlerts(why) }, "handshake failed");
+    const leftOut = refusals.pass(`${address.replace(PORT, "")} ${why}`);
+    if (leftOut === undefined) return;
+    log.warn({ address, why: nameAlerts(why), ...unlessZero({ leftOut }) }, "handshake failed");
   });
   if (keylog !== undefined) {
     log.warn(keyLogWarning(keylog));
@@ -209,6 +216,10 @@ function openServer(
   }
   if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
   return server;
+}
+
+function unlessZero(fields: { readonly leftOut: number }): object {
+  return fields.leftOut === 0 ? {} : fields;
 }
 
 async function addCredentials(server: Server, file: string): Promise<void> {
@@ -245,6 +256,8 @@ async function listen(platform: Platform, { host, port }: Address): Promise<stri
   }
 }
 
+/** Of an address: a host may try from as many as it likes. */
+const PORT = /:\d+$/;
 const ADVICE: ReadonlyMap<string, string> = new Map([
   ["EADDRINUSE", "another program has this port; stop it or choose another port"],
   ["EACCES", "not allowed; ports below 1024 need root or CAP_NET_BIND_SERVICE"],

@@ -271,7 +271,7 @@ const SHORT = {
   perSecond: 1_000,
   sources: 20,
   hostPorts: 40,
-  newcomerSeconds: 3,
+  newcomerSeconds: 1,
   batch: 50,
-  seconds: 0.1,
+  seconds: 0.05,
 };

@@ -50,7 +50,8 @@ export class Strangers {
     if (sort === undefined || this.#known === undefined) throw new Error(`no sort ${name}`);
     const known = this.#known;
     const port = this.#ports[sort.port];
-    const made = Array.from({ length: MADE }, (_, n) => sort.datagram(known, n));
+    const count = Math.min(MADE, Math.ceil(seconds * perSecond));
+    const made = Array.from({ length: count }, (_, n) => sort.datagram(known, n));
     const senders = this.#sendersOf(sort);
     if (sort.from === "halfOpen") this.#begin(port);
     let replies = 0;
@@ -69,7 +70,7 @@ export class Strangers {
       const due = Math.min(Math.floor((now * perSecond) / 1_000) - replies, sent + BURST);
       for (; sent < due; sent++) {
         const sender = senders[sent % senders.length]!; // within
-        sender.send(made[sent % MADE]!, port); // within
+        sender.send(made[sent % count]!, port); // within
       }
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
@@ -139,7 +140,7 @@ export function squatter(n: number): string {
 /** Sessions of their own, and handshakes that they let wait. */
 export const SESSIONS = 8;
 const HALF_OPEN = 20;
-/** Datagrams made ahead. */
+/** Datagrams made ahead, at most. */
 const MADE = 4_096;
 /** What may be sent in one turn, after a pause of the machine for one. */
 const BURST = 1_000;
