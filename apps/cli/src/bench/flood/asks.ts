@@ -12,7 +12,7 @@ export type FloodAsk =
   /** One exchange after the other, to know what it costs the server. */
   | {
       readonly type: "exchange";
-      readonly what: "ping over CID" | "resumed handshake" | "OSCORE Update";
+      readonly what: "ping over CID" | "resumed handshake" | "OSCORE GET";
       readonly seconds: number;
     }
   /** A device that has not been there before: handshake and registration. */

@@ -10,7 +10,7 @@ const RESET: Kind = { against: "CoAP ping", atMost: 1.2, port: "coap", from: "ma
 /** What gets an answer. */
 const ANSWERED: Kind = { against: "CoAP GET", atMost: 1.2, port: "coap", from: "many" };
 /** What names a context. */
-const OF_DEVICES: Kind = { against: "OSCORE Update", atMost: 1.2, port: "coap", from: "many" };
+const OF_DEVICES: Kind = { against: "OSCORE GET", atMost: 1.2, port: "coap", from: "many" };
 const OF_NEGOTIATION: Kind = { ...OF_DEVICES, against: "B.2 key agreement" };
 
 export const COAP_SORTS: readonly Sort[] = [

@@ -1,14 +1,7 @@
 import { ContextPeers } from "../context-peers.ts";
 import { locationIn, messageOf } from "../messages.ts";
 import { percentiles } from "../statistics.ts";
-import {
-  FIXED,
-  identityOf,
-  type FloodAnswer,
-  type FloodAsk,
-  type Ports,
-  type Updates,
-} from "./asks.ts";
+import { identityOf, type FloodAnswer, type FloodAsk, type Ports, type Updates } from "./asks.ts";
 import { CidClient } from "./cid-client.ts";
 import { SERVER, bindAt } from "./socket.ts";
 
@@ -80,7 +73,7 @@ export class Devices {
   }
 
   async #exchanger(what: AskOf<"exchange">["what"]): Promise<Exchanger> {
-    if (what === "OSCORE Update") return overOscore(this.#ports.coap);
+    if (what === "OSCORE GET") return overOscore(this.#ports.coap);
     // Devices beyond the first ones: a resumption gives a device another connection id.
     const own = await Promise.all(
       Array.from({ length: EXCHANGING }, (_, i) => CidClient.open(this.#ports.coaps, shaker(i))),
@@ -108,36 +101,36 @@ type Exchanger = {
   end(): void;
 };
 
-/** One context, one request after the other. */
+/** As many contexts as turns, one request after the other in each. */
 async function overOscore(port: number): Promise<Exchanger> {
   const peers = new ContextPeers();
-  let heard: ((bytes: Uint8Array | undefined) => void) | undefined;
-  const socket = await bindAt(SERVER, (bytes) => heard?.(bytes));
-  if (socket === undefined) throw new Error("no socket is left");
+  const heard: ((bytes: Uint8Array) => void)[] = [];
+  const sockets = await Promise.all(
+    Array.from({ length: EXCHANGING }, (_, turn) =>
+      bindAt(SERVER, (bytes) => heard[turn]?.(bytes)),
+    ),
+  );
   let number = 0;
-  const ask = async (message: Uint8Array): Promise<Uint8Array | undefined> => {
-    number += 1;
-    message[2] = number >>> 8;
-    message[3] = number;
-    message.set(message.subarray(2, 4), 4);
-    const sealed = peers.seal(FIXED, message);
-    const answer = await new Promise<Uint8Array | undefined>((resolve) => {
-      const timer = setTimeout(() => resolve(undefined), PATIENCE);
-      heard = (bytes) => {
-        clearTimeout(timer);
-        resolve(bytes);
-      };
-      socket.send(sealed, port, SERVER);
-    });
-    return answer && peers.open(FIXED, answer);
-  };
-  const answer = await ask(messageOf({ kind: "register", endpoint: `oscore-${FIXED}` }));
-  if (answer === undefined) throw new Error("the device with OSCORE could not register");
-  const location = locationIn(answer);
   return {
-    atOnce: 1,
-    run: async () => (await ask(messageOf({ kind: "update", location }))) !== undefined,
-    end: () => socket.close(),
+    atOnce: EXCHANGING,
+    run: async (turn) => {
+      const message = messageOf({ kind: "get", path: "/.well-known/core" });
+      number = (number + 1) & 0xffff;
+      message[2] = number >>> 8;
+      message[3] = number;
+      const sealed = peers.seal(contextOf(turn), message);
+      const answer = await new Promise<Uint8Array | undefined>((resolve) => {
+        const timer = setTimeout(() => resolve(undefined), PATIENCE);
+        heard[turn] = (bytes) => {
+          if (bytes[1] === 0) return; // an ACK alone: the answer follows
+          clearTimeout(timer);
+          resolve(bytes);
+        };
+        sockets[turn]?.send(sealed, port, SERVER);
+      });
+      return answer !== undefined && peers.open(contextOf(turn), answer).length > 0;
+    },
+    end: () => sockets.forEach((socket) => socket?.close()),
   };
 }
 
@@ -182,7 +175,12 @@ export function shaker(i: number): string {
   return `shaker-${i}`;
 }
 
-/** How many of them there are. */
+/** Number of the `i`-th OSCORE credential that only such exchanges are made by. */
+export function contextOf(i: number): number {
+  return 100 + i;
+}
+
+/** How many of both there are. */
 export const EXCHANGING = 16;
 /** Handshakes at once while the devices come. */
 const AT_ONCE = 16;

@@ -96,7 +96,7 @@ class Bench {
     const { answer, cpu } = await this.#spending(() => this.#devices.ask(update));
     this.#quiet = answer;
     this.#updateCost = (cpu * 1e6) / Math.max(1, answer.answered);
-    for (const what of ["ping over CID", "resumed handshake", "OSCORE Update"] as const) {
+    for (const what of ["ping over CID", "resumed handshake", "OSCORE GET"] as const) {
       this.#progress(`the cost of: ${what}`);
       const ask = { type: "exchange", what, seconds } as const;
       await this.#devices.ask({ ...ask, seconds: Math.min(1, seconds) });

@@ -141,7 +141,7 @@ function referenceCosts(
 const EXCHANGES: Readonly<Partial<Record<Reference, Exchange>>> = {
   "ping over CID": { count: 200, run: (under, n) => under.pingOverCid(n) },
   "resumed handshake": { count: 50, run: (under, n) => under.resume(n) },
-  "OSCORE Update": { count: 200, run: (under) => under.updateOverOscore() },
+  "OSCORE GET": { count: 200, run: (under) => under.getOverOscore() },
   "B.2 key agreement": { count: 50, run: (under, n) => under.agreeByB2(n) },
 };
 

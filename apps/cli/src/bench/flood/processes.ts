@@ -16,7 +16,7 @@ import {
   type FloodAsk,
   type Ports,
 } from "./asks.ts";
-import { EXCHANGING, shaker } from "./devices.ts";
+import { EXCHANGING, contextOf, shaker } from "./devices.ts";
 import { SESSIONS, squatter } from "./strangers.ts";
 
 /** A process with devices or strangers; it may be asked several things at once. */
@@ -125,7 +125,10 @@ function credentialsFor(devices: number): object[] {
     ...named(devices, identityOf),
     ...named(EXCHANGING, shaker),
     ...named(SESSIONS, squatter),
-    { ...credentialJson(FIXED), endpoint: `oscore-${FIXED}` },
+    ...[FIXED, ...Array.from({ length: EXCHANGING }, (_, i) => contextOf(i))].map((n) => ({
+      ...credentialJson(n),
+      endpoint: `oscore-${n}`,
+    })),
     { ...credentialJson(NEGOTIATED), endpoint: `oscore-${NEGOTIATED}`, derivation: "negotiated" },
   ];
 }

@@ -10,8 +10,8 @@ export type Reference =
   | "ping over CID"
   /** All that the server does for a resumed handshake. */
   | "resumed handshake"
-  /** An Update over OSCORE and its answer. */
-  | "OSCORE Update"
+  /** GET /.well-known/core and its answer over OSCORE. */
+  | "OSCORE GET"
   /** All that the server does to agree on new keys by RFC 8613 Appendix B.2. */
   | "B.2 key agreement";
 

@@ -18,7 +18,7 @@ import { OscoreLayer, oscoreTuning, type Credential as Context } from "@godwit/o
 import { oscoreProtection } from "@godwit/server";
 import { inputOf, ContextPeers } from "../context-peers.ts";
 import { source } from "../inner-port.ts";
-import { messageOf, type Ask } from "../messages.ts";
+import { messageOf } from "../messages.ts";
 import { FIXED, KEY, NEGOTIATED } from "./asks.ts";
 import { recordedB2 } from "./recorded-b2.ts";
 import type { Known } from "./sort.ts";
@@ -72,7 +72,6 @@ export class StackUnderFlood {
       device.handshake("full");
       device.say(messageOf({ kind: "register", endpoint: device.endpoint }));
     }
-    this.#overOscore({ kind: "register", endpoint: oscoreCredential(FIXED, "fixed").endpoint });
   }
 
   /** What a stranger can read on the wire. */
@@ -99,9 +98,11 @@ export class StackUnderFlood {
     this.#resuming[n % this.#resuming.length]!.handshake("resume"); // within
   }
 
-  updateOverOscore(): void {
-    const { endpoint } = oscoreCredential(FIXED, "fixed");
-    this.#overOscore({ kind: "update", location: this.#locationOf(endpoint) });
+  getOverOscore(): void {
+    const get = messageOf({ kind: "get", path: "/.well-known/core" });
+    this.arrive("coap", source(3_000_000), this.#peers.seal(FIXED, this.numberOf(get)));
+    if (this.answered === undefined) throw new Error("no answer over OSCORE");
+    this.#peers.open(FIXED, this.answered);
   }
 
   agreeByB2(n: number): void {
@@ -161,19 +162,6 @@ export class StackUnderFlood {
 
   #device(n: number): CidDevice {
     return this.#devices[n % this.#devices.length]!; // within
-  }
-
-  #locationOf(endpoint: string): readonly string[] {
-    const id = this.stack.server.registration(endpoint, this.now)?.id;
-    if (id === undefined) throw new Error(`${endpoint} is not registered`);
-    return ["rd", id];
-  }
-
-  #overOscore(ask: Ask): void {
-    const sealed = this.#peers.seal(FIXED, this.numberOf(messageOf(ask)));
-    this.arrive("coap", source(3_000_000), sealed);
-    if (this.answered === undefined) throw new Error("no answer over OSCORE");
-    this.#peers.open(FIXED, this.answered);
   }
 
   #know(credential: Credential): void {

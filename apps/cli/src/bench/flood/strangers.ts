@@ -53,7 +53,7 @@ export class Strangers {
     const count = Math.min(MADE, Math.ceil(seconds * perSecond));
     const made = Array.from({ length: count }, (_, n) => sort.datagram(known, n));
     const senders = this.#sendersOf(sort);
-    if (sort.from === "halfOpen") this.#begin(port);
+    if (sort.from === "halfOpen") await this.#begin(port);
     let replies = 0;
     for (const sender of senders) {
       sender.heard = (answer) => {
@@ -94,7 +94,7 @@ export class Strangers {
   }
 
   /** Hellos with their cookies, and then no more: the handshakes wait. */
-  #begin(port: number): void {
+  async #begin(port: number): Promise<void> {
     this.#halfOpen.forEach((sender, n) => {
       const first = hello({ n });
       sender.heard = (answer) => {
@@ -103,6 +103,7 @@ export class Strangers {
       };
       sender.send(first, port);
     });
+    await new Promise((resolve) => setTimeout(resolve, BEGINNING));
   }
 }
 
@@ -140,6 +141,8 @@ export function squatter(n: number): string {
 /** Sessions of their own, and handshakes that they let wait. */
 export const SESSIONS = 8;
 const HALF_OPEN = 20;
+/** ms until the server has answered them. */
+const BEGINNING = 200;
 /** Datagrams made ahead, at most. */
 const MADE = 4_096;
 /** What may be sent in one turn, after a pause of the machine for one. */
