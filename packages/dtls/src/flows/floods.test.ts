@@ -156,3 +156,20 @@ test("a handshake record of more fragments than any flight has changes nothing i
   assert.equal(wire.server.machine.handshakes, 1);
   assert.equal(wire.sent.length, sent);
 });
+
+for (const over of [0, 1]) {
+  test(`RFC 9853 4: to an address not proven a record that makes exactly three bytes for each byte goes out, one with ${over} more ${over === 0 ? "too" : "does not"}`, () => {
+    const { wire, records } = device(["a".repeat(40)]);
+    const [record] = records;
+    wire.inject(record!, STRANGER); // device has made it; the device seems to be there now
+    wire.sent.length = 0;
+    const { session } = wire.server;
+    const around = 13 + 8 + 8; // header, explicit nonce, tag: towards the device there is no connection id
+    const content = new Uint8Array(3 * record!.length - around + over);
+    wire.tell(wire.server, { type: "send", session, bytes: content });
+    assert.deepEqual(
+      wire.sent.map(({ bytes }) => bytes.length),
+      over === 0 ? [3 * record!.length] : [],
+    );
+  });
+}
