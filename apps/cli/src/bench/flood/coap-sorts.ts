@@ -1,5 +1,6 @@
 import { EMPTY, concat } from "@godwit/base";
 import { Code, NON, OptionNumber, request, type Option, type Request } from "@godwit/coap";
+import { encodeOscoreOption, encodePiv } from "@godwit/oscore";
 import { message, noise, numbered, protectedBy, counter, withOscore } from "./datagrams.ts";
 import { sorts, type Kind, type Sort } from "./sort.ts";
 
@@ -33,6 +34,8 @@ export const COAP_SORTS: readonly Sort[] = [
     "CoAP GET": (_, n) => message(n, request(Code.GET, { path: "/.well-known/core" })),
     "CoAP, unknown critical option": (_, n) => message(n, asking(UNKNOWN)),
     "CoAP, unknown critical option, NON": (_, n) => message(n, asking(UNKNOWN), NON),
+    "CoAP, confirmable answer to nothing": (_, n) =>
+      numbered(Uint8Array.of(0x41, 0x45, 0, 0, n), n),
     "CoAP, no such path": (_, n) => message(n, request(Code.GET, { path: "/no/such" })),
     "CoAP, path that is not UTF-8": (_, n) =>
       message(n, asking({ number: OptionNumber.UriPath, value: Uint8Array.of(0xff, n) })),
@@ -45,7 +48,9 @@ export const COAP_SORTS: readonly Sort[] = [
       ),
     "CoAP, Register without a key": (_, n) => message(n, registering(n)),
     "CoAP, Update of nobody": (_, n) => message(n, request(Code.POST, { path: `/rd/${n}` })),
-    "CoAP, first block of an upload": (_, n) => message(n, uploading(n)),
+    "CoAP, first block of an upload": (_, n) => message(n, uploading(n, 0)),
+    "CoAP, later block of nothing": (_, n) => message(n, uploading(n, 5)),
+    "OSCORE, outer block": ({ kid }, n) => message(n, outerBlock(n, kid)),
     "OSCORE, option that is none": (_, n) => withOscore(n, noise(n, 6, 0xe0)),
   }),
   ...sorts(OF_DEVICES, {
@@ -73,9 +78,20 @@ function registering(n: number): Request {
   });
 }
 
-function uploading(n: number): Request {
-  const block = { number: OptionNumber.Block1, value: Uint8Array.of(0x08) };
-  return request(Code.POST, { path: "/rd", options: [block], payload: noise(n, 16) });
+/** A block of 16 bytes with more to come. */
+function uploading(n: number, num: number): Request {
+  return request(Code.POST, { path: "/rd", options: [block(num)], payload: noise(n, 16) });
+}
+
+/** A first block of a protected request, as a proxy cuts it. */
+function outerBlock(n: number, kid: Uint8Array): Request {
+  const value = encodeOscoreOption({ piv: encodePiv(n), kidContext: undefined, kid });
+  const options = [{ number: OptionNumber.Oscore, value }, block(0)];
+  return { code: Code.POST, options, payload: noise(n, 16) };
+}
+
+function block(num: number): Option {
+  return { number: OptionNumber.Block1, value: Uint8Array.of((num << 4) | 0x08) };
 }
 
 const UNKNOWN: Option = { number: 9_999, value: Uint8Array.of(1, 2, 3, 4) };

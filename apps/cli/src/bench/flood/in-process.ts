@@ -71,7 +71,7 @@ class Trial {
     this.#prepare(under);
     let all: (readonly [SocketAddress, Uint8Array])[] = [];
     for (let i = 0; i < this.#batch; i++)
-      all.push([asRead(this.#from()), datagram(this.#known, this.#n++)]);
+      all.push([this.#from(), datagram(this.#known, this.#n++)]);
     if (reply !== undefined) all = all.flatMap(([from, sent]) => this.#replied(under, from, sent));
     return under.arriveAll(port, all);
   }
@@ -92,7 +92,7 @@ class Trial {
     const n = this.#n;
     switch (this.#sort.from) {
       case "known":
-        return { ...this.#paths[n % this.#paths.length]! }; // as sockets make it: an object of its own
+        return this.#paths[n % this.#paths.length]!; // within
       case "host":
         return { host: "203.0.113.9", port: 1_024 + (n % 60_000) };
       case "halfOpen":
@@ -133,7 +133,7 @@ function referenceCosts(
   if (sort === undefined) throw new Error(`nothing to hold against: ${reference}`);
   const all = Array.from({ length: BATCH }, (_, i) => {
     const n = round * BATCH + i;
-    return [asRead(source(9_000_000 + n)), sort.datagram(NOTHING, n)] as const;
+    return [source(9_000_000 + n), sort.datagram(NOTHING, n)] as const;
   });
   return under.arriveAll(sort.port, all);
 }
@@ -150,11 +150,6 @@ type Exchange = {
   readonly count: number;
   readonly run: (under: StackUnderFlood, n: number) => void;
 };
-
-/** An address as a socket reads it: text in one piece, that nobody has looked for in a table yet. */
-function asRead({ host, port }: SocketAddress): SocketAddress {
-  return { host: Buffer.from(host, "latin1").toString("latin1"), port };
-}
 
 const NOTHING: Known = {
   cids: [],

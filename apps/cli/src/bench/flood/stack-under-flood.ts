@@ -130,7 +130,7 @@ export class StackUnderFlood {
     const local = port === "coap" ? COAP : COAPS;
     const costs: number[] = [];
     for (let from = 0; from < all.length; from += FEW) {
-      const few = all.slice(from, from + FEW);
+      const few = all.slice(from, from + FEW).map(asRead);
       const before = performance.now();
       for (const [remote, bytes] of few) {
         this.now += BETWEEN;
@@ -175,6 +175,15 @@ export class StackUnderFlood {
         this.stack.handle({ type: "stored", ticket: output.ticket, ok: true }, this.now);
     }
   }
+}
+
+/** As a socket has read it a moment ago: text in one piece, that nobody has looked for in a table yet, and bytes at hand. */
+function asRead([{ host, port }, bytes]: readonly [SocketAddress, Uint8Array]): readonly [
+  SocketAddress,
+  Uint8Array,
+] {
+  const text = Buffer.from(host, "latin1").toString("latin1");
+  return [{ host: text, port }, Uint8Array.from(bytes)];
 }
 
 /** A port that is fed by hand, with what a socket makes of each datagram: new objects all of them. */
