@@ -9,6 +9,8 @@ import { SERVER, bindAt } from "./socket.ts";
 export class Devices {
   #ports: Ports = { coap: 0, coaps: 0 };
   readonly #all: Device[] = [];
+  /** Their sequence numbers go on from one ask to the next. */
+  readonly #peers = new ContextPeers();
 
   async come({ ports, devices }: AskOf<"come">): Promise<FloodAnswer["come"]> {
     this.#ports = ports;
@@ -73,7 +75,7 @@ export class Devices {
   }
 
   async #exchanger(what: AskOf<"exchange">["what"]): Promise<Exchanger> {
-    if (what === "OSCORE GET") return overOscore(this.#ports.coap);
+    if (what === "OSCORE GET") return overOscore(this.#ports.coap, this.#peers);
     // Devices beyond the first ones: a resumption gives a device another connection id.
     const own = await Promise.all(
       Array.from({ length: EXCHANGING }, (_, i) => CidClient.open(this.#ports.coaps, shaker(i))),
@@ -102,8 +104,7 @@ type Exchanger = {
 };
 
 /** As many contexts as turns, one request after the other in each. */
-async function overOscore(port: number): Promise<Exchanger> {
-  const peers = new ContextPeers();
+async function overOscore(port: number, peers: ContextPeers): Promise<Exchanger> {
   const heard: ((bytes: Uint8Array) => void)[] = [];
   const sockets = await Promise.all(
     Array.from({ length: EXCHANGING }, (_, turn) =>
