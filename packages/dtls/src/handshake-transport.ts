@@ -25,6 +25,8 @@ export class HandshakeTransport {
   sealedAlert: number | undefined;
   /** A message above `maxMessage` was thrown away: why the handshake came to nothing, maybe. Anybody could have sent it. */
   tooLong = false;
+  /** Fragments that were looked at, for who bounds how many one datagram may have. */
+  fragments = 0;
   /** Next record number of epoch 0. */
   plainSequence: number;
   /** Largest plaintext the peer takes, as far as it has said. */
@@ -221,6 +223,7 @@ export class HandshakeTransport {
     const fragments = scanFragments(content);
     // Anybody could have sent it: no reason to stop.
     if (typeof fragments === "string") return this.#ledger.drop("badHandshakeRecord");
+    this.fragments += fragments.length;
     let repeated = false;
     for (const fragment of fragments) {
       const outcome = this.#reassembly.add(fragment, epoch);

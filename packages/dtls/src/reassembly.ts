@@ -110,6 +110,11 @@ function merge(
   let behind = first;
   while (behind < pieces.length && pieces[behind]!.offset <= end) behind += 1; // within
   if (pieces.length - (behind - first) + 1 > maxPieces) return "full";
+  const there = pieces[first];
+  if (there !== undefined && there.offset <= offset && endOf(there) >= end) {
+    const known = there.bytes.subarray(offset - there.offset, end - there.offset);
+    return equal(known, body) ? 0 : "contradicts"; // what comes again costs no memory
+  }
   const touching = pieces.slice(first, behind);
   const from = Math.min(offset, touching[0]?.offset ?? offset);
   const to = Math.max(end, touching.length === 0 ? end : endOf(touching.at(-1)!)); // there is one

@@ -112,6 +112,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   #hasVerified = false;
   #hasGreeted = false;
   #inVain = false;
+  /** Parts of handshake messages in it. */
+  #fragments = 0;
 
   constructor(options: DtlsServerOptions) {
     const tuning = { ...DEFAULT_TUNING, ...options.tuning };
@@ -261,6 +263,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#hasVerified = false;
     this.#hasGreeted = false;
     this.#inVain = false;
+    this.#fragments = 0;
     let counted: Ledger | undefined;
     let at = this.#passOver(bytes, path);
     for (let records = 0; at < bytes.length && !this.#inVain; records++) {
@@ -436,7 +439,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #toHandshake(handshake: ServerHandshake, record: DtlsRecord, now: Instant): void {
     handshake.ledger.add("in", "handshake", record.size);
-    if (!handshake.receive(record, now) && !this.#hasVerified) this.#inVain = true;
+    const before = handshake.transport.fragments;
+    const isGood = handshake.receive(record, now);
+    this.#fragments += handshake.transport.fragments - before;
+    if (!this.#hasVerified && (!isGood || this.#fragments > MAX_FRAGMENTS)) this.#inVain = true;
     this.#drain(handshake);
   }
 
@@ -739,6 +745,8 @@ const BY_IDENTITY: Keying<string, Association> = {
 };
 /** Records in the clear before the one that means something: a client's last flight has four. */
 const MAX_STRAYS = 8;
+/** Parts of handshake messages that are looked at in one datagram. */
+const MAX_FRAGMENTS = 24;
 const CID_TRIES = 10;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

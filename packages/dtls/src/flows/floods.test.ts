@@ -143,6 +143,28 @@ test(`a device may put ${maxRecords} records into one datagram, behind plain one
   assert.deepEqual(again.wire.server.received(), ["b"]);
 });
 
+test("a datagram of many fragments in many records is looked at for a few of them", () => {
+  const wire = new Wire();
+  const client = wire.client();
+  let said = 0;
+  wire.carry = ({ from }) => (from === "client" && ++said > 2 ? [] : [10]); // two hellos, and no more
+  wire.connect(client);
+  const alerts = (): number => wire.sent.filter(({ bytes }) => bytes[0] === 21).length;
+  const length = 100; // of a ClientKeyExchange that is none: its identity is longer than itself
+  const piece = (i: number): Uint8Array =>
+    writeFragment({ type: 16, length, messageSeq: 2, offset: i, body: Uint8Array.of(0xff) });
+  const record = (r: number): Uint8Array =>
+    plainRecord(
+      22,
+      r,
+      times(10, (i) => piece(10 * r + i)),
+    );
+  wire.inject(times(10, record), client.address);
+  assert.equal(alerts(), 0, "it is not whole yet");
+  for (let r = 0; r < 10; r++) wire.inject(record(r), client.address);
+  assert.equal(alerts(), 1, "now it is, and is refused");
+});
+
 test("a handshake record of more fragments than any flight has changes nothing in a handshake that runs", () => {
   const wire = new Wire();
   const client = wire.client();

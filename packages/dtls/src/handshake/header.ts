@@ -75,4 +75,4 @@ export function wholeMessage(type: number, messageSeq: number, body: Uint8Array)
 
 export const HANDSHAKE_HEADER = 12;
 /** A flight has six messages at most, and who cuts a message fills records with its parts. */
-const MAX_FRAGMENTS = 32;
+const MAX_FRAGMENTS = 16;

@@ -55,12 +55,21 @@ export function helloFragment(n: number, from: number, to: number): Uint8Array {
   return record(HANDSHAKE, 0, n, fragment(body.length, 0, from, body.subarray(from, to)));
 }
 
-/** Records full of fragments of one byte each, of a ClientKeyExchange that is never whole. */
-export function pieces(n: number, records: number, fragments: number): Uint8Array {
+/**
+ * Records full of fragments of one byte each, of a ClientKeyExchange that is never whole: with gaps between them, or one behind
+ * the other, where each datagram goes on behind the one before.
+ */
+export function pieces(
+  n: number,
+  records: number,
+  fragments: number,
+  how: "gaps" | "run",
+): Uint8Array {
   const all = Array.from({ length: records }, (_, r) => {
     const parts = Array.from({ length: fragments }, (_, i) => {
-      const offset = 2 * (r * fragments + i) + (n & 1);
-      return fragment(3_000, 2, offset, Uint8Array.of(i), CLIENT_KEY_EXCHANGE);
+      const nth = r * fragments + i;
+      const offset = how === "gaps" ? 2 * nth + (n & 1) : (n * records * fragments + nth) % 2_900;
+      return fragment(3_000, 2, offset, Uint8Array.of(offset), CLIENT_KEY_EXCHANGE);
     });
     return record(HANDSHAKE, 0, n, concat(...parts));
   });

@@ -77,7 +77,8 @@ export const DTLS_SORTS: readonly Sort[] = [
   ...sorts(
     { ...OF_NEWCOMERS, from: "halfOpen" },
     {
-      "half-open handshake, 90 fragments of one byte": (_, n) => pieces(n, 3, 30),
+      "half-open handshake, 90 fragments of one byte": (_, n) => pieces(n, 6, 15, "gaps"),
+      "half-open handshake, 90 fragments in a run": (_, n) => pieces(n, 6, 15, "run"),
       "half-open handshake, empty records": (_, n) => repeated(50, record(22, 0, n, EMPTY)),
       "half-open handshake, records of epoch 1": (_, n) =>
         repeated(20, record(23, 1, n, noise(n, 40))),
