@@ -224,12 +224,16 @@ function openServer(
   const refusals = new LogLimit();
   server.on("refused", ({ code, detail }) => {
     const leftOut = refusals.pass(`${code} ${detail}`);
-    if (leftOut !== undefined) log.warn({ code, detail, ...unlessZero({ leftOut }) }, "refused");
+    if (leftOut === undefined) return;
+    log.warn({ code, detail, ...unlessZero({ notLogged: leftOut }) }, "refused");
   });
   server.on("handshakeFailed", ({ address, why }) => {
     const leftOut = refusals.pass(`${address.replace(PORT, "")} ${why}`);
     if (leftOut === undefined) return;
-    log.warn({ address, why: nameAlerts(why), ...unlessZero({ leftOut }) }, "handshake failed");
+    log.warn(
+      { address, why: nameAlerts(why), ...unlessZero({ notLogged: leftOut }) },
+      "handshake failed",
+    );
   });
   if (keylog !== undefined) {
     log.warn(keyLogWarning(keylog));
@@ -246,8 +250,8 @@ function openServer(
   return server;
 }
 
-function unlessZero(fields: { readonly leftOut: number }): object {
-  return fields.leftOut === 0 ? {} : fields;
+function unlessZero(fields: { readonly notLogged: number }): object {
+  return fields.notLogged === 0 ? {} : fields;
 }
 
 async function addCredentials(server: Server, file: string): Promise<void> {
