@@ -108,15 +108,12 @@ export abstract class HandshakeBase<State extends string> {
     return this.state === "done" || this.state === "failed";
   }
 
-  receive(record: DtlsRecord, now: Instant): void {
-    if (this.done) return;
-    try {
-      this.transport.receive(record, now);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.ledger.drop("badHandshakeRecord"); // anybody could have sent it: no reason to stop
-    }
-    this.#run(now);
+  /** Takes in one record. False: it does not verify. */
+  receive(record: DtlsRecord, now: Instant): boolean {
+    if (this.done) return true;
+    const isGood = this.transport.receive(record, now);
+    if (isGood) this.#run(now);
+    return isGood;
   }
 
   /** Lets the datagrams that wait go out, counted. */

@@ -9,7 +9,6 @@ import {
   type Machine,
   Outbox,
   type Path,
-  Reader,
   type Rng,
   SelfKeyed,
   type SessionId,
@@ -28,15 +27,16 @@ import type { ServerCredentials } from "./credentials.ts";
 import { Established, type Host, associationChange } from "./established.ts";
 import { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
 import { type StoredAssociation, revive } from "./export.ts";
-import { type HelloStart, readHelloStart } from "./handshake/client-hello.ts";
+import type { HelloStart } from "./handshake/client-hello.ts";
 import { findExtension } from "./handshake/extensions.ts";
-import { type Fragment, readFragments, wholeMessage } from "./handshake/header.ts";
+import { beginsHello, firstHello } from "./handshake/first-hello.ts";
+import { type Fragment, wholeMessage } from "./handshake/header.ts";
 import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
 import { KeySlab } from "./keys.ts";
 import { fromLatin1, hashLatin1, isLatin1, latin1 } from "./latin1.ts";
 import { PathKeys, hashPath, samePath } from "./path-claim.ts";
 import { PendingWrites } from "./pending-writes.ts";
-import { type DtlsRecord, plainRecord, recordAt } from "./record/header.ts";
+import { type DtlsRecord, plainRecord, recordAt, sizeOfNameless } from "./record/header.ts";
 import { encodeSession, identityKey } from "./saved-session.ts";
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
 import {
@@ -121,6 +121,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   #now: Instant = 0;
   /** Who spoke last: most of what is sent is the answer. */
   #heard: Association | undefined;
+  /** Of the datagram at hand: a record verified; a hello was in it; what is behind is not looked at. */
+  #hasVerified = false;
+  #hasGreeted = false;
+  #inVain = false;
+  /** Parts of handshake messages in it. */
+  #fragments = 0;
 
   constructor(options: DtlsServerOptions) {
     const tuning = { ...DEFAULT_TUNING, ...options.tuning };
@@ -263,12 +269,26 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
   }
 
+  /**
+   * The records of a datagram come from one sender, so what is in vain costs once: it is looked at no further where a hello was
+   * answered with a cookie, or where a record names nothing known or does not verify and none before it did.
+   */
   #datagram(bytes: Uint8Array, path: Path, now: Instant): void {
-    let at = 0;
+    this.#hasVerified = false;
+    this.#hasGreeted = false;
+    this.#inVain = false;
+    this.#fragments = 0;
     let counted: Ledger | undefined;
-    while (at < bytes.length) {
-      const record = recordAt(bytes, at, this.#tuning.cidLength);
-      if (record === undefined) return (counted ?? this.ledger).drop("badRecord");
+    let at = this.#passOver(bytes, path);
+    for (let records = 0; at < bytes.length && !this.#inVain; records++) {
+      const record =
+        records < this.#tuning.maxRecords
+          ? recordAt(bytes, at, this.#tuning.cidLength)
+          : "tooManyRecords";
+      if (record === undefined || typeof record === "string") {
+        (counted ?? this.ledger).drop(record ?? "badRecord");
+        break;
+      }
       at += record.size;
       const ledger = this.#record(record, path, now);
       if (counted === undefined) {
@@ -276,36 +296,54 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         ledger.datagram("in");
       }
     }
+    if (counted === undefined) this.ledger.datagram("in");
+  }
+
+  /** Where the first record is that may mean something. What has no name and is nobody's is counted together, for it costs least. */
+  #passOver(bytes: Uint8Array, path: Path): number {
+    let size = sizeOfNameless(bytes, 0);
+    if (size === 0 || this.#handshakeAt(path) !== undefined) return 0;
+    let isKnown: boolean | undefined;
+    let plain = 0;
+    let sealed = 0;
+    let at = 0;
+    for (; size > 0; size = sizeOfNameless(bytes, at)) {
+      if (bytes[at + 3] === 0 && bytes[at + 4] === 0) {
+        if (beginsHello(bytes, at, size)) break;
+        plain += 1;
+      } else {
+        isKnown ??= this.#byPath.get(path) !== undefined;
+        if (isKnown) break;
+        sealed += 1;
+      }
+      at += size;
+      if (plain + sealed < MAX_STRAYS) continue;
+      at = bytes.length;
+      break;
+    }
+    if (plain > 0) this.ledger.drop("strayPlain", plain);
+    if (sealed > 0) this.ledger.drop("noAssociation", sealed);
+    return at;
   }
 
   /** One record to where it belongs; returns the ledger that it is counted in. */
   #record(record: DtlsRecord, path: Path, now: Instant): Ledger {
-    if (record.version >>> 8 !== 0xfe) {
-      this.ledger.drop("version");
-      return this.ledger;
-    }
+    if (record.version >>> 8 !== 0xfe) return this.#nobodys("version");
     if (record.type === ContentType.tls12Cid) return this.#cidRecord(record, path, now);
-    const key = this.#pathKeys.of(path);
-    const handshake = this.#handshakes.get(key);
-    if (record.epoch === 0) return this.#plain(record, path, key, handshake, now);
+    const handshake = this.#handshakeAt(path);
+    if (record.epoch === 0) return this.#plain(record, path, handshake, now);
     const association = this.#byPath.get(path);
     if (association === undefined) {
-      if (handshake === undefined) {
-        this.ledger.drop("noAssociation");
-        return this.ledger;
-      }
+      if (handshake === undefined) return this.#nobodys("noAssociation");
       this.#toHandshake(handshake, record, now);
       return handshake.ledger;
     }
-    if (handshake === undefined) {
-      this.#heard = association;
-      this.#established.receive(association, record, path, now);
-      return association.ledger;
-    }
+    if (handshake === undefined) return this.#toAssociation(association, record, path, now);
     // A new handshake beside a live association: the record is whose keys open it, and failing costs neither anything.
     const before = association.forgeries;
     const received = association.open(record);
     if (received.ok) {
+      this.#hasVerified = true;
       this.#established.process(association, received, record, path, now);
       return association.ledger;
     }
@@ -316,36 +354,39 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #cidRecord(record: DtlsRecord, path: Path, now: Instant): Ledger {
     const association = record.epoch === 0 ? undefined : this.#byCid.get(record.cid);
-    if (association !== undefined) {
-      this.#heard = association;
-      this.#established.receive(association, record, path, now);
-      return association.ledger;
-    }
+    if (association !== undefined) return this.#toAssociation(association, record, path, now);
     const handshake =
       record.epoch === 0 || this.#cidsHeld.size === 0
         ? undefined
         : this.#cidsHeld.get(latin1(record.cid));
-    if (handshake === undefined) {
-      this.ledger.drop("unknownCid");
-      return this.ledger;
-    }
+    if (handshake === undefined) return this.#nobodys("unknownCid");
     if (samePath(handshake.path, path)) this.#toHandshake(handshake, record, now);
     else handshake.ledger.drop("handshakeElsewhere");
     return handshake.ledger;
   }
 
+  #toAssociation(association: Association, record: DtlsRecord, path: Path, now: Instant): Ledger {
+    this.#heard = association;
+    if (this.#established.receive(association, record, path, now)) this.#hasVerified = true;
+    else if (!this.#hasVerified) this.#inVain = true;
+    return association.ledger;
+  }
+
+  /** Counts what names nothing known; there is no more of worth behind it. */
+  #nobodys(why: string): Ledger {
+    if (!this.#hasVerified) this.#inVain = true;
+    this.ledger.drop(why);
+    return this.ledger;
+  }
+
   #plain(
     record: DtlsRecord,
     path: Path,
-    key: string,
     handshake: ServerHandshake | undefined,
     now: Instant,
   ): Ledger {
     const hello = record.type === ContentType.handshake ? firstHello(record) : undefined;
-    if (hello === "bad") {
-      this.ledger.drop("badHello");
-      return this.ledger;
-    }
+    if (hello === "bad") return this.#nobodys("badHello");
     if (hello === undefined) {
       if (handshake !== undefined) {
         this.#toHandshake(handshake, record, now);
@@ -354,7 +395,9 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       this.ledger.drop("strayPlain");
       return this.ledger;
     }
-    return this.#hello(record, hello.fragment, hello.start, path, key, handshake, now);
+    if (this.#hasGreeted) return this.#nobodys("secondHello");
+    this.#hasGreeted = true;
+    return this.#hello(record, hello.fragment, hello.start, path, handshake, now);
   }
 
   /** RFC 6347 4.2.1: a hello without a valid cookie is answered and forgotten. */
@@ -363,12 +406,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     fragment: Fragment,
     start: HelloStart,
     path: Path,
-    key: string,
     running: ServerHandshake | undefined,
     now: Instant,
   ): Ledger {
-    if (!this.#cookies.check(path, start, now)) {
-      const cookie = this.#cookies.make(path, start, now);
+    const cookie = this.#cookies.wanted(path, start, now);
+    if (cookie !== undefined) {
+      this.#inVain = true; // nobody is there yet whose the rest could be
       const body = encodeHelloVerifyRequest(cookie);
       const message = wholeMessage(HandshakeType.helloVerifyRequest, fragment.messageSeq, body);
       // Its record takes the number of the hello's, which nobody has to remember then.
@@ -403,15 +446,22 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       sequence: record.sequence,
     };
     const handshake = new ServerHandshake(this.#setup, path, first, new Ledger(), now);
-    this.#handshakes.set(key, handshake);
+    this.#handshakes.set(this.#pathKeys.of(path), handshake);
     this.#toHandshake(handshake, record, now);
     return handshake.ledger;
   }
 
   #toHandshake(handshake: ServerHandshake, record: DtlsRecord, now: Instant): void {
     handshake.ledger.add("in", "handshake", record.size);
-    handshake.receive(record, now);
+    const before = handshake.transport.fragments;
+    const isGood = handshake.receive(record, now);
+    this.#fragments += handshake.transport.fragments - before;
+    if (!this.#hasVerified && (!isGood || this.#fragments > MAX_FRAGMENTS)) this.#inVain = true;
     this.#drain(handshake);
+  }
+
+  #handshakeAt(path: Path): ServerHandshake | undefined {
+    return this.#handshakes.size === 0 ? undefined : this.#handshakes.get(this.#pathKeys.of(path));
   }
 
   /** Carries out what a handshake wants done. */
@@ -710,20 +760,6 @@ function deletionOf({ session }: Association): StoreChange {
   return { table: TABLES.association, key: String(session), value: undefined };
 }
 
-/** The ClientHello that a record begins with, as far as a cookie needs it. Undefined for any other message. */
-function firstHello(
-  record: DtlsRecord,
-): { readonly fragment: Fragment; readonly start: HelloStart } | "bad" | undefined {
-  try {
-    const [fragment] = readFragments(record.fragment);
-    if (fragment?.type !== HandshakeType.clientHello || fragment.offset > 0) return undefined;
-    return { fragment, start: readHelloStart(new Reader(fragment.body)) };
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-    return "bad";
-  }
-}
-
 /** 31 bits of a ClientHello's random: enough to know it again, small enough to be kept for each association. */
 function helloMark(random: Uint8Array): number {
   return ((random[0]! << 24) | (random[1]! << 16) | (random[2]! << 8) | random[3]!) >> 1; // 32 bytes
@@ -759,6 +795,10 @@ const BY_IDENTITY: Keying<string, Association> = {
   hash: (key) => hashText(key),
   same: (a, b) => a === b,
 };
+/** Records in the clear before the one that means something: a client's last flight has four. */
+const MAX_STRAYS = 8;
+/** Parts of handshake messages that are looked at in one datagram. */
+const MAX_FRAGMENTS = 24;
 const CID_TRIES = 10;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

@@ -147,6 +147,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       numbers,
       dtls,
       sealer: sealer && dtlsSealer(sealer),
+      strange: protection && ((datagram) => protection.layer.strange(datagram)),
     });
     this.#endpoint = new Endpoint({
       tuning,

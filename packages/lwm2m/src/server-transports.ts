@@ -77,6 +77,8 @@ export type ServerTransportsOptions = {
   readonly sealer: Sealer | undefined;
   /** As they go on after an earlier run. */
   readonly numbers: Numbers;
+  /** See UdpSessions. */
+  readonly strange: ((datagram: Uint8Array) => string | undefined) | undefined;
 };
 
 export class ServerTransports implements Machine<ServerTransportsInput, ServerTransportsOutput> {
@@ -89,9 +91,11 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
     const { dtls, sealer, now, rng, numbers, credentials } = options;
     this.#options = options;
     this.#now = now;
+    const { strange } = options;
     this.#udp = new UdpSessions(options.coap, {
       first: numbers.raw.ahead,
       last: FIRST_PROTECTED_SESSION - 1,
+      ...(strange === undefined ? {} : { strange }),
     });
     if (dtls === undefined) return;
     const { certificates: _shown, anchors: _roots, port: _port, wall: _wall, ...rest } = dtls;
@@ -192,7 +196,10 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
   poll(): ServerTransportsOutput | undefined {
     const raw = this.#udp.poll();
     if (raw !== undefined) {
-      if (raw.type === "received") return { ...raw, fresh: true };
+      if (raw.type === "received") {
+        const { session, bytes } = raw; // no spread: this is made for every datagram
+        return { type: "received", session, bytes, fresh: true };
+      }
       return raw.type === "opened" ? { ...raw, identity: NOBODY, how: "raw" } : raw;
     }
     for (let output = this.#dtls?.poll(); output !== undefined; output = this.#dtls?.poll()) {
