@@ -4,70 +4,42 @@ import {
   FormatError,
   type Identity,
   type Instant,
-  type Keying,
   Ledger,
   type Machine,
   Outbox,
   type Path,
-  Reader,
-  type Rng,
   SelfKeyed,
   type SessionId,
   type StoreChange,
   UsageError,
-  byNumber,
   equal,
-  hashText,
   toHex,
   unreachable,
 } from "@godwit/base";
+import { BY_CID, BY_IDENTITY, BY_PATH, BY_SESSION } from "./association-keys.ts";
 import { Association, type AssociationState } from "./association.ts";
 import { Alert, ContentType, ExtensionType, HandshakeType } from "./codes.ts";
 import { CookieJar } from "./cookie.ts";
-import type { ServerCredentials } from "./credentials.ts";
 import { Established, type Host } from "./established.ts";
-import { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
+import { type DtlsOutput, TABLES } from "./events.ts";
 import { decodeAssociation, revive } from "./export.ts";
-import { type HelloStart, readHelloStart } from "./handshake/client-hello.ts";
+import { firstHello } from "./first-hello.ts";
+import type { HelloStart } from "./handshake/client-hello.ts";
 import { findExtension } from "./handshake/extensions.ts";
-import { type Fragment, readFragments, wholeMessage } from "./handshake/header.ts";
+import { type Fragment, wholeMessage } from "./handshake/header.ts";
 import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
 import { KeySlab } from "./keys.ts";
-import { fromLatin1, hashLatin1, isLatin1, latin1 } from "./latin1.ts";
-import { PathKeys, hashPath, samePath } from "./path-claim.ts";
+import { fromLatin1, latin1 } from "./latin1.ts";
+import { PathKeys, samePath } from "./path-claim.ts";
 import { PendingWrites } from "./pending-writes.ts";
 import { type DtlsRecord, plainRecord, recordAt } from "./record/header.ts";
 import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
+import { type DtlsServerInput, type DtlsServerOptions, checkTuning } from "./server-options.ts";
 import { SessionCache, sessionIdOf, sessionStoreKey } from "./sessions.ts";
-import { SUITES, type Suite } from "./suites.ts";
+import { SUITES } from "./suites.ts";
 import { TicketKeys } from "./tickets.ts";
 import { DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
-
-export type DtlsServerOptions = {
-  readonly rng: Rng;
-  readonly credentials: ServerCredentials;
-  readonly tuning?: Partial<DtlsTuning>;
-  /** Suites in order of preference; all of ours, the smallest first, unless given. */
-  readonly suites?: readonly Suite[];
-  /** Byte 0 of every connection id, so that a cluster finds the node; random unless given. */
-  readonly nodeId?: number;
-  /** Gives tickets to clients that ask for them. */
-  readonly tickets?: boolean;
-  /** Keeps associations, sessions and ticket keys in the store, sealed by this. Without it nothing outlives a restart. */
-  readonly sealer?: Sealer;
-  /** Number of the first session, above all that were given out before a restart; 1 unless given. */
-  readonly firstSession?: SessionId;
-  /** An identity has one association: a new one ends the old. True unless false. */
-  readonly onePerIdentity?: boolean;
-  /** Puts out `keyLog` lines, with which anybody can read everything. For debugging only. */
-  readonly keyLog?: boolean;
-};
-
-export type DtlsServerInput =
-  | DtlsInput
-  /** The credential is no longer good: its association ends, its sessions are forgotten. */
-  | { readonly type: "revoke"; readonly identity: Identity };
 
 /**
  * A DTLS 1.2 server for any number of peers, as a transport machine: datagrams on one side, sessions on the other.
@@ -658,55 +630,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 }
 
-/** The ClientHello that a record begins with, as far as a cookie needs it. Undefined for any other message. */
-function firstHello(
-  record: DtlsRecord,
-): { readonly fragment: Fragment; readonly start: HelloStart } | "bad" | undefined {
-  try {
-    const [fragment] = readFragments(record.fragment);
-    if (fragment?.type !== HandshakeType.clientHello || fragment.offset > 0) return undefined;
-    return { fragment, start: readHelloStart(new Reader(fragment.body)) };
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-    return "bad";
-  }
-}
-
 /** 31 bits of a ClientHello's random: enough to know it again, small enough to be kept for each association. */
 function helloMark(random: Uint8Array): number {
   return ((random[0]! << 24) | (random[1]! << 16) | (random[2]! << 8) | random[3]!) >> 1; // 32 bytes
 }
 
-function checkTuning(tuning: DtlsTuning): void {
-  const { cookieLength, replayWindow, cidLength, sessionIdLength } = tuning;
-  if (cookieLength < 8 || cookieLength > 32) throw new UsageError("cookies have 8 to 32 bytes");
-  if (replayWindow < 64 || replayWindow % 32 !== 0) {
-    throw new UsageError("the replay window is a multiple of 32, at least 64");
-  }
-  if (cidLength > 255 || sessionIdLength > 32) throw new UsageError("identifier too long");
-}
-
-const BY_SESSION = byNumber(({ session }: Association) => session);
-// Only who has proven an identity is found by these two, so nobody can fill them with keys of his choice.
-const BY_PATH: Keying<Path | undefined, Association> = {
-  keyOf: ({ path }) => path,
-  hash: (path) => (path === undefined ? 0 : hashPath(path)),
-  same: (a, b) => b !== undefined && samePath(a, b),
-};
-/**
- * They are random, and ours, and all of one length. Looked for as they come, without making a string of each, and without a
- * look at the id where the hash has all of it.
- */
-const BY_CID: Keying<string | Uint8Array, Association> = {
-  keyOf: ({ ownCid }) => ownCid,
-  hash: hashLatin1,
-  same: (a, b) => b.length <= 4 || (typeof b === "string" ? a === b : isLatin1(a, b)),
-};
-const BY_IDENTITY: Keying<string, Association> = {
-  keyOf: ({ identity }) => identityKey(identity),
-  hash: (key) => hashText(key),
-  same: (a, b) => a === b,
-};
 const CID_TRIES = 10;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

@@ -28,7 +28,8 @@ import {
   encodeServerHello,
 } from "../handshake/server-hello.ts";
 import { plainRecord } from "../record/header.ts";
-import { DtlsServer, type DtlsServerOptions } from "../server.ts";
+import { DtlsServer } from "../server.ts";
+import type { DtlsServerOptions } from "../server-options.ts";
 import { SUITES } from "../suites.ts";
 import { exchange } from "./exchange.ts";
 import { KEY, SERVER, Wire } from "./wire.ts";

@@ -9,7 +9,8 @@ import {
 import { DtlsClient, type DtlsClientInput, type DtlsClientOptions } from "../client.ts";
 import type { Lookup, Verdict } from "../credentials.ts";
 import type { DtlsInput, DtlsOutput, Sealer } from "../events.ts";
-import { DtlsServer, type DtlsServerInput, type DtlsServerOptions } from "../server.ts";
+import { DtlsServer } from "../server.ts";
+import type { DtlsServerInput, DtlsServerOptions } from "../server-options.ts";
 
 /** One server, some clients, and a network between them that does what a test wants, in virtual time. */
 export class Wire {
