@@ -255,10 +255,11 @@ export class ClientHandshake extends HandshakeBase<State> {
       Alert.illegalParameter,
       "server chose another maximum fragment length",
     );
-    this.peerCid = Uint8Array.from(connectionId.read(extensions) ?? EMPTY);
+    const peerCid = connectionId.read(extensions);
+    this.modern(peerCid !== undefined);
+    this.peerCid = Uint8Array.from(peerCid ?? EMPTY);
     this.routability =
-      hasFlag(extensions, ExtensionType.returnRoutabilityCheck) &&
-      connectionId.read(extensions) !== undefined;
+      hasFlag(extensions, ExtensionType.returnRoutabilityCheck) && peerCid !== undefined;
     this.peerLimit = peerLimit(extensions, this.peerCid.length > 0, this.#setup.tuning.padTo);
     this.transport.limit = this.peerLimit;
     this.#expectTicket = hasFlag(extensions, ExtensionType.sessionTicket);

@@ -224,6 +224,11 @@ export abstract class HandshakeBase<State extends string> {
     this.transport.activate(association, now);
   }
 
+  /** The peer's hello has a connection id, or has none. Who knows RFC 9146 takes several messages in one record. */
+  protected modern(hasConnectionId: boolean): void {
+    if (this.#shared.tuning.coalesce === "modern") this.transport.coalesces = hasConnectionId;
+  }
+
   protected finishedMessage(master: Uint8Array): FlightItem {
     const body = verifyData(master, this.#side, this.transport.transcript);
     return this.transport.message(HandshakeType.finished, body, 1);

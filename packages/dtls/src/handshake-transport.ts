@@ -29,6 +29,8 @@ export class HandshakeTransport {
   plainSequence: number;
   /** Largest plaintext the peer takes, as far as it has said. */
   limit: number = 2 ** 14;
+  /** The peer takes several handshake messages in one record, as far as known. */
+  coalesces: boolean;
   readonly #tuning: DtlsTuning;
   readonly #rng: Rng;
   readonly #ledger: Ledger;
@@ -57,6 +59,7 @@ export class HandshakeTransport {
     this.#ledger = options.ledger;
     this.#sendSeq = options.sendSeq;
     this.plainSequence = options.plainSequence;
+    this.coalesces = options.tuning.coalesce === "always";
     this.#timeout = options.tuning.initialTimeout;
     this.#reassembly = reassembly(options.receiveSeq, options.tuning);
   }
@@ -249,7 +252,7 @@ export class HandshakeTransport {
         limit: this.limit,
       },
       mtu,
-      this.#tuning.coalesce,
+      this.coalesces,
     );
   }
 }
@@ -273,7 +276,7 @@ export function repackLastFlight(
       limit: association.peerLimit,
     },
     tuning.mtus[0],
-    tuning.coalesce,
+    false, // its handshake messages are of different epochs
   );
 }
 

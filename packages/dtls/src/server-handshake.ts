@@ -302,6 +302,7 @@ export class ServerHandshake extends HandshakeBase<State> {
     if (this.extended) extensions.push(flag(ExtensionType.extendedMasterSecret));
     if (needsEncryptThenMac(suite.cipher)) extensions.push(flag(ExtensionType.encryptThenMac));
     const peerCid = connectionId.read(offered);
+    this.modern(peerCid !== undefined);
     if (peerCid !== undefined) {
       this.peerCid = peerCid;
       this.ownCid = this.#setup.takeCid(this);

@@ -12,8 +12,11 @@ export type DtlsTuning = {
   readonly lastFlightKept: number;
   /** UDP payload of a handshake datagram; after each two time-outs the next size is tried. */
   readonly mtus: readonly [number, ...number[]];
-  /** Several handshake messages in one record and several records in one datagram; false for peers that want them apart. */
-  readonly coalesce: boolean;
+  /**
+   * Whether several handshake messages share a record, which RFC 6347 4.2.3 allows and some stacks refuse (tinydtls).
+   * "modern": with peers whose hello has a connection id.
+   */
+  readonly coalesce: "always" | "modern" | "never";
   /** Anti-replay window in records: a multiple of 32, at least 64 (RFC 6347 4.1.2.6). */
   readonly replayWindow: number;
   /** Connection ids of ours: all of one length, or their records could not be told apart. */
@@ -79,7 +82,7 @@ export const DEFAULT_TUNING: DtlsTuning = {
   resendGap: 250,
   lastFlightKept: 240_000,
   mtus: [1_232, 548, 256],
-  coalesce: true,
+  coalesce: "modern",
   replayWindow: 64,
   cidLength: 4,
   padTo: 1,
