@@ -119,8 +119,7 @@ export class ClientHandshake extends HandshakeBase<State> {
 
   wake(now: Instant): void {
     if (this.done || this.transport.wake(now)) return;
-    const alert = this.transport.plainAlert;
-    this.end(alert === undefined ? "no answer" : `peer's alert ${alert}`);
+    this.end(this.silence);
   }
 
   /** Whether the server is the one we mean. */

@@ -150,6 +150,14 @@ export abstract class HandshakeBase<State extends string> {
   /** One message in its turn and in the right epoch. */
   protected abstract message(message: Message, now: Instant): void;
 
+  /** Why nothing came of it, once the peer has been given up. */
+  protected get silence(): string {
+    const { refused, plainAlert, lacksChange } = this.transport;
+    if (refused !== undefined) return refused;
+    if (plainAlert !== undefined) return `peer's alert ${plainAlert}`;
+    return lacksChange ? "no ChangeCipherSpec before Finished" : "no answer";
+  }
+
   /** Runs a step; what the peer did wrong ends the handshake with the alert for it. */
   protected guard(now: Instant, step: () => void): void {
     const before = this.state;
@@ -270,15 +278,40 @@ export abstract class HandshakeBase<State extends string> {
     while (this.#receiving.has(this.state)) {
       const message = this.transport.take();
       if (message === undefined) break;
-      this.guard(now, () => this.#take(message, now));
+      this.#step(message, now);
     }
     if (this.transport.sealedAlert !== undefined && !this.done) {
       this.end(`peer's alert ${this.transport.sealedAlert}`);
     }
   }
 
+  /**
+   * What was sealed is the peer's word, and so is a hello that brought a cookie. Anything else anybody could have sent: what is
+   * wrong with it is told, and the peer's own message may still come.
+   */
+  #step(message: Message, now: Instant): void {
+    if (this.#side === "client" && message.type === HandshakeType.helloRequest) {
+      this.transport.putBack(); // RFC 5246 7.4.1.1: ignored
+      return;
+    }
+    const isCookied = this.#side === "server" && this.state === "hello";
+    if (message.epoch > 0 || isCookied) {
+      this.guard(now, () => this.#take(message, now));
+      return;
+    }
+    const { state } = this;
+    const noted = this.transport.transcript.length;
+    try {
+      this.#take(message, now);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      this.state = state;
+      this.transport.transcript.length = noted;
+      this.transport.refuse(alertFor(error), error.message, now);
+    }
+  }
+
   #take(message: Message, now: Instant): void {
-    if (this.#side === "client" && message.type === HandshakeType.helloRequest) return; // RFC 5246 7.4.1.1: ignored
     const sealed = message.type === HandshakeType.finished;
     demand(message.epoch === (sealed ? 1 : 0), Alert.unexpectedMessage, "message in a wrong epoch");
     this.message(message, now);

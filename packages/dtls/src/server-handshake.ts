@@ -120,11 +120,12 @@ export class ServerHandshake extends HandshakeBase<State> {
 
   wake(now: Instant): void {
     if (this.done || this.transport.wake(now)) return;
-    const { tooLong, plainAlert } = this.transport;
+    const { tooLong, refused } = this.transport;
     const { maxMessage } = this.#setup.tuning;
     if (this.#guessing) this.end("unknown identity or wrong key");
-    else if (tooLong) this.end(`chain too long, or another message: above ${maxMessage} bytes`);
-    else this.end(plainAlert === undefined ? "no answer" : `peer's alert ${plainAlert}`);
+    else if (tooLong && refused === undefined) {
+      this.end(`chain too long, or another message: above ${maxMessage} bytes`);
+    } else this.end(this.silence);
   }
 
   /** Answers the look-up of a key; undefined where nobody has that identity. */
@@ -205,8 +206,9 @@ export class ServerHandshake extends HandshakeBase<State> {
 
   #clientHello(message: Message, now: Instant): void {
     const hello = decodeClientHello(message.body);
-    // DTLS versions count downwards.
-    demand(hello.version <= DTLS_1_2, Alert.protocolVersion, "client knows no DTLS 1.2");
+    // DTLS versions count downwards, and begin with 0xfe.
+    const knows = hello.version >>> 8 === DTLS_1_2 >>> 8 && hello.version <= DTLS_1_2;
+    demand(knows, Alert.protocolVersion, "client knows no DTLS 1.2");
     this.#hello = hello;
     this.#serverName = serverName.read(hello.extensions) ?? "";
     this.extended = hasFlag(hello.extensions, ExtensionType.extendedMasterSecret);

@@ -6,6 +6,8 @@ export type DtlsTuning = {
   readonly maxTimeout: number;
   /** How often a flight goes out before the handshake is given up. */
   readonly maxTransmissions: number;
+  /** How often a flight goes out in vain after an alert or a bad message in the clear, before that is believed. */
+  readonly alertPatience: number;
   /** A flight repeated by the peer is answered again, but not more often than this. */
   readonly resendGap: number;
   /** How long the last flight is kept for a peer that repeats its own: 2 MSL (RFC 6347 4.2.4). */
@@ -79,6 +81,7 @@ export const DEFAULT_TUNING: DtlsTuning = {
   initialTimeout: 1_000,
   maxTimeout: 60_000,
   maxTransmissions: 8,
+  alertPatience: 1,
   resendGap: 250,
   lastFlightKept: 240_000,
   mtus: [1_232, 548, 256],
