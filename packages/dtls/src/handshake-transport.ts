@@ -143,6 +143,7 @@ export class HandshakeTransport {
   /** Sends a flight; it is repeated until `settled`, unless it is the last one. */
   send(flight: readonly FlightItem[], now: Instant, last = false): void {
     this.#flight = flight;
+    this.#reassembly.forget(); // an answer to this cannot have come: it answers an earlier attempt, or is forged
     this.#transmissions = 0;
     this.#goesOn();
     this.#timeout = this.#tuning.initialTimeout;

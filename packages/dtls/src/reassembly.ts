@@ -84,6 +84,12 @@ export class Reassembly {
     return contradicts ? "contradicts" : "kept";
   }
 
+  /** Drops what is kept for messages to come. */
+  forget(): void {
+    this.#partial.clear();
+    this.#bytes = 0;
+  }
+
   /** The message that `take` gave last was not the peer's: another may come in its place. */
   putBack(): void {
     this.#next -= 1;

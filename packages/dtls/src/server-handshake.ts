@@ -4,6 +4,7 @@ import {
   type Ledger,
   type Path,
   type SessionId,
+  equal,
   fromUtf8,
   unreachable,
   utf8,
@@ -19,6 +20,7 @@ import {
 } from "./codes.ts";
 import type { Certificate, ServerCredentials, Verdict } from "./credentials.ts";
 import { type Ephemeral, ephemeral, signEcdsa, verifyEcdsa } from "./crypto.ts";
+import type { HelloMark } from "./first-hello.ts";
 import type { FlightItem } from "./flight.ts";
 import { HandshakeBase, type SharedSetup, type SharedState, expect } from "./handshake-base.ts";
 import { peerLimit, spkiOf } from "./handshake-effect.ts";
@@ -30,7 +32,7 @@ import {
   encodeCertificate,
   encodeCertificateRequest,
 } from "./handshake/certificate.ts";
-import { type ClientHello, decodeClientHello } from "./handshake/client-hello.ts";
+import { type ClientHello, type HelloStart, decodeClientHello } from "./handshake/client-hello.ts";
 import {
   type Extension,
   certificateType,
@@ -43,6 +45,7 @@ import {
   renegotiationInfo,
   serverName,
 } from "./handshake/extensions.ts";
+import { type Fragment, isWhole } from "./handshake/header.ts";
 import {
   decodeCertificateVerify,
   decodeClientKeyExchange,
@@ -84,8 +87,11 @@ export type ServerSetup = SharedSetup & {
  *                          <--  [NewSessionTicket] CCS Finished                                  RFC 6347 4.2.4
  */
 export class ServerHandshake extends HandshakeBase<State> {
-  /** The ClientHello's random: its repetition is told from a new attempt by it. */
   readonly clientRandom: Uint8Array;
+  /** The ClientHello: its repetition is told from a new attempt by it. */
+  readonly mark: HelloMark;
+  /** The ClientHello came in one fragment. */
+  readonly #whole: boolean;
   /** The connection id held for this handshake. */
   ownCid: Uint8Array = EMPTY;
   readonly #setup: ServerSetup;
@@ -100,22 +106,34 @@ export class ServerHandshake extends HandshakeBase<State> {
   #resume: SavedSession | undefined;
   #guessing = false;
 
-  /** `messageSeq` and `sequence` of the ClientHello: a server without memory goes on from them (RFC 6347 4.2.1). */
+  /** `first`: the ClientHello. A server without memory goes on from its numbers (RFC 6347 4.2.1). */
   constructor(
     setup: ServerSetup,
     path: Path,
     first: {
-      readonly clientRandom: Uint8Array;
-      readonly messageSeq: number;
+      readonly start: HelloStart;
+      readonly fragment: Fragment;
+      readonly mark: HelloMark;
+      /** Of the record. */
       readonly sequence: number;
     },
     ledger: Ledger,
     now: Instant,
   ) {
-    super("server", setup, RECEIVING, path, ledger, first);
+    const { messageSeq } = first.fragment;
+    const { sequence } = first;
+    super("server", setup, RECEIVING, path, ledger, { messageSeq, sequence });
     this.#setup = setup;
-    this.clientRandom = Uint8Array.from(first.clientRandom);
+    this.clientRandom = Uint8Array.from(first.start.random);
+    this.mark = first.mark;
+    this.#whole = isWhole(first.fragment);
     this.transport.send([], now); // nothing to say yet, but the clock runs
+  }
+
+  /** Whether a ClientHello is the one that this handshake is for, maybe cut into other fragments. */
+  isFor(mark: HelloMark, fragment: Fragment, start: HelloStart): boolean {
+    if (mark.equals(this.mark.high, this.mark.low)) return true;
+    return !(this.#whole && isWhole(fragment)) && equal(this.clientRandom, start.random);
   }
 
   wake(now: Instant): void {

@@ -12,7 +12,6 @@ import {
   type SessionId,
   type StoreChange,
   UsageError,
-  equal,
   toHex,
   unreachable,
 } from "@godwit/base";
@@ -23,7 +22,7 @@ import { CookieJar } from "./cookie.ts";
 import { Established, type Host } from "./established.ts";
 import { type DtlsOutput, TABLES } from "./events.ts";
 import { decodeAssociation, revive } from "./export.ts";
-import { firstHello } from "./first-hello.ts";
+import { HelloMark, firstHello } from "./first-hello.ts";
 import type { HelloStart } from "./handshake/client-hello.ts";
 import { findExtension } from "./handshake/extensions.ts";
 import { type Fragment, wholeMessage } from "./handshake/header.ts";
@@ -337,11 +336,13 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       this.#outbox.push({ type: "datagram", path, bytes });
       return this.ledger;
     }
-    if (running !== undefined && equal(running.clientRandom, start.random)) {
+    const mark = new HelloMark(fragment);
+    if (running?.isFor(mark, fragment, start) === true) {
       this.#toHandshake(running, record, now);
       return running.ledger;
     }
-    if (running === undefined && this.#byPath.get(path)?.helloMark === helloMark(start.random)) {
+    const known = running === undefined ? this.#byPath.get(path) : undefined;
+    if (known !== undefined && mark.equals(known.helloHigh, known.helloLow)) {
       this.ledger.drop("helloRepeated"); // else a copy would make us repeat a flight to somebody who asked for none
       return this.ledger;
     }
@@ -355,11 +356,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
     if (running !== undefined) this.#drop(running);
     this.#rotateTicketKeys(now);
-    const first = {
-      clientRandom: start.random,
-      messageSeq: fragment.messageSeq,
-      sequence: record.sequence,
-    };
+    const first = { start, fragment, mark, sequence: record.sequence };
     const handshake = new ServerHandshake(this.#setup, path, first, new Ledger(), now);
     this.#handshakes.set(key, handshake);
     this.#toHandshake(handshake, record, now);
@@ -454,7 +451,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     handshake.sendAll(this.#outbox);
     this.#handshakes.delete(key);
     this.#deadlines.stop(handshake);
-    association.helloMark = helloMark(handshake.clientRandom);
+    association.helloHigh = handshake.mark.high;
+    association.helloLow = handshake.mark.low;
     this.#bySession.set(association);
     this.#byPath.set(association);
     if (association.ownCid !== "") {
@@ -628,11 +626,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     if (at === undefined) this.#deadlines.stop(key);
     else this.#deadlines.set(key, at);
   }
-}
-
-/** 31 bits of a ClientHello's random: enough to know it again, small enough to be kept for each association. */
-function helloMark(random: Uint8Array): number {
-  return ((random[0]! << 24) | (random[1]! << 16) | (random[2]! << 8) | random[3]!) >> 1; // 32 bytes
 }
 
 const CID_TRIES = 10;

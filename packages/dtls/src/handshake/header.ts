@@ -32,6 +32,11 @@ export function readFragment(reader: Reader): Fragment {
   return { type, length, messageSeq, offset, body: reader.take(size) };
 }
 
+/** Whether a fragment is all of its message. */
+export function isWhole({ body, length }: Fragment): boolean {
+  return body.length === length;
+}
+
 /** One fragment. A whole message is the fragment with offset 0 and all of the body. */
 export function writeFragment(fragment: Fragment): Uint8Array {
   const { type, length, messageSeq, offset, body } = fragment;
