@@ -195,8 +195,9 @@ function openServer(
   });
   server.on("deregistered", (event) => log.info(event, "deregistered"));
   server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
-  server.on("handshakeFailed", ({ address, why }) => {
-    log.warn({ address, why: nameAlerts(why) }, "handshake failed");
+  server.on("handshakeFailed", ({ address, why, kept }) => {
+    const before = kept === 0 ? {} : { notLogged: kept };
+    log.warn({ address, why: nameAlerts(why), ...before }, "handshake failed");
   });
   if (keylog !== undefined) {
     log.warn(keyLogWarning(keylog));

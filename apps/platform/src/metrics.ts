@@ -61,7 +61,7 @@ export function metrics(server: Server): {
       refused.inc({ code: `${code >> 5}.${String(code & 31).padStart(2, "0")}` }),
     ),
     server.on("dropped", ({ reason }) => dropped.inc({ reason })),
-    server.on("handshakeFailed", () => handshakes.inc()),
+    server.on("handshakeFailed", ({ kept }) => handshakes.inc(1 + kept)),
     server.on("task", ({ task }) => {
       if (task.endedAt !== undefined) tasks.inc({ op: task.operation, result: task.state });
     }),

@@ -93,7 +93,7 @@ export class ClientHandshake extends HandshakeBase<State> {
     ledger: Ledger,
     now: Instant,
   ) {
-    super("client", setup, RECEIVING, path, ledger, { messageSeq: 0, sequence: 0 });
+    super("client", setup, RECEIVING, path, ledger, { messageSeq: 0, sequence: 0 }, now);
     const { credentials, rng } = setup;
     this.#setup = setup;
     this.#sessionId = session;

@@ -120,6 +120,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
       routability: options.routability === true && tuning.routabilityCheck !== "off",
       tickets: options.tickets === true,
       serverName: options.serverName ?? "",
+      mayAlert: () => true, // we called the server, and it is the only one
       associate: (state, ledger) => this.#associate(state, ledger),
     };
   }
@@ -300,7 +301,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
           handshake.sendAll(this.#outbox);
           handshake.association?.destroy();
           this.#handshake = undefined;
-          this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why });
+          this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why, kept: 0 });
           return;
         default:
           return unreachable(effect);

@@ -49,8 +49,8 @@ export type DtlsOutput =
   | { readonly type: "moved"; readonly session: SessionId; readonly validated: boolean }
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
-  /** A handshake that came to nothing. */
-  | { readonly type: "failed"; readonly path: Path; readonly why: string }
+  /** A handshake that came to nothing. `kept`: how many from there, for such a reason, were not told of since the last. */
+  | { readonly type: "failed"; readonly path: Path; readonly why: string; readonly kept: number }
   | { readonly type: "lookup"; readonly id: number; readonly lookup: Lookup }
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
   | { readonly type: "keyLog"; readonly line: string }

@@ -37,6 +37,8 @@ import type { DtlsTuning } from "./tuning.ts";
 export type SharedSetup = {
   readonly tuning: DtlsTuning;
   readonly rng: Rng;
+  /** Whether the peer at `path` may be told `alert`, of a handshake that came to nothing. */
+  mayAlert(path: Path, alert: number, now: Instant): boolean;
   associate(state: AssociationState, ledger: Ledger): Association;
 };
 
@@ -55,6 +57,8 @@ export abstract class HandshakeBase<State extends string> {
   /** What the finished handshake leaves for a later one; undefined where there is nothing to resume it by. */
   session: SavedSession | undefined;
   resumed = false;
+  /** When the peer last said something that the handshake went on by, or when it began. */
+  wentOnAt: Instant;
   protected state: State | SharedState = "hello";
   protected suite: Suite | undefined;
   /** RFC 7627 was agreed on. */
@@ -78,7 +82,9 @@ export abstract class HandshakeBase<State extends string> {
     path: Path,
     ledger: Ledger,
     first: { readonly messageSeq: number; readonly sequence: number },
+    now: Instant,
   ) {
+    this.wentOnAt = now;
     this.#side = side;
     this.#shared = setup;
     this.#receiving = receiving;
@@ -100,6 +106,11 @@ export abstract class HandshakeBase<State extends string> {
 
   get association(): Association | undefined {
     return this.transport.association;
+  }
+
+  /** It is the peer's turn. */
+  get waits(): boolean {
+    return this.#receiving.has(this.state);
   }
 
   get done(): boolean {
@@ -165,7 +176,8 @@ export abstract class HandshakeBase<State extends string> {
       step();
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
-      this.transport.alert(alertFor(error), false);
+      const alert = alertFor(error);
+      if (this.#shared.mayAlert(this.path, alert, now)) this.transport.alert(alert, false);
       this.end(error.message);
       return;
     }
@@ -307,7 +319,9 @@ export abstract class HandshakeBase<State extends string> {
       if (!(error instanceof FormatError)) throw error;
       this.state = state;
       this.transport.transcript.length = noted;
-      this.transport.refuse(alertFor(error), error.message, now);
+      const alert = alertFor(error);
+      const told = this.#shared.mayAlert(this.path, alert, now) ? alert : undefined;
+      this.transport.refuse(told, error.message, now);
     }
   }
 
@@ -315,6 +329,7 @@ export abstract class HandshakeBase<State extends string> {
     const sealed = message.type === HandshakeType.finished;
     demand(message.epoch === (sealed ? 1 : 0), Alert.unexpectedMessage, "message in a wrong epoch");
     this.message(message, now);
+    this.wentOnAt = now;
   }
 }
 

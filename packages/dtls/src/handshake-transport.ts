@@ -115,11 +115,11 @@ export class HandshakeTransport {
   }
 
   /** As `putBack`, and the peer is told why, in case that it was the peer's. */
-  refuse(alert: number, why: string, now: Instant): void {
+  refuse(alert: number | undefined, why: string, now: Instant): void {
     this.putBack();
     this.refused = why;
     this.#doubt();
-    if (now - this.#alertedAt < this.#tuning.resendGap) return;
+    if (alert === undefined || now - this.#alertedAt < this.#tuning.resendGap) return;
     this.#alertedAt = now;
     this.alert(alert, false);
   }

@@ -122,7 +122,7 @@ export class ServerHandshake extends HandshakeBase<State> {
   ) {
     const { messageSeq } = first.fragment;
     const { sequence } = first;
-    super("server", setup, RECEIVING, path, ledger, { messageSeq, sequence });
+    super("server", setup, RECEIVING, path, ledger, { messageSeq, sequence }, now);
     this.#setup = setup;
     this.clientRandom = Uint8Array.from(first.start.random);
     this.mark = first.mark;

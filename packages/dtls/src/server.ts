@@ -1,6 +1,5 @@
 import {
   Deadlines,
-  EMPTY,
   FormatError,
   type Identity,
   type Instant,
@@ -10,34 +9,33 @@ import {
   type Path,
   SelfKeyed,
   type SessionId,
-  type StoreChange,
   UsageError,
   toHex,
   unreachable,
 } from "@godwit/base";
 import { BY_CID, BY_IDENTITY, BY_PATH, BY_SESSION } from "./association-keys.ts";
 import { Association, type AssociationState } from "./association.ts";
-import { Alert, ContentType, ExtensionType, HandshakeType } from "./codes.ts";
-import { CookieJar } from "./cookie.ts";
+import { Alert, ContentType } from "./codes.ts";
+import { drawCid } from "./draw-cid.ts";
 import { Established, type Host } from "./established.ts";
 import { type DtlsOutput, TABLES } from "./events.ts";
 import { decodeAssociation, revive } from "./export.ts";
-import { HelloMark, firstHello } from "./first-hello.ts";
+import { firstHello } from "./first-hello.ts";
+import { HelloGate } from "./hello-gate.ts";
 import type { HelloStart } from "./handshake/client-hello.ts";
-import { findExtension } from "./handshake/extensions.ts";
-import { type Fragment, wholeMessage } from "./handshake/header.ts";
-import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
+import type { Fragment } from "./handshake/header.ts";
 import { KeySlab } from "./keys.ts";
-import { fromLatin1, latin1 } from "./latin1.ts";
+import { latin1 } from "./latin1.ts";
 import { PathKeys, samePath } from "./path-claim.ts";
 import { PendingWrites } from "./pending-writes.ts";
-import { type DtlsRecord, plainRecord, recordAt } from "./record/header.ts";
-import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
+import { type DtlsRecord, recordAt } from "./record/header.ts";
+import { RefusalLimiter } from "./refusal-limiter.ts";
+import { Resumption } from "./resumption.ts";
+import { RunningHandshakes } from "./running-handshakes.ts";
+import { identityKey } from "./saved-session.ts";
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
 import { type DtlsServerInput, type DtlsServerOptions, checkTuning } from "./server-options.ts";
-import { SessionCache, sessionIdOf, sessionStoreKey } from "./sessions.ts";
 import { SUITES } from "./suites.ts";
-import { TicketKeys } from "./tickets.ts";
 import { DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
 
 /**
@@ -55,9 +53,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #options: DtlsServerOptions;
   readonly #tuning: DtlsTuning;
   readonly #outbox = new Outbox<DtlsOutput>();
-  readonly #cookies: CookieJar;
-  readonly #sessions: SessionCache;
-  readonly #tickets: TicketKeys;
+  readonly #gate: HelloGate;
+  readonly #resumption: Resumption;
   readonly #slab: KeySlab;
   readonly #established: Established;
   readonly #host: Host;
@@ -69,7 +66,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #cidsHeld = new Map<string, ServerHandshake>();
   readonly #byPath = new SelfKeyed(BY_PATH);
   readonly #byIdentity = new SelfKeyed(BY_IDENTITY);
-  readonly #handshakes = new Map<string, ServerHandshake>();
+  readonly #handshakes: RunningHandshakes;
+  readonly #refusals: RefusalLimiter;
   readonly #lookups = new Map<number, ServerHandshake>();
   readonly #writes: PendingWrites = new PendingWrites(this.#outbox);
   /** Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations. */
@@ -87,10 +85,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#options = options;
     this.#nextSession = options.firstSession ?? 1;
     this.#tuning = tuning;
-    this.#cookies = new CookieJar(rng, tuning.cookieLength, tuning.cookiePeriod);
     this.#slab = new KeySlab();
-    this.#sessions = new SessionCache(tuning.maxSessions);
-    this.#tickets = new TicketKeys(tuning.ticketKeyPeriod, tuning.sessionLifetime);
+    this.#handshakes = new RunningHandshakes(tuning);
+    this.#gate = new HelloGate(tuning, rng, this.#handshakes);
+    this.#refusals = new RefusalLimiter(tuning, this.ledger);
     this.#host = {
       tuning,
       rng,
@@ -102,23 +100,22 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       end: (association, why) => this.#end(association, why),
       rebind: (association, path, proven) => this.#rebind(association, path, proven),
       deadline: (association, at) => this.#schedule(association, at),
-      forgetSession: (association) => this.#forgetSession(association),
+      forgetSession: (association) => this.#resumption.forgetOf(association),
     };
+    const tickets = options.tickets === true;
+    const [host, writes] = [this.#host, this.#writes];
+    this.#resumption = new Resumption({ tuning, rng, tickets, host, writes });
     this.#established = new Established(this.#host);
     this.#setup = {
       tuning,
       rng,
       credentials: options.credentials,
       suites: options.suites ?? SUITES,
-      tickets: options.tickets === true,
-      findSession: (hello, now) => {
-        const ticket = findExtension(hello.extensions, ExtensionType.sessionTicket) ?? EMPTY;
-        if (ticket.length > 0 && options.tickets === true) return this.#tickets.open(ticket, now);
-        if (hello.sessionId.length === 0) return undefined;
-        return this.#sessions.find(hello.sessionId, now);
-      },
-      sealTicket: (session) => this.#tickets.seal(session, rng),
+      tickets,
+      findSession: (hello, now) => this.#resumption.find(hello, now),
+      sealTicket: (session) => this.#resumption.sealTicket(session),
       takeCid: (handshake) => this.#takeCid(handshake),
+      mayAlert: (path, alert, now) => this.#refusals.mayAlert(path, alert, now),
       takeSession: () => this.#nextSession++,
       associate: (state, ledger) => this.#associate(state, ledger),
     };
@@ -136,6 +133,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   /** Handshakes running. */
   get handshakes(): number {
     return this.#handshakes.size;
+  }
+
+  /** Hosts and networks whose handshakes are counted. */
+  get handshakeSources(): number {
+    return this.#handshakes.counted;
   }
 
   /** The number the next session will get: store it, with a stride, so that none is given out twice. */
@@ -324,43 +326,41 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     running: ServerHandshake | undefined,
     now: Instant,
   ): Ledger {
-    if (!this.#cookies.check(path, start, now)) {
-      const cookie = this.#cookies.make(path, start, now);
-      const body = encodeHelloVerifyRequest(cookie);
-      const message = wholeMessage(HandshakeType.helloVerifyRequest, fragment.messageSeq, body);
-      // Its record takes the number of the hello's, which nobody has to remember then.
-      const bytes = plainRecord(ContentType.handshake, record.sequence, message);
-      this.ledger.add("in", "handshake", record.size);
-      this.ledger.add("out", "handshake", bytes.length);
-      this.ledger.datagram("out");
-      this.#outbox.push({ type: "datagram", path, bytes });
-      return this.ledger;
+    const { sequence } = record;
+    const known = this.#byPath.get(path);
+    const state = { running, known, associations: this.#bySession.size };
+    const verdict = this.#gate.judge({ fragment, start, sequence }, path, now, state);
+    switch (verdict.kind) {
+      case "ask": {
+        const { bytes } = verdict;
+        this.ledger.add("in", "handshake", record.size);
+        this.ledger.add("out", "handshake", bytes.length);
+        this.ledger.datagram("out");
+        this.#outbox.push({ type: "datagram", path, bytes });
+        return this.ledger;
+      }
+      case "drop":
+        this.ledger.drop(verdict.why);
+        return this.ledger;
+      case "again":
+        break;
+      case "begin": {
+        const { mark, gone } = verdict;
+        if (gone !== undefined && gone !== running) this.ledger.drop("halfOpenGaveWay");
+        if (gone !== undefined) this.#drop(gone);
+        this.#resumption.rotate(now);
+        const first = { start, fragment, mark, sequence };
+        const handshake = new ServerHandshake(this.#setup, path, first, new Ledger(), now);
+        this.#handshakes.set(key, handshake);
+        this.#toHandshake(handshake, record, now);
+        return handshake.ledger;
+      }
+      default:
+        return unreachable(verdict);
     }
-    const mark = new HelloMark(fragment);
-    if (running?.isFor(mark, fragment, start) === true) {
-      this.#toHandshake(running, record, now);
-      return running.ledger;
-    }
-    const known = running === undefined ? this.#byPath.get(path) : undefined;
-    if (known !== undefined && mark.equals(known.helloHigh, known.helloLow)) {
-      this.ledger.drop("helloRepeated"); // else a copy would make us repeat a flight to somebody who asked for none
-      return this.ledger;
-    }
-    if (running === undefined && this.#handshakes.size >= this.#tuning.maxHandshakes) {
-      this.ledger.drop("handshakesFull");
-      return this.ledger;
-    }
-    if (this.#bySession.size >= this.#tuning.maxAssociations) {
-      this.ledger.drop("associationsFull");
-      return this.ledger;
-    }
-    if (running !== undefined) this.#drop(running);
-    this.#rotateTicketKeys(now);
-    const first = { start, fragment, mark, sequence: record.sequence };
-    const handshake = new ServerHandshake(this.#setup, path, first, new Ledger(), now);
-    this.#handshakes.set(key, handshake);
-    this.#toHandshake(handshake, record, now);
-    return handshake.ledger;
+    if (running === undefined) return this.ledger; // there is one to go on with
+    this.#toHandshake(running, record, now);
+    return running.ledger;
   }
 
   #toHandshake(handshake: ServerHandshake, record: DtlsRecord, now: Instant): void {
@@ -387,7 +387,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         case "failed":
           if (this.#isRunning(handshake)) {
             this.#drop(handshake);
-            this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why });
+            this.#failed(handshake.path, effect.why);
           }
           return;
         default:
@@ -395,6 +395,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       }
     }
     if (this.#isRunning(handshake)) this.#schedule(handshake, handshake.wakeAt);
+  }
+
+  #failed(path: Path, why: string): void {
+    const kept = this.#refusals.mayTell(path, why, this.#now);
+    if (kept !== undefined) this.#outbox.push({ type: "failed", path, why, kept });
   }
 
   /** The client has proven itself: what must outlive a restart goes to the store, then the client hears of it. */
@@ -405,16 +410,9 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const line = `CLIENT_RANDOM ${toHex(handshake.clientRandom)} ${toHex(session.master)}`;
       this.#outbox.push({ type: "keyLog", line });
     }
-    const changes: StoreChange[] = [];
     if (session !== undefined && !handshake.resumed && session.id.length > 0) {
-      const packed = encodeSession(session);
-      for (const key of this.#sessions.keep(session, association.sessionId)) {
-        changes.push({ table: TABLES.session, key, value: undefined });
-      }
-      const value = this.#host.seal(packed);
-      changes.push({ table: TABLES.session, key: sessionStoreKey(session.id), value });
+      this.#resumption.keep(session, association.sessionId);
     }
-    if (this.#host.durable && changes.length > 0) this.#writes.write(changes);
     this.#established.save(association, (ok) => {
       if (!this.#isRunning(handshake)) {
         if (ok) this.#storeDeletion(association);
@@ -511,34 +509,19 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#byPath.set(association);
   }
 
-  #forgetSession(association: Association): void {
-    if (association.sessionId === "") return;
-    const id = fromLatin1(association.sessionId);
-    this.#sessions.drop(id);
-    if (!this.#host.durable) return;
-    this.#writes.write([{ table: TABLES.session, key: sessionStoreKey(id), value: undefined }]);
-  }
-
   #revoke(identity: Identity): void {
     const key = identityKey(identity);
     for (const association of this.#bySession.values()) {
       if (identityKey(association.identity) === key) this.#end(association, "revoked");
     }
-    for (const handshake of [...this.#handshakes.values()]) {
+    for (const handshake of this.#handshakes.values()) {
       const known = handshake.association?.identity;
       if (known !== undefined && identityKey(known) === key) {
         handshake.abort(Alert.accessDenied, "revoked");
         this.#drain(handshake);
       }
     }
-    const gone = this.#sessions.forget({ identity: key });
-    this.#forgetStored(gone);
-  }
-
-  #forgetStored(keys: readonly string[]): void {
-    if (!this.#host.durable || keys.length === 0) return;
-    const changes = keys.map((key) => ({ table: TABLES.session, key, value: undefined }));
-    this.#writes.write(changes);
+    this.#resumption.forget({ identity: key });
   }
 
   #storeDeletion(association: Association): void {
@@ -547,23 +530,13 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#writes.write([{ table: TABLES.association, key, value: undefined }]);
   }
 
-  #rotateTicketKeys(now: Instant): void {
-    if (this.#options.tickets !== true) return;
-    const packed = this.#tickets.rotate(this.#options.rng, now);
-    if (packed === undefined || !this.#host.durable) return;
-    const value = this.#host.seal(packed);
-    this.#writes.write([{ table: TABLES.ticketKeys, key: "keys", value }]);
-  }
-
   #restore(table: string, key: string, sealed: Uint8Array): void {
     const plain = this.#options.sealer?.open(sealed);
     try {
       if (plain === undefined) throw new FormatError("sealed by another key, or altered");
       if (table === TABLES.association) this.#restoreAssociation(plain);
-      else if (table === TABLES.session) {
-        decodeSession(plain);
-        this.#sessions.restore(sessionIdOf(key), plain);
-      } else if (table === TABLES.ticketKeys) this.#tickets.restore(plain);
+      else if (table === TABLES.session) this.#resumption.restoreSession(key, plain);
+      else if (table === TABLES.ticketKeys) this.#resumption.restoreTicketKeys(plain);
       else throw new UsageError(`no table ${table} here`);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
@@ -594,17 +567,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #takeCid(handshake: ServerHandshake): Uint8Array {
-    const { cidLength } = this.#tuning;
-    if (cidLength === 0) return EMPTY;
-    for (let tries = 0; tries < CID_TRIES; tries++) {
-      const cid = this.#options.rng.bytes(cidLength);
-      if (this.#options.nodeId !== undefined) cid[0] = this.#options.nodeId;
-      const key = latin1(cid);
-      if (this.#byCid.get(cid) !== undefined || this.#cidsHeld.has(key)) continue;
-      this.#cidsHeld.set(key, handshake);
-      return cid;
-    }
-    throw new FormatError("no connection id left"); // ends this one handshake; a longer id is a matter of tuning
+    const { rng, nodeId } = this.#options;
+    const cid = drawCid(rng, this.#tuning.cidLength, nodeId, (one) => {
+      return this.#byCid.get(one) !== undefined || this.#cidsHeld.has(latin1(one));
+    });
+    if (cid.length > 0) this.#cidsHeld.set(latin1(cid), handshake);
+    return cid;
   }
 
   #startSweep(): void {
@@ -618,7 +586,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       if (now - association.lastReceived * 1_000 >= this.#tuning.idleLimit)
         this.#end(association, "idle");
     }
-    this.#forgetStored(this.#sessions.forget({ expiredAt: now }));
+    this.#resumption.forget({ expiredAt: now });
+    this.#refusals.forget(now);
     if (this.#bySession.size > 0) this.#startSweep();
   }
 
@@ -628,6 +597,5 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 }
 
-const CID_TRIES = 10;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

@@ -31,12 +31,27 @@ export type DtlsTuning = {
   readonly sessionLifetime: number;
   /** Sessions kept for resumption; the oldest makes way. */
   readonly maxSessions: number;
+  /** Those of one identity: its own oldest makes way. */
+  readonly maxSessionsPerIdentity: number;
   /** How long one ticket key makes tickets; the one before is still taken. */
   readonly ticketKeyPeriod: number;
   readonly cookieLength: number;
   readonly cookiePeriod: number;
-  /** Handshakes running at once, all with a valid cookie. Beyond that new ones wait for the client's next try. */
+  /** Handshakes running at once, all with a valid cookie. At it one that waits gives way, or the client tries again. */
   readonly maxHandshakes: number;
+  /** Those of them that one address may have: a carrier's NAT may have a fleet behind it. */
+  readonly maxHandshakesPerHost: number;
+  /** Those of them that one network may have, /24 in IPv4 and /64 in IPv6. */
+  readonly maxHandshakesPerNetwork: number;
+  /** A handshake that has waited so long for its client gives way to a new one where a limit is reached. */
+  readonly halfOpenGrace: number;
+  /** How often one network is told of refusals with one alert in `refusalPeriod`, and the layer above for one reason. */
+  readonly refusalsPerSource: number;
+  readonly refusalPeriod: number;
+  /** The same for all networks, in one second. */
+  readonly refusalsPerSecond: number;
+  /** Networks and reasons that are counted for it; the oldest is forgotten. */
+  readonly maxRefusalSources: number;
   /** Associations kept; a new one is refused beyond that. */
   readonly maxAssociations: number;
   /** Associations that said nothing for this long are forgotten. */
@@ -92,10 +107,18 @@ export const DEFAULT_TUNING: DtlsTuning = {
   sessionIdLength: 8,
   sessionLifetime: 30 * 86_400_000,
   maxSessions: 100_000,
+  maxSessionsPerIdentity: 4,
   ticketKeyPeriod: 7 * 86_400_000,
   cookieLength: 8,
   cookiePeriod: 60_000,
   maxHandshakes: 5_000,
+  maxHandshakesPerHost: 1_250,
+  maxHandshakesPerNetwork: 2_500,
+  halfOpenGrace: 2_000,
+  refusalsPerSource: 5,
+  refusalPeriod: 10_000,
+  refusalsPerSecond: 100,
+  maxRefusalSources: 1_000,
   maxAssociations: 1_000_000,
   idleLimit: 90 * 86_400_000,
   maxMessage: 8_192,

@@ -56,7 +56,12 @@ export type ServerTransportsOutput =
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
   /** A DTLS handshake that came to nothing. */
-  | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
+  | {
+      readonly type: "handshakeFailed";
+      readonly path: Path;
+      readonly why: string;
+      readonly kept: number;
+    }
   | { readonly type: "keyLog"; readonly line: string }
   | StoreOutput;
 

@@ -21,9 +21,11 @@ export class Wire {
   /** Every datagram that was sent, whatever became of it. */
   readonly sent: { from: "client" | "server"; at: number; path: Path; bytes: Uint8Array }[] = [];
   /** Decides the fate of a datagram: how often it arrives and after how long. */
-  carry: (datagram: { from: "client" | "server"; bytes: Uint8Array }) => readonly number[] = () => [
-    10,
-  ];
+  carry: (datagram: {
+    from: "client" | "server";
+    path: Path;
+    bytes: Uint8Array;
+  }) => readonly number[] = () => [10];
   /** Rewrites the address a client appears under, as a NAT does. */
   nat: (client: SocketAddress) => SocketAddress = (address) => address;
   readonly #queue: { at: number; order: number; run: () => void }[] = [];
@@ -138,7 +140,7 @@ export class Wire {
   #transmit(peer: AnyPeer, path: Path, bytes: Uint8Array): void {
     const from = peer === this.server ? "server" : "client";
     this.sent.push({ from, at: this.now, path, bytes });
-    for (const delay of this.carry({ from, bytes })) {
+    for (const delay of this.carry({ from, path, bytes })) {
       this.later(delay, () => this.#arrive(from, path, bytes));
     }
   }
