@@ -287,9 +287,11 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sender.drop(session, type === ACK ? "strayAck" : "strayReset");
       return;
     }
-    this.#sender.proven(session);
     const { account } = outgoing;
-    if (account.isProtected && account.link === session) this.#protection?.proven(account.id);
+    if (outgoing.proves(mid, session.path.nonce)) {
+      this.#sender.proven(session);
+      if (account.isProtected && account.link === session) this.#protection?.proven(account.id);
+    }
     this.#layer.done(outgoing, now);
     if (type === RST) {
       this.#client.reset(outgoing, now);
