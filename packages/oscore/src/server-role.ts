@@ -180,10 +180,10 @@ export class ServerRole {
     if (association.windowLost && context === association.active) {
       if (association.windowTop !== undefined) return this.#hold(association, incoming, now);
       const echo = request && findOption(request.options, OptionNumber.Echo);
-      if (echo === undefined || !this.#mint.verify(association.session, echo.value, now))
-        return this.#unanswered(association, binding, incoming, now);
+      const returned = echo && this.#echoedBy(association, incoming.carrier, echo.value, now);
+      if (returned === undefined) return this.#unanswered(association, binding, incoming, now);
       request = { ...request!, options: withoutOption(request!.options, OptionNumber.Echo) }; // it had the Echo
-      validated ||= association.challenged === incoming.carrier;
+      validated ||= returned === incoming.carrier;
       association.windowLost = false;
       association.unanswered = 0;
       context.window.raise(binding.piv); // B.1.2: the lower limit
@@ -203,6 +203,23 @@ export class ServerRole {
     }
     const exchange = new ServerExchange(association, binding);
     return { kind: "request", session: association.session, request, exchange, validated };
+  }
+
+  /**
+   * By which carrier the Echo was sent that is returned, undefined for none of ours. Only that one is proven by it: who is on the
+   * path may hold the answer back and send it by another.
+   */
+  #echoedBy(
+    { session, challenged }: Association,
+    carrier: SessionId,
+    echo: Uint8Array,
+    now: Instant,
+  ): SessionId | undefined {
+    if (this.#mint.verify(session, carrier, echo, now)) return carrier;
+    if (challenged === undefined || !this.#mint.verify(session, challenged, echo, now)) {
+      return undefined;
+    }
+    return challenged;
   }
 
   /**
@@ -266,7 +283,7 @@ export class ServerRole {
     const { session } = association;
     if (binding.context.sequence >= binding.context.bound)
       return this.#hold(association, incoming, now);
-    const echo = opaqueOption(OptionNumber.Echo, this.#mint.make(session, now));
+    const echo = opaqueOption(OptionNumber.Echo, this.#mint.make(session, incoming.carrier, now));
     association.challenged = incoming.carrier;
     const answer = response(Code.Unauthorized, { options: [echo] });
     return this.#reply(association, binding, answer, now, true);
