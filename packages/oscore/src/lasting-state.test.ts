@@ -298,13 +298,21 @@ test("a credential whose record is lost or damaged: fixed is dead, negotiated ma
 test("a record says what it was told, to the holder of the credential alone, and no prefix of it says anything", () => {
   const secret = hex("0102");
   const rows: ContextRecord[] = [
-    { idContext: undefined, bound: 0, encryptions: 0, sendIdContext: false, windowTop: undefined },
+    {
+      idContext: undefined,
+      bound: 0,
+      encryptions: 0,
+      sendIdContext: false,
+      windowTop: undefined,
+      windowBound: undefined,
+    },
     {
       idContext: hex(""),
       bound: 2 ** 40,
       encryptions: 2 ** 47,
       sendIdContext: true,
       windowTop: -1,
+      windowBound: 2 ** 40 - 1,
     },
     {
       idContext: new Uint8Array(255),
@@ -312,6 +320,7 @@ test("a record says what it was told, to the holder of the credential alone, and
       encryptions: 5,
       sendIdContext: false,
       windowTop: 2 ** 40 - 1,
+      windowBound: undefined,
     },
   ];
   for (const record of rows) {

@@ -80,6 +80,7 @@ export class LayerCore {
     this.runs.stop(association);
     association.stale = false;
     association.windowLost = false;
+    association.lostBelow = undefined;
     association.unanswered = 0;
     association.windowTop = undefined;
     association.sendIdContext = false;

@@ -255,6 +255,11 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       association.sendIdContext = record.sendIdContext;
       association.windowLost = true;
       association.windowTop = record.windowTop;
+      if (this.#core.tuning.maxWindowStride > 0) {
+        association.lostBelow = record.windowBound;
+        context.windowBound = record.windowBound;
+        context.windowPromised = record.windowBound ?? 0;
+      }
       association.stale = !trusted;
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;

@@ -48,13 +48,40 @@ export class SequenceKeeper {
       Math.max(context.bound, context.sequence) + association.stride,
     );
     if (bound === context.bound && association.windowTop === undefined) return;
+    this.#reserveUpTo(association, context, bound);
+  }
+
+  /**
+   * Lets the store know in time which Partial IVs of the peer are accepted: `piv`, and some beyond. Whatever outruns that waits
+   * for the write.
+   */
+  raiseWindow(association: Association, context: SecurityContext, piv: number, now: Instant): void {
+    const { maxWindowStride, windowStrideTime } = this.#core.tuning;
+    if (maxWindowStride === 0 || context !== association.active) return;
+    if (association.stale || association.storing) return; // what is under way is followed by the next
+    if (this.#core.retries.at(association) !== undefined) return;
+    if (context.windowPromised - 1 - piv > context.windowStride / 4) return;
+    const took = now - context.windowSince;
+    if (took < windowStrideTime && context.windowSince > 0) {
+      context.windowStride = Math.min(maxWindowStride, context.windowStride * 2);
+    } else if (took > 4 * windowStrideTime) {
+      context.windowStride = Math.max(1, context.windowStride >>> 1);
+    }
+    context.windowSince = Math.max(now, 1);
+    context.windowPromised = Math.max(context.windowPromised, piv + 1 + context.windowStride);
+    this.#reserveUpTo(association, context, Math.max(context.bound, context.promised));
+  }
+
+  #reserveUpTo(association: Association, context: SecurityContext, bound: number): void {
     association.storing = true;
     context.promised = bound;
+    const { windowPromised } = context;
     this.#write([change(association, context, bound, undefined)], {
       kind: "reserve",
       association,
       context,
       bound,
+      windowPromised,
     });
   }
 
@@ -68,6 +95,7 @@ export class SequenceKeeper {
       association,
       context,
       bound,
+      windowPromised: context.windowPromised,
     });
   }
 
@@ -115,11 +143,13 @@ export class SequenceKeeper {
     if (ticket.kind === "adopt") {
       association.adopting = undefined;
       if (ok) ticket.context.bound = ticket.bound;
+      if (ok) knowWindow(ticket.context, ticket.windowPromised);
       return { association, ok, adopting: ticket.context };
     }
     association.storing = false;
     if (ok) {
       ticket.context.bound = Math.max(ticket.context.bound, ticket.bound);
+      knowWindow(ticket.context, ticket.windowPromised);
       this.#openWindow(association, ticket.context);
     }
     return { association, ok, adopting: undefined };
@@ -146,15 +176,21 @@ export class SequenceKeeper {
   }
 }
 
+/** The store knows that Partial IVs below `promised` may have been accepted. */
+function knowWindow(context: SecurityContext, promised: number): void {
+  if (promised > 0) context.windowBound = Math.max(context.windowBound ?? 0, promised);
+}
+
 function change(
   association: Association,
   context: SecurityContext,
   bound: number,
   windowTop: number | undefined,
 ): StoreChange {
-  const { idContext, encryptions } = context;
+  const { idContext, encryptions, windowPromised } = context;
+  const windowBound = windowPromised > 0 ? windowPromised : undefined;
   const { sendIdContext, session, source } = association;
-  const record = { idContext, bound, encryptions, sendIdContext, windowTop };
+  const record = { idContext, bound, encryptions, sendIdContext, windowTop, windowBound };
   return { table: TABLE, key: String(session), value: encodeRecord(record, source.prk) };
 }
 
@@ -164,6 +200,7 @@ type Ticket =
       readonly association: Association;
       readonly context: SecurityContext;
       readonly bound: number;
+      readonly windowPromised: number;
     }
   | { readonly kind: "note"; readonly association: Association }
   | { readonly kind: "park" };

@@ -175,10 +175,23 @@ export class ServerRole {
       return this.#response1(association, binding, context.idContext ?? EMPTY, now);
     if (!association.windowLost && !context.fresh(binding.piv))
       return this.#duplicate(association, context, binding, incoming, now);
+    const { windowLost, windowTop, lostBelow = Infinity } = association;
+    const isActive = context === association.active;
+    if (windowLost && isActive && windowTop !== undefined)
+      return this.#hold(association, incoming, now);
+    const isNew = !windowLost || binding.piv >= lostBelow;
+    if (isNew && isActive && context.outruns(binding.piv)) {
+      this.#keeper.raiseWindow(association, context, binding.piv, now);
+      return this.#wait(association, incoming);
+    }
     let validated = incoming.proven;
     let request = malformed ? undefined : got.request;
-    if (association.windowLost && context === association.active) {
-      if (association.windowTop !== undefined) return this.#hold(association, incoming, now);
+    if (windowLost && isActive && isNew) {
+      association.windowLost = false;
+      association.unanswered = 0;
+      context.window.raise(lostBelow - 1);
+      context.window.accept(binding.piv);
+    } else if (windowLost && isActive) {
       const echo = request && findOption(request.options, OptionNumber.Echo);
       const returned = echo && this.#echoedBy(association, incoming.carrier, echo.value, now);
       if (returned === undefined) return this.#unanswered(association, binding, incoming, now);
@@ -191,6 +204,7 @@ export class ServerRole {
       context.window.accept(binding.piv);
     }
     if (context === association.pending) this.#client.confirm(association, context, now);
+    this.#keeper.raiseWindow(association, context, binding.piv, now);
     if (context.heard(binding.piv))
       this.#core.follow(association, incoming.carrier, binding.piv, validated);
     if (request === undefined) {
@@ -366,6 +380,13 @@ export class ServerRole {
   // ── what does not get through ──
 
   #hold(association: Association, incoming: Incoming, now: Instant): UnprotectedRequest {
+    const result = this.#wait(association, incoming);
+    if (result.kind === "held" && association.adopting === undefined)
+      this.#keeper.reserve(association, now);
+    return result;
+  }
+
+  #wait(association: Association, incoming: Incoming): UnprotectedRequest {
     const { maxHeld, maxHeldPerSession } = this.#core.tuning;
     const held = (association.held ??= []);
     if (held.length >= maxHeldPerSession || this.#held >= maxHeld)
@@ -373,7 +394,6 @@ export class ServerRole {
     const { ref, carrier, outer, proven } = incoming;
     held.push({ ref, carrier, proven, outer: copied(outer) });
     this.#held += 1;
-    if (association.adopting === undefined) this.#keeper.reserve(association, now);
     return { kind: "held" };
   }
 

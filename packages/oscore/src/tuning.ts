@@ -16,6 +16,13 @@ export type OscoreTuning = {
   readonly maxStride: number;
   /** A stride used up faster than this makes the next one twice as long. */
   readonly strideTime: number;
+  /**
+   * How far ahead of the requests that came the store knows of Partial IVs, at most; 0: not at all. Then, after a crash, a peer
+   * that knows no Echo is heard again once its numbers are beyond what the store knew. One ahead for who speaks seldom.
+   */
+  readonly maxWindowStride: number;
+  /** A window stride used up faster than this makes the next one twice as long; four times as slow, half as long. */
+  readonly windowStrideTime: number;
   /** How long after a failed write the next is tried. */
   readonly storeRetry: number;
   /** Requests of one session, and of all, that wait for the store; one more is dropped, and comes again. */
@@ -76,6 +83,8 @@ const DEFAULTS: OscoreTuning = {
   firstStride: 64,
   maxStride: 4_096,
   strideTime: 60_000,
+  maxWindowStride: 0,
+  windowStrideTime: 3_000,
   storeRetry: 1_000,
   maxHeldPerSession: 4,
   maxHeld: 10_000,
