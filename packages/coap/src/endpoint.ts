@@ -169,6 +169,9 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       case "challenge":
         this.#server.challenge(input.exchange, now);
         break;
+      case "ignore":
+        this.#server.ignore(input.exchange, now);
+        break;
       case "remember":
         this.#server.remember(input);
         break;

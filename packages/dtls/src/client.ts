@@ -175,6 +175,10 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
         }
         return association === undefined ? undefined : this.#established.close(association);
       }
+      case "dismiss": {
+        const association = this.#of(input.session);
+        return association === undefined ? undefined : this.#established.dismiss(association);
+      }
       case "psk":
         return undefined; // a client knows its own key
       case "verdict": {

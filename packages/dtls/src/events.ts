@@ -14,6 +14,8 @@ export type DtlsInput =
   | { readonly type: "send"; readonly session: SessionId; readonly bytes: Uint8Array }
   /** Says goodbye to the peer and ends the association. */
   | { readonly type: "close"; readonly session: SessionId }
+  /** Says goodbye to whoever is at the peer's address, which was not proven. The association stays. */
+  | { readonly type: "dismiss"; readonly session: SessionId }
   /** Answers a `psk` look-up; no key where nobody has that identity. */
   | { readonly type: "psk"; readonly id: number; readonly key: Uint8Array | undefined }
   /** Answers a `certificate` or `resume` look-up. */

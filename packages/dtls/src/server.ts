@@ -179,6 +179,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         const association = this.#bySession.get(input.session);
         return association === undefined ? undefined : this.#established.close(association);
       }
+      case "dismiss": {
+        const association = this.#bySession.get(input.session);
+        return association === undefined ? undefined : this.#established.dismiss(association);
+      }
       case "psk": {
         const handshake = this.#answered(input.id);
         handshake?.key(input.key, now);

@@ -52,7 +52,13 @@ import {
   ProtectedSessions,
   type ServerProtection,
 } from "./server/protected-sessions.ts";
-import { Doubt } from "./server/doubt.ts";
+import {
+  PROOF,
+  RestartReplayGuard,
+  isProofToken,
+  proofId,
+  proofToken,
+} from "./server/restart-replay-guard.ts";
 import type { ServerDtlsOptions } from "./server/peers.ts";
 import { TABLES } from "./server/records.ts";
 import { Lwm2mServer } from "./server/server.ts";
@@ -127,7 +133,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #sessionChanges: StoreChange[] = [];
   readonly #pinned = new Set<SessionId>();
   readonly #credentials: CredentialBook;
-  readonly #doubt = new Doubt();
+  readonly #replays = new RestartReplayGuard();
+  readonly #rng: Rng;
   /** What waits for a write of the stack's own, by its ticket. */
   readonly #writing = new Tickets<Written>();
   readonly #protected: ProtectedSessions<unknown> | undefined;
@@ -138,6 +145,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     const { rng, coap = {}, server = {}, load = () => [], now, sealer } = options;
     const { protection, dtls, rolledBack } = options;
     this.#protected = protection && new ProtectedSessions(protection);
+    this.#rng = rng;
     this.#credentials = new CredentialBook(sealer ?? NO_SEALER);
     // A binding probe keeps its request open for as long as it asks to.
     const tuning = coapTuning({ answerLifetime: PROBE_ROOM, ...coap });
@@ -401,13 +409,13 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#out.push(output);
         return;
       case "received":
-        this.#doubt.note(output.session, output.fresh);
+        this.#replays.note(output.session, output.fresh);
         this.#endpoint.handle(output, now);
         return;
       case "moved":
         this.#endpoint.handle(output, now);
         if (!isSecured(output.session)) return;
-        this.#doubt.moved(output.session, output.validated);
+        this.#replays.moved(output.session, output.validated);
         this.server.handle(output, now);
         return;
       case "validated":
@@ -416,7 +424,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "opened":
         return this.#opened(output, now);
       case "closed":
-        this.#doubt.forget(output.session);
+        this.#replays.forget(output.session);
         this.#endpoint.handle({ type: "closed", session: output.session }, now);
         this.server.handle({ type: "closed", session: output.session }, now);
         return;
@@ -495,6 +503,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     if (output.type === "send") this.#transports.handle(output, now);
     else if (output.type === "dropped") this.#out.push(output);
     else if (output.type === "proven") this.#proven(output.session, now);
+    else if ("id" in output && output.id < 0) this.#proved(output, now);
     else if (output.type !== "request" || this.#mayObey(output, now)) {
       this.server.handle(output, now);
     }
@@ -507,9 +516,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   /** What may be a replay of what was received before a restart is not obeyed. */
   #mayObey(asked: Extract<EndpointOutput, { type: "request" }>, now: Instant): boolean {
-    const { session, exchange, request, validated } = asked;
+    const { session, exchange, request, validated, echoed = false } = asked;
     if (validated) this.#proven(session, now);
-    const judgement = this.#doubt.judge(session, request, validated);
+    const judgement = this.#replays.judge(session, request, echoed, now);
     switch (judgement) {
       case "obey":
         return true;
@@ -519,11 +528,35 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "ask":
         this.#endpoint.handle({ type: "challenge", exchange }, now);
         return false;
+      case "prove":
+      case "ignore":
+        this.#endpoint.handle({ type: "ignore", exchange }, now);
+        if (judgement === "prove") this.#prove(session, now);
+        return false;
       case "close":
-        this.#transports.handle({ type: "close", session }, now);
+      case "dismiss":
+        this.#endpoint.handle({ type: "ignore", exchange }, now);
+        this.#transports.handle({ type: judgement, session }, now);
         return false;
       default:
         return unreachable(judgement);
+    }
+  }
+
+  /** Asks the peer something: its answer shows that it speaks now. */
+  #prove(session: SessionId, now: Instant): void {
+    const { mid } = this.#endpoint.allocate(session, now);
+    const again = { mid, token: proofToken(this.#rng) };
+    const id = proofId(session);
+    this.#endpoint.handle({ type: "request", id, session, request: PROOF, again }, now);
+  }
+
+  #proved(output: Extract<EndpointOutput, { id: number }>, now: Instant): void {
+    if (output.type !== "response" && output.type !== "failed") return;
+    const { type, session } = output;
+    const answered = type === "response" && isProofToken(output.token);
+    if (this.#replays.proved(session, answered) && answered) {
+      this.#transports.handle({ type: "fresh", session }, now);
     }
   }
 
