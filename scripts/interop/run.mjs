@@ -14,6 +14,7 @@ import { oscoreCases } from "./oscore-cases.mjs";
 import { dtlsCertificateCases } from "./dtls-certificate-cases.mjs";
 import { dtlsStackCases } from "./dtls-stack-cases.mjs";
 import { libcoapOscoreCases } from "./libcoap-oscore-cases.mjs";
+import { tinydtlsCases } from "./tinydtls-cases.mjs";
 import { findPeer } from "./peers.mjs";
 import { rebindCases } from "./rebind-cases.mjs";
 
@@ -42,6 +43,7 @@ for (const one of [
   ...dtlsCases,
   ...dtlsStackCases,
   ...dtlsCertificateCases,
+  ...tinydtlsCases,
 ]) {
   const title = `${one.group} with ${one.peer}: ${one.name}`;
   if ((options.short && !one.short) || !title.includes(options.only)) continue;

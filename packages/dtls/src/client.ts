@@ -16,7 +16,7 @@ import {
   unreachable,
 } from "@godwit/base";
 import { Association, type AssociationState } from "./association.ts";
-import { ClientHandshake, type ClientSetup } from "./client-handshake.ts";
+import { type ClientAttempt, ClientHandshake, type ClientSetup } from "./client-handshake.ts";
 import { Alert, ContentType } from "./codes.ts";
 import type { ClientCredentials } from "./credentials.ts";
 import { Established, type Host } from "./established.ts";
@@ -86,6 +86,9 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
   readonly #deadlines = new Deadlines<Association>();
   #association: Association | undefined;
   #handshake: ClientHandshake | undefined;
+  #attempt: ClientAttempt | undefined;
+  /** The server wanted the signal of RFC 5746. */
+  #signals = false;
   #session: SessionId = 0;
   #saved: SavedSession | undefined;
   #nextLookup = 1;
@@ -224,7 +227,12 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
     const saved = how === "resume" ? this.#saved : undefined;
     const usable =
       saved !== undefined && this.#setup.suites.includes(saved.suite) ? saved : undefined;
-    this.#handshake = new ClientHandshake(this.#setup, path, session, usable, new Ledger(), now);
+    this.#begin({ path, session, resume: usable, signals: this.#signals }, now);
+  }
+
+  #begin(attempt: ClientAttempt, now: Instant): void {
+    this.#attempt = attempt;
+    this.#handshake = new ClientHandshake(this.#setup, attempt, new Ledger(), now);
     this.#drain();
   }
 
@@ -305,6 +313,10 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
           handshake.sendAll(this.#outbox);
           handshake.association?.destroy();
           this.#handshake = undefined;
+          // tinydtls refuses a hello without the signal of RFC 5746. A forged alert costs one more hello, once.
+          if (handshake.wantsSignal && this.#attempt !== undefined) {
+            return this.#begin({ ...this.#attempt, signals: true }, this.#now);
+          }
           this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why, kept: 0 });
           return;
         default:
@@ -334,6 +346,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
       }
       const before = this.#association;
       this.#association = association;
+      this.#signals = handshake.signals;
       handshake.confirm(this.#now);
       handshake.sendAll(this.#outbox);
       this.#handshake = undefined;

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { hex } from "@godwit/base";
-import { ContentType } from "../codes.ts";
+import { Alert, ContentType, HandshakeType } from "../codes.ts";
+import { decodeClientHello } from "../handshake/client-hello.ts";
 import { readFragments } from "../handshake/header.ts";
 import { signingKey } from "../key-material.ts";
-import { readRecord } from "../record/header.ts";
+import { plainRecord, readRecord } from "../record/header.ts";
 import { exchange } from "./exchange.ts";
-import { Wire } from "./wire.ts";
+import { SERVER, Wire } from "./wire.ts";
 
 const EMPTY = new Uint8Array(0);
 const file = new URL("../../src/vectors/certificates.json", import.meta.url);
@@ -77,3 +78,41 @@ for (const [coalesce, most] of [
     }
   });
 }
+
+test("RFC 5746 3.4, tinydtls: a server that refuses a hello without the signal gets one with it, at once, and the next time from the start", () => {
+  const wire = new Wire();
+  let refused = 0;
+  wire.carry = ({ from, bytes }) => {
+    if (from !== "client" || bytes[0] !== ContentType.handshake) return [10];
+    const [fragment] = readFragments(readRecord(bytes, 0, 0).fragment);
+    if (fragment?.type !== HandshakeType.clientHello) return [10];
+    const { cookie, suites } = decodeClientHello(fragment.body);
+    if (cookie.length === 0 || suites.includes(0x00ff)) return [10];
+    refused += 1;
+    const path = { local: client.address, remote: SERVER };
+    const alert = plainRecord(ContentType.alert, 1, Uint8Array.of(2, Alert.handshakeFailure));
+    wire.later(20, () => wire.tell(client, { type: "datagram", path, bytes: alert }));
+    return [];
+  };
+  const client = wire.client();
+  wire.connect(client);
+  assert.equal(client.of("opened").length, 1);
+  assert.equal(client.of("failed").length, 0);
+  assert.equal(refused, 1);
+  exchange(wire, client);
+  wire.connect(client, "resume");
+  assert.equal(client.of("opened").at(-1)?.how, "resumed");
+  assert.equal(refused, 1);
+});
+
+test("RFC 5746 3.4: a server that refuses either hello is given up, and told of once", () => {
+  const wire = new Wire({ server: { suites: [] } });
+  const client = wire.client();
+  wire.connect(client);
+  wire.run(10_000);
+  assert.deepEqual(
+    client.of("failed").map((f) => f.why),
+    ["peer's alert 40"],
+  );
+  assert.equal(client.machine.wakeAt, undefined);
+});
