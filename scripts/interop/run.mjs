@@ -16,6 +16,7 @@ import { dtlsStackCases } from "./dtls-stack-cases.mjs";
 import { libcoapOscoreCases } from "./libcoap-oscore-cases.mjs";
 import { tinydtlsCases } from "./tinydtls-cases.mjs";
 import { findPeer } from "./peers.mjs";
+import { killCases } from "./kill-cases.mjs";
 import { rebindCases } from "./rebind-cases.mjs";
 
 const { values: options } = parseArgs({
@@ -40,6 +41,7 @@ for (const one of [
   ...libcoapOscoreCases,
   ...byHandCases,
   ...rebindCases,
+  ...killCases,
   ...dtlsCases,
   ...dtlsStackCases,
   ...dtlsCertificateCases,

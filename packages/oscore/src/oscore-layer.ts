@@ -67,7 +67,8 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
   }
 
   get wakeAt(): Instant | undefined {
-    return earlier(this.#core.retries.next, this.#core.runs.next);
+    const { retries, runs, settles } = this.#core;
+    return earlier(retries.next, earlier(runs.next, settles.next));
   }
 
   /** Whether the session is one of ours. */
@@ -207,6 +208,11 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       this.#keeper.reserve(association, now);
     }
     for (;;) {
+      const association = this.#core.settles.expired(now);
+      if (association === undefined) break;
+      this.#keeper.settleWindow(association, now);
+    }
+    for (;;) {
       const association = this.#core.runs.expired(now);
       if (association === undefined) break;
       const { nonces } = association;
@@ -255,7 +261,7 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       association.sendIdContext = record.sendIdContext;
       association.windowLost = true;
       association.windowTop = record.windowTop;
-      if (this.#core.tuning.maxWindowStride > 0) {
+      if (this.#core.tuning.maxWindowStride !== undefined) {
         association.lostBelow = record.windowBound;
         context.windowBound = record.windowBound;
         context.windowPromised = record.windowBound ?? 0;
@@ -288,6 +294,7 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
     this.#core.directory.remove(association);
     this.#core.retries.stop(association);
     this.#core.runs.stop(association);
+    this.#core.settles.stop(association);
     this.#client.removed(association);
     this.#server.release(association, false, now);
     this.#keeper.forget(association);

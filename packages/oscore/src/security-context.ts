@@ -121,9 +121,10 @@ export class SecurityContext {
   windowBound: number | undefined = undefined;
   /** The highest such bound ever handed to the store. */
   windowPromised = 0;
-  /** How far it is raised at once, and when it was last. */
-  windowStride = 1;
-  windowSince: Instant = 0;
+  /** How far it is raised beyond what is accepted, when it was last, and when something was. */
+  windowStride = 0;
+  windowSince: Instant = -Infinity;
+  windowUsed: Instant = 0;
   /** The largest Partial IV of the peer that verified, -1 before the first: what is newer moves the session's path. */
   peerTop = -1;
   /** Since when another context has replaced this one. */

@@ -52,23 +52,44 @@ export class SequenceKeeper {
   }
 
   /**
-   * Lets the store know in time which Partial IVs of the peer are accepted: `piv`, and some beyond. Whatever outruns that waits
-   * for the write.
+   * Lets the store know which Partial IVs of the peer are accepted: `piv`, and as many beyond as soon will be. What outruns that
+   * waits for the write.
    */
   raiseWindow(association: Association, context: SecurityContext, piv: number, now: Instant): void {
     const { maxWindowStride, windowStrideTime } = this.#core.tuning;
-    if (maxWindowStride === 0 || context !== association.active) return;
+    if (maxWindowStride === undefined || context !== association.active) return;
+    context.windowUsed = now;
     if (association.stale || association.storing) return; // what is under way is followed by the next
     if (this.#core.retries.at(association) !== undefined) return;
-    if (context.windowPromised - 1 - piv > context.windowStride / 4) return;
+    const ahead = context.windowPromised - 1 - piv;
+    if (ahead > context.windowStride / 4 || (ahead === 0 && context.windowStride === 0)) return;
     const took = now - context.windowSince;
-    if (took < windowStrideTime && context.windowSince > 0) {
-      context.windowStride = Math.min(maxWindowStride, context.windowStride * 2);
-    } else if (took > 4 * windowStrideTime) {
-      context.windowStride = Math.max(1, context.windowStride >>> 1);
+    if (took < windowStrideTime) {
+      const most =
+        took < windowStrideTime / 2 ? maxWindowStride : Math.max(FEW, context.windowStride);
+      context.windowStride = Math.min(most, Math.max(1, context.windowStride * 2));
+      this.#core.settles.set(association, now + windowStrideTime);
     }
-    context.windowSince = Math.max(now, 1);
+    context.windowSince = now;
     context.windowPromised = Math.max(context.windowPromised, piv + 1 + context.windowStride);
+    this.#reserveUpTo(association, context, Math.max(context.bound, context.promised));
+  }
+
+  /** Who says nothing more has nothing ahead: what it says next is known to be new after a crash, too. */
+  settleWindow(association: Association, now: Instant): void {
+    const context = association.active;
+    const { windowStrideTime } = this.#core.tuning;
+    if (context === undefined || association.stale || association.windowLost) return;
+    const quietAt = context.windowUsed + windowStrideTime;
+    if (quietAt > now || association.storing) {
+      this.#core.settles.set(association, Math.max(quietAt, now + 1));
+      return;
+    }
+    context.windowStride = 0;
+    const bound = context.windowTop + 1;
+    if (bound >= context.windowPromised) return;
+    context.windowPromised = bound; // from now on nothing above is accepted before the store knows of it again
+    context.windowBound = bound;
     this.#reserveUpTo(association, context, Math.max(context.bound, context.promised));
   }
 
@@ -207,4 +228,6 @@ type Ticket =
 
 /** Where records are: by the session's number. */
 export const TABLE = "oscore";
+/** Refusals that a peer without Echo can bear, which speaks not much more often than once a second. */
+const FEW = 3;
 const PARK_BATCH = 1_000;

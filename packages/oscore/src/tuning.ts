@@ -17,11 +17,12 @@ export type OscoreTuning = {
   /** A stride used up faster than this makes the next one twice as long. */
   readonly strideTime: number;
   /**
-   * How far ahead of the requests that came the store knows of Partial IVs, at most; 0: not at all. Then, after a crash, a peer
-   * that knows no Echo is heard again once its numbers are beyond what the store knew. One ahead for who speaks seldom.
+   * The store knows of a peer's Partial IVs before they are accepted, so that after a crash new ones are known to be new, and no
+   * peer has to know the Echo. How far ahead, at most; undefined: not at all. For who speaks seldom the store is not ahead, and
+   * each request waits for it.
    */
-  readonly maxWindowStride: number;
-  /** A window stride used up faster than this makes the next one twice as long; four times as slow, half as long. */
+  readonly maxWindowStride: number | undefined;
+  /** A window stride used up faster than this makes the next one twice as long; who says nothing for so long has none. */
   readonly windowStrideTime: number;
   /** How long after a failed write the next is tried. */
   readonly storeRetry: number;
@@ -83,7 +84,7 @@ const DEFAULTS: OscoreTuning = {
   firstStride: 64,
   maxStride: 4_096,
   strideTime: 60_000,
-  maxWindowStride: 0,
+  maxWindowStride: undefined,
   windowStrideTime: 3_000,
   storeRetry: 1_000,
   maxHeldPerSession: 4,

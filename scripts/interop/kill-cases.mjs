@@ -1,0 +1,101 @@
+// `godwit serve` is killed and started again under devices that do nothing with an Echo, and their NAT may have moved them
+// meanwhile: they must be served again within a minute of their first datagram, after three refusals at most.
+import { ok } from "node:assert/strict";
+import { startServe } from "./godwit-serve.mjs";
+import { startJava } from "./peers.mjs";
+import { startRelay } from "./rebind-relay.mjs";
+
+const ENDPOINT = "urn:dev:ops:32473-interop-7";
+const VALUE = "/3303/0/5700";
+const KEY = "00112233445566778899aabbccddeeff";
+const MINUTE = 60_000;
+
+/** Leshan's device by its security: the scheme, its words, the server's credential. */
+const DEVICES = {
+  "DTLS with Connection ID": {
+    scheme: "coaps",
+    words: ["psk", "interop-7", KEY, 6],
+    credential: { kind: "psk", endpoint: ENDPOINT, identity: "interop-7", key: KEY },
+  },
+  "OSCORE, fixed": oscore("oscore", "fixed"),
+  "OSCORE, both": oscore("oscore", "both"),
+  "OSCORE, B.2": oscore("rederive", "negotiated"),
+};
+
+function oscore(mode, derivation) {
+  const [senderId, recipientId] = ["01", "02"];
+  return {
+    scheme: "coap",
+    words: [mode, recipientId, senderId, KEY],
+    credential: {
+      ...{ kind: "oscore", endpoint: ENDPOINT, senderId, recipientId },
+      ...{ masterSecret: KEY, derivation },
+    },
+  };
+}
+
+/** The first words of the device after the server's death. */
+const WORDS = {
+  "an Update": (device) => device.say("update"),
+  "a reading": (device) => device.say(`send ${VALUE}`),
+};
+
+async function run(bench, { scheme, words, credential }, moves, first) {
+  const credentials = [credential];
+  const before = await startServe(bench, { credentials });
+  const at = scheme === "coap" ? before.port : before.securePort;
+  const relay = await startRelay({ server: { host: "127.0.0.1", port: at } });
+  bench.after(() => relay.close());
+  const uri = `${scheme}://127.0.0.1:${relay.port}`;
+  const device = startJava(bench, "LeshanDevice", ENDPOINT, uri, 3_600, ...words);
+  await device.expect(/^registered/, 20_000);
+  for (let i = 0; i < 3; i++) await device.ask("update", /^updated/);
+
+  let serving = before;
+  for (let life = 0; life < 2; life++) {
+    await new Promise((done) => setTimeout(done, 4_000)); // it is quiet for a while
+    await serving.server.kill();
+    serving = await startServe(bench, {
+      credentials,
+      data: before.data,
+      port: before.port,
+      options: ["--coaps", `127.0.0.1:${before.securePort}`],
+    });
+    if (moves) relay.rebind();
+    const heard = device.lines.length;
+    const began = Date.now();
+    first(device);
+    while (!(await served(serving))) {
+      ok(
+        Date.now() - began < MINUTE,
+        `not served after a minute:\n${device.lines.slice(heard).join("\n")}`,
+      );
+      await new Promise((done) => setTimeout(done, 500));
+    }
+    const failures = device.lines.slice(heard).filter((line) => /^failed|^sent 401/.test(line));
+    ok(failures.length <= 3, failures.join("\n"));
+    // And from then on.
+    const { length } = device.lines;
+    device.say("update");
+    await device.expect(/^updated|^registered/);
+    ok(device.lines.slice(length).every((line) => !line.startsWith("failed")));
+  }
+}
+
+/** Whether the device does what it is told, and what it says is taken. */
+async function served({ api }) {
+  const { status } = await api("GET", `/devices/${ENDPOINT}${VALUE}?wait=2`);
+  return status === 200;
+}
+
+export const killCases = Object.entries(DEVICES).flatMap(([how, device]) =>
+  [false, true].flatMap((moves) =>
+    Object.entries(WORDS).map(([what, first]) => ({
+      group: "godwit serve",
+      peer: "leshan",
+      name: `${how}: killed and started again, ${moves ? "the device's NAT has moved it" : "the device where it was"}, and ${what} is its first word: served within a minute`,
+      short: what === "an Update",
+      run: (bench) => run(bench, device, moves, first),
+    })),
+  ),
+);
