@@ -67,7 +67,7 @@ tinydtls() { # a program of ours over its sources, which a Python package brings
     (cd "$at/sources" && cc -w -O2 -D_GNU_SOURCE -DDTLSv12 -DWITH_SHA256 -DSHA2_USE_INTTYPES_H -DDTLS_CHECK_CONTENTTYPE -I. \
       -o "$at/tinydtls" "$here/peers/tinydtls.c" ccm.c crypto.c dtls.c dtls_debug.c dtls_time.c hmac.c netq.c peer.c session.c \
       ecc/ecc.c aes/rijndael.c aes/rijndael_wrap.c sha2/sha2.c platform-specific/dtls_prng_posix.c) &&
-    cp "$here/peers/tinydtls.c" "$at/tinydtls.c"
+    rm -rf "$at/python" "$at"/*.tar.gz "$at"/dtlssocket-* && cp "$here/peers/tinydtls.c" "$at/tinydtls.c"
 }
 
 pion() {

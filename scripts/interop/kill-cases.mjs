@@ -1,6 +1,8 @@
 // `godwit serve` is killed and started again under devices that do nothing with an Echo, and their NAT may have moved them
 // meanwhile: they must be served again within a minute of their first datagram, after three refusals at most.
-import { ok } from "node:assert/strict";
+import { equal, ok } from "node:assert/strict";
+import { ACK, CON, Code, decodeMessage, encodeMessage, request } from "@godwit/coap";
+import { startClient } from "./godwit-dtls.mjs";
 import { startServe } from "./godwit-serve.mjs";
 import { startJava } from "./peers.mjs";
 import { startRelay } from "./rebind-relay.mjs";
@@ -88,14 +90,94 @@ async function served({ api }) {
   return status === 200;
 }
 
-export const killCases = Object.entries(DEVICES).flatMap(([how, device]) =>
-  [false, true].flatMap((moves) =>
-    Object.entries(WORDS).map(([what, first]) => ({
-      group: "godwit serve",
-      peer: "leshan",
-      name: `${how}: killed and started again, ${moves ? "the device's NAT has moved it" : "the device where it was"}, and ${what} is its first word: served within a minute`,
-      short: what === "an Update",
-      run: (bench) => run(bench, device, moves, first),
-    })),
-  ),
+/**
+ * A small device of ours without Echo, which answers requests or does not: what Leshan does not do. Its words over DTLS with
+ * Connection ID; `told` gives the code of the answer.
+ */
+async function echoless(bench, port, answers) {
+  const key = Uint8Array.from(Buffer.from(KEY, "hex"));
+  const client = await startClient(bench, { port, identity: "interop-7", key, cid: true });
+  await client.connect("full");
+  let mid = 0;
+  let handshakes = 1;
+  const told = async (path, query = [], more = {}) => {
+    mid += 1;
+    const token = Uint8Array.of(mid, 1, 2, 3);
+    const bytes = encodeMessage({
+      type: CON,
+      mid,
+      token,
+      ...request(Code.POST, { path, query, ...more }),
+    });
+    for (let tries = 0; tries < 5; tries++) {
+      client.sendBytes(bytes);
+      const until = Date.now() + 2_000 * 2 ** tries;
+      for (;;) {
+        const heard = await client.hear(until - Date.now());
+        if (heard === undefined) break;
+        if (heard === "closed") {
+          handshakes += 1;
+          await client.connect("full");
+          break; // and says it again
+        }
+        const message = decodeMessage(heard);
+        if (message.code !== 0 && message.code < 32 && answers) {
+          client.sendBytes(
+            encodeMessage({ ...message, type: ACK, code: Code.NotFound, options: [] }),
+          );
+        } else if (message.type === ACK && message.mid === mid) return message;
+      }
+    }
+    throw new Error("no answer");
+  };
+  return { told, handshakes: () => handshakes };
+}
+
+const small = [true, false].flatMap((answers) =>
+  [false, true].map((moves) => ({
+    group: "godwit serve",
+    peer: "godwit",
+    name: `DTLS with Connection ID: killed and started again under a small device without Echo that answers ${answers ? "every request" : "nothing"}, ${moves ? "the device's NAT has moved it" : "the device where it was"}: served within a minute`,
+    short: true,
+    async run(bench) {
+      const credentials = [DEVICES["DTLS with Connection ID"].credential];
+      const before = await startServe(bench, { credentials });
+      const server = { host: "127.0.0.1", port: before.securePort };
+      const relay = await startRelay({ server });
+      bench.after(() => relay.close());
+      const device = await echoless(bench, relay.port, answers);
+      const register = () =>
+        device.told("/rd", [`ep=${ENDPOINT}`, "lt=3600", "lwm2m=1.1", "b=U"], {
+          payload: "</3/0>",
+        });
+      equal((await register()).code, Code.Created);
+      await before.server.kill();
+      await startServe(bench, {
+        credentials,
+        data: before.data,
+        options: ["--coaps", `127.0.0.1:${before.securePort}`],
+      });
+      if (moves) relay.rebind();
+      const began = Date.now();
+      let refusals = 0;
+      while ((await register()).code !== Code.Created) refusals += 1;
+      ok(Date.now() - began < MINUTE && refusals <= 3, `${refusals} refusals`);
+      equal(device.handshakes(), answers ? 1 : 2);
+    },
+  })),
 );
+
+export const killCases = [
+  ...small,
+  ...Object.entries(DEVICES).flatMap(([how, device]) =>
+    [false, true].flatMap((moves) =>
+      Object.entries(WORDS).map(([what, first]) => ({
+        group: "godwit serve",
+        peer: "leshan",
+        name: `${how}: killed and started again, ${moves ? "the device's NAT has moved it" : "the device where it was"}, and ${what} is its first word: served within a minute`,
+        short: what === "an Update",
+        run: (bench) => run(bench, device, moves, first),
+      })),
+    ),
+  ),
+];
