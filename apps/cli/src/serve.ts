@@ -235,11 +235,11 @@ function openServer(
     if (leftOut === undefined) return;
     log.warn({ code, detail, ...unlessZero({ notLogged: leftOut }) }, "refused");
   });
-  server.on("handshakeFailed", ({ address, why }) => {
+  server.on("handshakeFailed", ({ address, why, kept }) => {
     const leftOut = refusals.pass(`${address.replace(PORT, "")} ${why}`);
     if (leftOut === undefined) return;
     log.warn(
-      { address, why: nameAlerts(why), ...unlessZero({ notLogged: leftOut }) },
+      { address, why: nameAlerts(why), ...unlessZero({ notLogged: leftOut + kept }) },
       "handshake failed",
     );
   });

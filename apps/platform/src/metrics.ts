@@ -109,7 +109,7 @@ export function metrics(server: Server): {
       refused(`${code >> 5}.${String(code & 31).padStart(2, "0")}`),
     ),
     server.on("dropped", ({ reason }) => dropped(reason)),
-    server.on("handshakeFailed", () => handshakes.inc()),
+    server.on("handshakeFailed", ({ kept }) => handshakes.inc(1 + kept)),
     server.on("task", ({ task }) => {
       if (task.endedAt !== undefined) tasks.inc({ op: task.operation, result: task.state });
     }),

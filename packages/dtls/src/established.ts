@@ -98,6 +98,11 @@ export class Established {
     this.#host.end(a, "closed");
   }
 
+  /** As `close`, but only who is where the peer seems to be shall go: the peer itself may be elsewhere. */
+  dismiss(a: Association): void {
+    this.#alert(a, WARNING, Alert.closeNotify);
+  }
+
   /** The peer receives at its address: the layer above has seen it. */
   validated(a: Association): void {
     if (a.claim === undefined) return;

@@ -38,6 +38,8 @@ export type ServerTransportsInput =
   | UdpSessionsInput
   /** The peer was seen to receive at its address, as of `path`. */
   | { readonly type: "validated"; readonly session: SessionId }
+  /** Says goodbye to whoever is at the peer's unproven address; the session stays. */
+  | { readonly type: "dismiss"; readonly session: SessionId }
   /** The peer was seen to speak now, not in an earlier life of ours. */
   | { readonly type: "fresh"; readonly session: SessionId }
   /** A credential is no longer good: who came in by it is cut off. */
@@ -63,7 +65,12 @@ export type ServerTransportsOutput =
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
   /** A DTLS handshake that came to nothing. */
-  | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
+  | {
+      readonly type: "handshakeFailed";
+      readonly path: Path;
+      readonly why: string;
+      readonly kept: number;
+    }
   | { readonly type: "keyLog"; readonly line: string }
   | StoreOutput;
 
@@ -171,6 +178,7 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
         return this.#of(input.session).handle(input, now);
       case "validated":
       case "fresh":
+      case "dismiss":
         return isRaw(input.session) ? undefined : this.#dtls?.handle(input, now);
       case "revoke":
       case "stored":

@@ -423,7 +423,7 @@ export class Server {
         return;
       case "handshakeFailed": {
         const address = formatAddress(output.path.remote);
-        this.#listeners.emit("handshakeFailed", { address, why: output.why });
+        this.#listeners.emit("handshakeFailed", { address, why: output.why, kept: output.kept });
         return;
       }
       case "observation":
