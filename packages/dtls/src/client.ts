@@ -178,9 +178,11 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
         }
         return association === undefined ? undefined : this.#established.close(association);
       }
-      case "dismiss": {
+      case "dismiss":
+      case "validated":
+      case "fresh": {
         const association = this.#of(input.session);
-        return association === undefined ? undefined : this.#established.dismiss(association);
+        return association && this.#established[input.type](association);
       }
       case "psk":
         return undefined; // a client knows its own key
@@ -190,14 +192,6 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
         if (handshake === undefined || handshake !== this.#handshake) return undefined;
         handshake.verdict(input.verdict, now);
         return this.#drain();
-      }
-      case "validated": {
-        const association = this.#of(input.session);
-        return association === undefined ? undefined : this.#established.validated(association);
-      }
-      case "fresh": {
-        const association = this.#of(input.session);
-        return association === undefined ? undefined : this.#established.fresh(association);
       }
       case "restore":
         return this.#restore(input.table, input.value);

@@ -192,13 +192,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         if (association === undefined) return this.ledger.drop("noSession");
         return this.#established.send(association, input.bytes);
       }
-      case "close": {
+      case "close":
+      case "dismiss":
+      case "validated":
+      case "fresh": {
         const association = this.#bySession.get(input.session);
-        return association === undefined ? undefined : this.#established.close(association);
-      }
-      case "dismiss": {
-        const association = this.#bySession.get(input.session);
-        return association === undefined ? undefined : this.#established.dismiss(association);
+        return association && this.#established[input.type](association);
       }
       case "psk": {
         const handshake = this.#answered(input.id);
@@ -210,14 +209,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         const handshake = this.#answered(input.id);
         handshake?.verdict(input.verdict, now);
         return this.#drain(handshake);
-      }
-      case "validated": {
-        const association = this.#bySession.get(input.session);
-        return association === undefined ? undefined : this.#established.validated(association);
-      }
-      case "fresh": {
-        const association = this.#bySession.get(input.session);
-        return association === undefined ? undefined : this.#established.fresh(association);
       }
       case "restore":
         return void this.restore([input], now);
