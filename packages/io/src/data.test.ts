@@ -220,6 +220,19 @@ test("the mark of another data directory is refused and left as it was", () =>
     assert.equal(readFileSync(markFile, "utf8"), before);
   }));
 
+test("what cannot be is said in words: a mark without its directory, a loss that is accepted where there is none", () =>
+  inDirectory(async (directory) => {
+    const data = join(directory, "data");
+    const markFile = join(directory, "none", "mark");
+    await assert.rejects(openData(data, { markFile }), {
+      message: /cannot write the mark .*none\/mark: its directory does not exist/,
+    });
+    const said: string[] = [];
+    const all = { acceptLoss: true, onNotice: (text: string) => said.push(text) };
+    await (await openData(data, all)).close();
+    assert.match(said.join(), /nothing is missing: leave --accept-loss away/);
+  }));
+
 test("temporary files of a process that was killed are removed at the next start", () =>
   inDirectory(async (directory) => {
     await (await openData(directory)).close();
