@@ -8,6 +8,7 @@ import {
   joinPorts,
   memoryStore,
   openUdp,
+  refusalWords,
   systemClock,
   systemRng,
   type Clock,
@@ -281,6 +282,20 @@ export class Server {
   /** Ends a registration; the device learns of it at its next Update. */
   remove(endpoint: string): void {
     this.#feed({ type: "remove", endpoint });
+  }
+
+  /**
+   * Resolves once all that was asked for so far, by `remove` and `cancel` for two, is durable: a killed server does not take it
+   * up again. Rejects with what is in the way; then it has taken effect, and is written when the store takes it.
+   */
+  kept(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      // Answers come in the order of the calls.
+      this.#store.write([], (error) => {
+        if (error === undefined) resolve();
+        else reject(new NotKept(refusalWords(error)));
+      });
+    });
   }
 
   ledgerOf(endpoint: string): LedgerSnapshot | undefined {
