@@ -21,6 +21,9 @@ export class SequenceKeeper {
   readonly #core: LayerCore;
   readonly #tickets = new Tickets<Ticket>();
   #lastTicket = 0;
+  /** Writes for windows in this second. */
+  #second = 0;
+  #writes = 0;
   /** Writes up to this one were overtaken by a clean stop: what they reserved is not for use. */
   #void = 0;
 
@@ -56,7 +59,7 @@ export class SequenceKeeper {
    * waits for the write.
    */
   raiseWindow(association: Association, context: SecurityContext, piv: number, now: Instant): void {
-    const { maxWindowStride, windowStrideTime } = this.#core.tuning;
+    const { maxWindowStride, busyWindowStride, windowStrideTime } = this.#core.tuning;
     if (maxWindowStride === undefined || context !== association.active) return;
     context.windowUsed = now;
     if (association.stale || association.storing) return; // what is under way is followed by the next
@@ -68,8 +71,14 @@ export class SequenceKeeper {
       const most =
         took < windowStrideTime / 2 ? maxWindowStride : Math.max(FEW, context.windowStride);
       context.windowStride = Math.min(most, Math.max(1, context.windowStride * 2));
-      this.#core.settles.set(association, now + windowStrideTime);
     }
+    if (!this.#mayWrite(now)) {
+      context.windowStride = Math.min(
+        maxWindowStride,
+        Math.max(busyWindowStride, context.windowStride),
+      );
+    }
+    if (context.windowStride > 0) this.#core.settles.set(association, now + windowStrideTime);
     context.windowSince = now;
     context.windowPromised = Math.max(context.windowPromised, piv + 1 + context.windowStride);
     this.#reserveUpTo(association, context, Math.max(context.bound, context.promised));
@@ -81,16 +90,27 @@ export class SequenceKeeper {
     const { windowStrideTime } = this.#core.tuning;
     if (context === undefined || association.stale || association.windowLost) return;
     const quietAt = context.windowUsed + windowStrideTime;
-    if (quietAt > now || association.storing) {
-      this.#core.settles.set(association, Math.max(quietAt, now + 1));
+    const bound = context.windowTop + 1;
+    if (bound >= context.windowPromised) return;
+    if (quietAt > now || association.storing || !this.#mayWrite(now)) {
+      this.#core.settles.set(association, Math.max(quietAt, now + windowStrideTime));
       return;
     }
     context.windowStride = 0;
-    const bound = context.windowTop + 1;
-    if (bound >= context.windowPromised) return;
     context.windowPromised = bound; // from now on nothing above is accepted before the store knows of it again
     context.windowBound = bound;
     this.#reserveUpTo(association, context, Math.max(context.bound, context.promised));
+  }
+
+  /** Whether there may be one more write this second for a window alone. */
+  #mayWrite(now: Instant): boolean {
+    const second = Math.floor(now / 1_000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#writes = 0;
+    }
+    this.#writes += 1;
+    return this.#writes <= this.#core.tuning.windowWritesPerSecond;
   }
 
   #reserveUpTo(association: Association, context: SecurityContext, bound: number): void {

@@ -22,6 +22,12 @@ export type OscoreTuning = {
    * each request waits for it.
    */
   readonly maxWindowStride: number | undefined;
+  /**
+   * Writes for it in a second, of all sessions together; beyond them the store is `busyWindowStride` ahead of each, so that it
+   * costs a busy server next to nothing.
+   */
+  readonly windowWritesPerSecond: number;
+  readonly busyWindowStride: number;
   /** A window stride used up faster than this makes the next one twice as long; who says nothing for so long has none. */
   readonly windowStrideTime: number;
   /** How long after a failed write the next is tried. */
@@ -85,6 +91,8 @@ const DEFAULTS: OscoreTuning = {
   maxStride: 4_096,
   strideTime: 60_000,
   maxWindowStride: undefined,
+  windowWritesPerSecond: 500,
+  busyWindowStride: 64,
   windowStrideTime: 3_000,
   storeRetry: 1_000,
   maxHeldPerSession: 4,

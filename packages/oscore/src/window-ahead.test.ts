@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seededRng, type SessionId } from "@godwit/base";
 import { Code, request, type Request } from "@godwit/coap";
-import { CARRIER, ends, receive, talk, withoutNonceReuse, type End } from "./layer-kit.test.ts";
+import {
+  CARRIER,
+  INPUT,
+  ends,
+  receive,
+  talk,
+  withoutNonceReuse,
+  type End,
+} from "./layer-kit.test.ts";
 
 // What the store knows of Partial IVs ahead of their acceptance: by it a peer that knows no Echo is heard again after a crash.
 
@@ -152,4 +160,50 @@ test("RFC 8613 B.1.2: without the option nothing is written, and a record that h
   talk(client, without.server);
   for (let i = 0; i < 100; i++) word(client, without.server, CARRIER);
   assert.ok(without.server.writes - writes <= 1);
+});
+
+test("RFC 8613 B.1.2: a server with many peers writes little for their windows, and once it has time none is ahead of its peer", () => {
+  const input = (n: number) => ({
+    ...INPUT,
+    senderId: Uint8Array.of(n >> 8, n),
+    recipientId: Uint8Array.of(0x70),
+  });
+  const tuning = { ...SERVER, windowWritesPerSecond: 20 };
+  const pairs = Array.from({ length: 60 }, (_, n) =>
+    ends("fixed", { server: tuning, input: input(n) }),
+  );
+  const [first] = pairs;
+  assert.ok(first !== undefined);
+  // One layer serves all of them.
+  const layer = first.server.layer;
+  pairs.forEach(({ server }, n) => {
+    if (n === 0) return;
+    layer.handle({ type: "add", session: 100 + n, credential: server.credential }, 0);
+  });
+  first.server.drain();
+  const speak = (now: number): number => {
+    const before = first.server.writes;
+    for (const { client } of pairs) {
+      client.now = now;
+      receive(first.server, sent(client));
+    }
+    return first.server.writes - before;
+  };
+  first.server.advance(10_000);
+  assert.equal(speak(10_000), 60, "the first word of each");
+  for (let i = 1; i <= 8; i++) {
+    first.server.now = 10_000 + i * 100;
+    speak(first.server.now);
+  }
+  const writes = first.server.writes;
+  for (let i = 9; i <= 40; i++) {
+    first.server.now = 10_000 + i * 100;
+    speak(first.server.now);
+  }
+  assert.ok(
+    first.server.writes - writes < 200,
+    `${first.server.writes - writes} writes for 1 920 words`,
+  );
+  for (let i = 0; i < 20; i++) first.server.advance(3_000);
+  assert.equal(layer.wakeAt, undefined, "all are settled");
 });
