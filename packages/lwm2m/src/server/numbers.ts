@@ -5,9 +5,11 @@ import {
   COUNTER_TABLE,
   ReservedCounter,
   SERIALS_PER_SLOT,
+  UsageError,
   type SessionId,
   type StoreChange,
 } from "@godwit/base";
+import type { Generation } from "@godwit/dtls";
 
 /** From here on sessions of a protection layer; below, paths that prove nothing. */
 export const FIRST_PROTECTED_SESSION: SessionId = 2 ** 41;
@@ -63,6 +65,13 @@ export class Numbers {
       }
       if (any && missing.has(one)) one.skip(UNKNOWN);
     }
+  }
+
+  /** Tells a new credential from all before it. */
+  nextGeneration(): Generation {
+    const generation = this.generations.next();
+    if (generation === undefined) throw new UsageError("no number is left for a credential");
+    return generation;
   }
 
   /** What the first write of a run holds, under this ticket. */
