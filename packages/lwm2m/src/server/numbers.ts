@@ -57,13 +57,13 @@ export class Numbers {
         refuse(key, fault instanceof Error ? fault.message : String(fault));
       }
     }
-    for (const one of this.#all) {
+    for (const one of missing) {
       let any = false;
       for (const number of used(one)) {
         one.passed(number);
         any = true;
       }
-      if (any && missing.has(one)) one.skip(UNKNOWN);
+      if (any) one.skip(UNKNOWN);
     }
   }
 
