@@ -36,6 +36,8 @@ export class ReservedCounter {
   #from: number;
   /** As stored: a restart goes on here. */
   #bound: number;
+  /** Up to this number no reservation is due. */
+  #quiet: number;
   /** Bounds in writes that were not answered yet, in their order. */
   readonly #promised: number[] = [];
 
@@ -51,6 +53,7 @@ export class ReservedCounter {
     this.#next = first;
     this.#from = first;
     this.#bound = first;
+    this.#quiet = first;
   }
 
   /** Goes on at the bound that a row holds. @throws FormatError for a row that is none of this counter */
@@ -63,6 +66,7 @@ export class ReservedCounter {
     this.#from = bound;
     this.#bound = bound;
     this.#next = Math.max(this.#next, bound);
+    this.#calm();
   }
 
   /** A row has this number: those that follow are above it. Numbers of another slot or range say nothing. */
@@ -88,10 +92,9 @@ export class ReservedCounter {
 
   /** The change that must go into the write that is being made: numbers were given out that no durable bound covers yet. */
   reservation(): StoreChange | undefined {
+    if (this.#next <= this.#quiet) return undefined;
     const covered = this.#promised.at(-1) ?? this.#bound;
     const scarce = covered - this.#next < this.#stride / 2;
-    const isDue = scarce && this.#promised.length === 0 && this.#next > this.#from;
-    if (this.#next <= this.#bound && !(isDue && this.#bound <= this.#last)) return undefined;
     const raised = Math.min(Math.max(covered, this.#next) + this.#stride, this.#last + 1);
     return this.#promise(scarce ? raised : covered);
   }
@@ -106,10 +109,18 @@ export class ReservedCounter {
     const bound = this.#promised.shift();
     if (bound === undefined) throw new UsageError("nothing was reserved");
     if (ok) this.#bound = Math.max(this.#bound, bound);
+    this.#calm();
+  }
+
+  /** Nothing need be written until half of the stride is used; while a write is under way, until all is. */
+  #calm(): void {
+    const isEnough = this.#promised.length > 0 || this.#bound > this.#last;
+    this.#quiet = isEnough ? this.#bound : Math.max(this.#from, this.#bound - this.#stride / 2);
   }
 
   #promise(bound: number): StoreChange {
     this.#promised.push(bound);
+    this.#calm();
     const value = new Writer(7).u56(this.#base + bound).bytes();
     return { table: COUNTER_TABLE, key: this.key, value };
   }

@@ -25,7 +25,6 @@ import {
   type EndpointOutput,
   type ExchangeId,
 } from "@godwit/coap";
-import type { Generation } from "@godwit/dtls";
 import { CredentialBook, type CredentialSealer } from "./server/credential-book.ts";
 import { CredentialCommands } from "./server/credential-commands.ts";
 import {
@@ -146,7 +145,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.#writes = new StoreWrites(numbers, (output) => this.#out.push(output));
     this.#protected =
       protection && new ProtectedSessions(protection, () => numbers.protected.next());
-    this.#credentials = new CredentialBook(sealer ?? NO_SEALER, () => this.#nextGeneration());
+    this.#credentials = new CredentialBook(sealer ?? NO_SEALER, () => numbers.nextGeneration());
     // A binding probe keeps its request open for as long as it asks to.
     const tuning = coapTuning({ answerLifetime: PROBE_ROOM, ...coap });
     const limits = { ...serverTuning, ...server };
@@ -249,12 +248,6 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.#atomically(now, () => {
       for (const credential of missing) this.#commands.open(credential, mayBeUsed, now);
     });
-  }
-
-  #nextGeneration(): Generation {
-    const generation = this.#numbers.generations.next();
-    if (generation === undefined) throw new UsageError("no number is left for a credential");
-    return generation;
   }
 
   /** Records that could not go on at a start, and were set aside. */
@@ -631,7 +624,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #storeForServer({ ticket, changes }: StoreOutput): void {
     const all = this.#sessionChanges.length === 0 ? changes : [...changes, ...this.#sessionChanges];
     this.#sessionChanges = [];
-    this.#writes.writeFor(ticket, all, (ok, at, why) => {
+    if (!this.#writes.isGathering) return this.#writes.writeAs(ticket, all);
+    this.#writes.write(all, (ok, at, why) => {
       this.server.handle({ type: "stored", ticket, ok, ...(why === undefined ? {} : { why }) }, at);
     });
   }

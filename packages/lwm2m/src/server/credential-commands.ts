@@ -100,8 +100,10 @@ export class CredentialCommands {
 
   /** What a durable credential stands for has a session from now on. `used`: maybe it had one before, which is lost. */
   open(credential: OscoreCredential, used: boolean, now: Instant): void {
-    const { credentials, sessions, server, write } = this.#around;
+    const { credentials, quarantine, sessions, server, write } = this.#around;
     if (sessions === undefined) return;
+    if (used && credential.derivation === "fixed")
+      quarantine.note(UNKNOWN_NUMBERS, credentialId(credential), now);
     const identity = identityOf(credential);
     const generation = credentials.generationOf(identity);
     if (generation === undefined) throw new UsageError("a credential must be there to be opened");
@@ -141,3 +143,6 @@ export class CredentialCommands {
     return this.#around.sessions?.sessionOf(id) !== undefined;
   }
 }
+
+const UNKNOWN_NUMBERS =
+  "nobody knows which numbers of its fixed context were used: give the device and the server a new master secret";

@@ -5,9 +5,11 @@ import {
   COUNTER_TABLE,
   ReservedCounter,
   SERIALS_PER_SLOT,
+  UsageError,
   type SessionId,
   type StoreChange,
 } from "@godwit/base";
+import type { Generation } from "@godwit/dtls";
 
 /** From here on sessions of a protection layer; below, paths that prove nothing. */
 export const FIRST_PROTECTED_SESSION: SessionId = 2 ** 41;
@@ -55,14 +57,21 @@ export class Numbers {
         refuse(key, fault instanceof Error ? fault.message : String(fault));
       }
     }
-    for (const one of this.#all) {
+    for (const one of missing) {
       let any = false;
       for (const number of used(one)) {
         one.passed(number);
         any = true;
       }
-      if (any && missing.has(one)) one.skip(UNKNOWN);
+      if (any) one.skip(UNKNOWN);
     }
+  }
+
+  /** Tells a new credential from all before it. */
+  nextGeneration(): Generation {
+    const generation = this.generations.next();
+    if (generation === undefined) throw new UsageError("no number is left for a credential");
+    return generation;
   }
 
   /** What the first write of a run holds, under this ticket. */

@@ -90,12 +90,9 @@ export class Quarantine {
     ];
   }
 
-  /** Something is missing that should be there: there is no record to set aside. */
-  note(
-    row: { readonly table: string; readonly key: string },
-    why: { readonly reason: string; readonly credential: string | undefined; readonly at: Instant },
-  ): void {
-    this.#found.push({ ...row, ...why, bytes: 0 });
+  /** Something of a credential is missing that should be there: there is no record to set aside. */
+  note(reason: string, credential: string, at: Instant): void {
+    this.#found.push({ table: "credential", key: credential, reason, at, bytes: 0, credential });
   }
 
   /** A credential is revoked or replaced: nothing of it stays here either. */

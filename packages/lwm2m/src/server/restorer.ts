@@ -225,10 +225,7 @@ export class Restorer {
     if (owners.length > 0) this.#groups.push(owners);
     for (const id of named) {
       if (!credentials.isUnreadable(id) || unreadable.includes(id)) continue;
-      this.#options.quarantine.note(
-        { table: CREDENTIAL_TABLE, key: id },
-        { reason: "the credential is missing", credential: id, at: this.#options.now },
-      );
+      this.#options.quarantine.note("the credential is missing", id, this.#options.now);
     }
   }
 
