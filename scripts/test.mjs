@@ -3,11 +3,19 @@
 import { readdirSync } from "node:fs";
 
 const want = process.argv[2] ?? "";
+let found = 0;
 for (const room of ["packages", "apps"]) {
   for (const pkg of readdirSync(room)) {
     for (const file of readdirSync(`${room}/${pkg}/src`, { recursive: true, encoding: "utf8" })) {
       if (!file.endsWith(".test.ts") || !`${room}/${pkg}/${file}`.includes(want)) continue;
+      found += 1;
       await import(`../${room}/${pkg}/dist/${file.replace(/\.ts$/, ".js")}`);
     }
   }
+}
+if (found === 0) {
+  console.error(
+    `no test file has "${want}" in its name: write packages/coap/reply-cache, coap/ or flows`,
+  );
+  process.exit(2);
 }
