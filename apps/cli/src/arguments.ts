@@ -24,6 +24,13 @@ export function keepAlive(text: string): "off" | "auto" | number {
   throw new InvalidArgumentError(`Write off, auto, or seconds from ${SHORTEST_KEEP_ALIVE} up.`);
 }
 
+/** The address of a web server. */
+export function webAddress(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url !== undefined && /^https?:$/.test(url.protocol) && url.hostname !== "") return text;
+  throw new InvalidArgumentError("Write http://HOST[:PORT] or https://HOST[:PORT].");
+}
+
 export function countUpTo(most: number): (text: string) => number {
   return (text) => {
     const value = Number(text);

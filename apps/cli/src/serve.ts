@@ -7,7 +7,7 @@ import { Server, parseAddress, type ShownCertificate } from "@godwit/server";
 import { Command, Option } from "commander";
 import type { Logger } from "pino";
 import { nameAlerts } from "./alert-words.ts";
-import { span } from "./arguments.ts";
+import { span, webAddress } from "./arguments.ts";
 import { readCredentials } from "./credential-words.ts";
 import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
@@ -24,6 +24,7 @@ type Options = {
   readonly coapsCa?: string;
   readonly keylog?: string | true;
   readonly http: string;
+  readonly publicUrl?: string;
   readonly nosec: boolean;
   readonly credentials?: string;
   readonly awake?: number;
@@ -74,6 +75,14 @@ export function serveCommand(): Command {
         .default("127.0.0.1:8080")
         .env("GODWIT_HTTP"),
     )
+    .addOption(
+      new Option(
+        "--public-url <url>",
+        "where browsers reach the page, if by another name than this machine's: that of a proxy",
+      )
+        .env("GODWIT_PUBLIC_URL")
+        .argParser(webAddress),
+    )
     .option("--nosec", "accept devices that prove nothing: for labs, not for the Internet", false)
     .option(
       "--credentials <file>",
@@ -118,7 +127,7 @@ async function serve(options: Options): Promise<void> {
     const platform = await createPlatform({
       server,
       log,
-      auth: { kind: "password", password },
+      auth: { kind: "password", password, hosts: hostsOf(options.publicUrl) },
     });
     opened.push(platform);
     const url = await listen(platform, http);
@@ -221,6 +230,10 @@ async function addCredentials(server: Server, file: string): Promise<void> {
       { cause },
     );
   }
+}
+
+function hostsOf(publicUrl: string | undefined): readonly string[] {
+  return publicUrl === undefined ? [] : [new URL(publicUrl).hostname];
 }
 
 type Address = ReturnType<typeof parseAddress>;
