@@ -56,7 +56,7 @@ test(
       assert.deepEqual(bad, []);
 
       assert.equal(await served.end("SIGTERM"), 0);
-      await page.waitForSelector("#lost:has-text('does not answer since')");
+      await page.waitForSelector("#lost:has-text('has not answered since')");
       await page.waitForSelector("body.stale #link:text-is('reconnecting…')");
       assert.equal(await page.locator("#devices .name:text-is('thermo')").count(), 1);
 

@@ -29,7 +29,7 @@ export function keepConnected({ refresh, listen }) {
 
   const lost = () => {
     lostAt ??= new Date();
-    banner.textContent = `The server does not answer since ${lostAt.toLocaleTimeString()}. What you see is from before. Trying again…`;
+    banner.textContent = `The server has not answered since ${lostAt.toLocaleTimeString()}. What you see is from before. Trying again…`;
     banner.hidden = false;
     document.body.classList.add("stale");
     show("reconnecting");

@@ -83,8 +83,7 @@ async function wrongPassword(reply: FastifyReply): Promise<FastifyReply> {
   return await sendProblem(reply.header("www-authenticate", "Bearer"), {
     status: 401,
     title: "Wrong password",
-    detail:
-      "This is not the administrator's password. `godwit serve` prints at its start which file it is in.",
+    detail: "This is not the administrator's password.",
   });
 }
 
