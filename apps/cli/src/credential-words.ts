@@ -4,6 +4,7 @@ import { readCertificates, readPublicKey } from "@godwit/dtls";
 import { checkCredential, type Credential } from "@godwit/lwm2m";
 import { parseCredential } from "@godwit/platform";
 import { readOption } from "./read-option.ts";
+import { systemWords } from "./system-words.ts";
 
 /** How `godwit credentials add` is told of one: a JSON file, or an endpoint and what it proves itself by. */
 export type CredentialWords = {
@@ -24,7 +25,7 @@ export function credentialBody(file: string | undefined, words: CredentialWords)
     const stray = endpoint === undefined ? given[0] : "--endpoint";
     if (stray !== undefined)
       throw new UsageError(`${stray} and a file exclude each other: the file says all`);
-    return parse(readFileSync(file === "-" ? 0 : file, "utf8"), file);
+    return parse(textOf(file), file);
   }
   if (endpoint === undefined)
     throw new UsageError(
@@ -74,6 +75,14 @@ export function readCredentials(text: string): readonly Credential[] {
       throw new Error(`credential ${index + 1}${whose}: ${cause.message}`, { cause });
     }
   });
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file === "-" ? 0 : file, "utf8");
+  } catch (cause) {
+    throw new Error(`${file === "" ? '""' : file}: ${systemWords(cause)}`, { cause });
+  }
 }
 
 function parse(text: string, file: string): unknown {

@@ -1,8 +1,11 @@
+import { accessSync, constants } from "node:fs";
 import { Device, fileStore, type DeviceEvents } from "@godwit/client";
+import { UsageError } from "@godwit/base";
 import { formatCode } from "@godwit/coap";
+import { makeDirectory } from "@godwit/io";
 import { Command, Option } from "commander";
 import { nameAlerts } from "./alert-words.ts";
-import { keepAlive, seconds } from "./arguments.ts";
+import { deviceServer, directoryName, endpointName, keepAlive, seconds } from "./arguments.ts";
 import {
   securityOf,
   securityOptions,
@@ -11,6 +14,7 @@ import {
 } from "./device-security.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
 import { untilStopped } from "./stop.ts";
+import { systemWords } from "./system-words.ts";
 
 type Options = SecurityOptions & {
   readonly endpoint: string;
@@ -29,8 +33,9 @@ export function deviceCommand(): Command {
     .requiredOption(
       "--server <uri>",
       "coap://HOST:PORT, or coaps://HOST:PORT with a key or certificate",
+      deviceServer("coap", "coaps"),
     )
-    .requiredOption("--endpoint <name>", "the endpoint name")
+    .requiredOption("--endpoint <name>", "the endpoint name", endpointName)
     .option("--lifetime <seconds>", "lifetime of the registration", seconds, 300)
     .addOption(
       new Option("--binding <letters>", "U: always listening; UQ: sleeps between its messages")
@@ -46,7 +51,11 @@ export function deviceCommand(): Command {
   for (const option of securityOptions()) command.addOption(option);
   return command
     .option("--cid", "asks for a Connection ID: the session outlives the NAT's memory", false)
-    .option("--state <directory>", "keeps the registration and the session over a restart")
+    .option(
+      "--state <directory>",
+      "keeps the registration and the session over a restart",
+      directoryName,
+    )
     .option(
       "--keylog [file]",
       "for debugging: writes the keys of DTLS to this file, or that of SSLKEYLOGFILE, by which anybody can read all",
@@ -55,7 +64,10 @@ export function deviceCommand(): Command {
 }
 
 async function run(options: Options): Promise<void> {
-  const stopped = untilStopped();
+  const stopping = untilStopped();
+  if (options.cid && !options.server.startsWith("coaps:"))
+    throw new UsageError("--cid is for coaps://: a Connection ID belongs to DTLS");
+  if (options.state !== undefined) checkStateDirectory(options.state);
   const security = securityOf(withoutStrayKey(options));
   const keylog = keyLogFile(options.keylog);
   const device = new Device({
@@ -77,15 +89,29 @@ async function run(options: Options): Promise<void> {
     say(keyLogWarning(keylog));
     device.on("keyLog", ({ line }) => writeKeyLog(keylog, line));
   }
-  await device.start();
-  const weather = setInterval(() => {
-    celsius = Math.round((celsius + Math.random() - 0.5) * 100) / 100;
-    device.changed("/3303/0/5700");
-  }, 5_000);
-  await stopped;
-  clearInterval(weather);
-  say("stopping");
-  await device.stop({ deregister: options.state === undefined });
+  let weather: NodeJS.Timeout | undefined;
+  try {
+    await stopping.during(device.start());
+    weather = setInterval(() => {
+      celsius = Math.round((celsius + Math.random() - 0.5) * 100) / 100;
+      device.changed("/3303/0/5700");
+    }, 5_000);
+    await stopping.asked;
+    say("stopping");
+  } finally {
+    clearInterval(weather);
+    await device.stop({ deregister: options.state === undefined });
+  }
+}
+
+/** A state that cannot be written is found out here, not at the first registration. */
+function checkStateDirectory(directory: string): void {
+  try {
+    makeDirectory(directory);
+    accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw new Error(`--state ${directory}: ${systemWords(cause)}`, { cause });
+  }
 }
 
 function listen(device: Device): void {

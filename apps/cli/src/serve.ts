@@ -7,7 +7,14 @@ import { Server, parseAddress, type ShownCertificate } from "@godwit/server";
 import { Command, Option } from "commander";
 import type { Logger } from "pino";
 import { nameAlerts } from "./alert-words.ts";
-import { span, webAddress } from "./arguments.ts";
+import {
+  directoryName,
+  fileName,
+  listenAddress,
+  listenUdp,
+  span,
+  webAddress,
+} from "./arguments.ts";
 import { readCredentials } from "./credential-words.ts";
 import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
@@ -37,12 +44,14 @@ export function serveCommand(): Command {
     .addOption(
       new Option("--data <directory>", "where registrations, orders and secrets are kept")
         .default("./godwit-data")
-        .env("GODWIT_DATA"),
+        .env("GODWIT_DATA")
+        .argParser(directoryName),
     )
     .addOption(
       new Option("--coap <host:port>", "plain CoAP; needs --nosec to accept registrations")
         .default("127.0.0.1:5683")
-        .env("GODWIT_COAP"),
+        .env("GODWIT_COAP")
+        .argParser(listenUdp),
     )
     .addOption(
       new Option(
@@ -50,30 +59,38 @@ export function serveCommand(): Command {
         "CoAP over DTLS, for devices with credentials; off unless given",
       )
         .preset("127.0.0.1:5684")
-        .env("GODWIT_COAPS"),
+        .env("GODWIT_COAPS")
+        .argParser(listenUdp),
     )
     .addOption(
       new Option(
         "--coaps-key <file>",
         "the server's private key, P-256 in PEM; made at the first start unless given",
-      ).env("GODWIT_COAPS_KEY_FILE"),
+      )
+        .env("GODWIT_COAPS_KEY_FILE")
+        .argParser(fileName),
     )
     .addOption(
       new Option(
         "--coaps-cert <file>",
         "its certificate and the issuers behind it, PEM; without, devices know it by its public key",
-      ).env("GODWIT_COAPS_CERT_FILE"),
+      )
+        .env("GODWIT_COAPS_CERT_FILE")
+        .argParser(fileName),
     )
     .addOption(
       new Option(
         "--coaps-ca <file>",
         "roots that certificates of devices must lead to, PEM; those that are pinned need none",
-      ).env("GODWIT_COAPS_CA_FILE"),
+      )
+        .env("GODWIT_COAPS_CA_FILE")
+        .argParser(fileName),
     )
     .addOption(
       new Option("--http <host:port>", "REST API and page")
         .default("127.0.0.1:8080")
-        .env("GODWIT_HTTP"),
+        .env("GODWIT_HTTP")
+        .argParser(listenAddress),
     )
     .addOption(
       new Option(
@@ -87,6 +104,7 @@ export function serveCommand(): Command {
     .option(
       "--credentials <file>",
       "adds these at the start: a JSON array of what `godwit credentials add` takes",
+      fileName,
     )
     .option(
       "--awake <seconds>",
@@ -107,57 +125,68 @@ export function serveCommand(): Command {
 }
 
 async function serve(options: Options): Promise<void> {
-  const stopped = untilStopped(); // before anything is opened: who stops us at once is heard too
+  const stopping = untilStopped(); // before anything is opened: who stops us at once is heard too
   const log = openLog(options.logLevel);
-  const http = addressOf("--http", options.http);
-  addressOf("--coap", options.coap);
-  if (options.coaps !== undefined) addressOf("--coaps", options.coaps);
   const material = readCoapsFiles(options, Date.now());
   const keylog = keyLogFile(options.keylog);
-  const data = await openData(options.data);
-  const opened: { close(): Promise<void> }[] = [data];
+  const opened: { close(): Promise<void> }[] = [];
   try {
-    const { password, file, created } = await adminPassword(options.data);
-    const master = loadMasterKey(join(options.data, "master-key"));
-    for (const warning of material.warnings) log.warn(warning);
-    const server = openServer(options, { data, master, material, keylog }, log);
-    await server.start();
-    opened.push(server);
-    if (options.credentials !== undefined) await addCredentials(server, options.credentials);
-    const platform = await createPlatform({
-      server,
-      log,
-      auth: { kind: "password", password, hosts: hostsOf(options.publicUrl) },
-    });
-    opened.push(platform);
-    const url = await listen(platform, http);
-
-    const lines = [
-      `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
-      ...(options.coaps === undefined ? [] : [`CoAPs  ${server.secureAddresses.join(" ")}`]),
-      ...server.certificates.slice(0, 1).map(describe),
-      ...(keylog === undefined ? [] : [keyLogWarning(keylog)]),
-      `Page   ${url}`,
-      `Data   ${options.data}`,
-      created
-        ? `The administrator's password was made and is in ${file}`
-        : `The administrator's password is in ${file}`,
-      ...(master.created
-        ? [`A master key was made: keep a copy of ${master.file}, credentials are lost without it`]
-        : []),
-    ];
-    if (!options.nosec && server.credentials().length === 0)
-      lines.push(
-        "No device can register yet: there are no credentials (godwit credentials), and NoSec is off (--nosec switches it on)",
-      );
+    const lines = await stopping.during(open(options, { material, keylog, opened, log }));
     process.stdout.write(`${lines.join("\n")}\nReady\n`);
-
-    await stopped;
+    await stopping.asked;
     log.info("stopping");
   } finally {
     // Whatever ended it: what is owed is written, and nothing keeps the process or the store's lock.
     for (const one of opened.toReversed()) await one.close();
   }
+}
+
+type Opening = {
+  readonly material: CoapsMaterial;
+  readonly keylog: string | undefined;
+  /** What has to be closed, in the order in which it was opened. */
+  readonly opened: { close(): Promise<void> }[];
+  readonly log: Logger;
+};
+
+/** Opens all that a server needs. Returns what the operator is told. */
+async function open(
+  options: Options,
+  { material, keylog, opened, log }: Opening,
+): Promise<readonly string[]> {
+  const data = await openData(options.data);
+  opened.push(data);
+  const { password, file, created } = await adminPassword(options.data);
+  const master = loadMasterKey(join(options.data, "master-key"));
+  for (const warning of material.warnings) log.warn(warning);
+  const server = openServer(options, { data, master, material, keylog }, log);
+  await server.start();
+  opened.push(server);
+  if (options.credentials !== undefined) await addCredentials(server, options.credentials);
+  const hosts = hostsOf(options.publicUrl);
+  const auth = { kind: "password", password, hosts } as const;
+  const platform = await createPlatform({ server, log, auth });
+  opened.push(platform);
+  const url = await listen(platform, parseAddress(options.http));
+  const lines = [
+    `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
+    ...(options.coaps === undefined ? [] : [`CoAPs  ${server.secureAddresses.join(" ")}`]),
+    ...server.certificates.slice(0, 1).map(describe),
+    ...(keylog === undefined ? [] : [keyLogWarning(keylog)]),
+    `Page   ${url}`,
+    `Data   ${options.data}`,
+    created
+      ? `The administrator's password was made and is in ${file}`
+      : `The administrator's password is in ${file}`,
+    ...(master.created
+      ? [`A master key was made: keep a copy of ${master.file}, credentials are lost without it`]
+      : []),
+  ];
+  if (!options.nosec && server.credentials().length === 0)
+    lines.push(
+      "No device can register yet: there are no credentials (godwit credentials), and NoSec is off (--nosec switches it on)",
+    );
+  return lines;
 }
 
 /** By what devices know the server. */
@@ -237,16 +266,6 @@ function hostsOf(publicUrl: string | undefined): readonly string[] {
 }
 
 type Address = ReturnType<typeof parseAddress>;
-
-function addressOf(option: string, text: string): Address {
-  try {
-    return parseAddress(text);
-  } catch (cause) {
-    throw new Error(`${option}: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
-  }
-}
 
 async function listen(platform: Platform, { host, port }: Address): Promise<string> {
   try {

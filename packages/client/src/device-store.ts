@@ -1,7 +1,13 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FormatError, utf8 } from "@godwit/base";
-import { loadMasterKey, writeFileAtomic, type MasterKey, type Store } from "@godwit/io";
+import {
+  loadMasterKey,
+  makeDirectory,
+  writeFileAtomic,
+  type MasterKey,
+  type Store,
+} from "@godwit/io";
 import type { ClientDtlsOptions, ClientSnapshot } from "@godwit/lwm2m";
 import { RecordFile } from "./record-file.ts";
 
@@ -40,7 +46,7 @@ export function fileStore(directory: string): DeviceStore {
     sealer: fileSealer(join(directory, "session-key")),
     records: () => new RecordFile(join(directory, "records.json")),
     async save(snapshot) {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      makeDirectory(directory);
       const saved: Saved = { layout: LAYOUT, snapshot };
       await writeFileAtomic(file, utf8(JSON.stringify(saved, replace)));
     },

@@ -12,6 +12,7 @@ export {
 } from "./driver.ts";
 export { systemRng } from "./entropy.ts";
 export { joinPorts } from "./join-ports.ts";
+export { makeDirectory } from "./make-directory.ts";
 export { measureLoad, type Load } from "./load.ts";
 export { loadMasterKey, MasterKey, type LoadedMasterKey } from "./master-key.ts";
 export { MemoryStore, memoryStore, type MemoryStoreOptions } from "./memory-store.ts";

@@ -1,16 +1,9 @@
-import {
-  closeSync,
-  fdatasync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, fdatasync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { UsageError, type StoreChange } from "@godwit/base";
 import type { StatementSyncInstance } from "@photostructure/sqlite";
 import { syncDirectory } from "./atomic-file.ts";
+import { makeDirectory } from "./make-directory.ts";
 import { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
 import { StoreError, type Store, type StoreDone, type StoreRecord } from "./store.ts";
 import { IO_TUNING } from "./tuning.ts";
@@ -354,7 +347,7 @@ type Call = {
 function openDatabase(file: string, options: Required<SqliteStoreOptions>): Sqlite {
   let db: Sqlite | undefined;
   try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(file));
     createPrivately(file);
     db = openSqlite(file, { timeout: 0 });
     // Exclusive: the lock is held until the process ends, however it ends, and the log's index needs no shared memory.
