@@ -37,7 +37,7 @@ export type Platform = {
   /** Binds; resolves with the address to open in a browser. */
   listen(host: string, port: number): Promise<string>;
   close(): Promise<void>;
-  /** Every route of the API, such as "GET /api/v1/devices". */
+  /** Every route of the API, such as "GET /api/v1/devices"; those of the page as one. */
   readonly routes: readonly string[];
 };
 
@@ -57,10 +57,10 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   answerFaults(app, log);
   const routes: string[] = [];
   app.addHook("onRoute", (route) => {
+    if (PAGE_FILES.has(route.url)) return;
     for (const one of [route.method].flat()) {
       if (one !== "HEAD") routes.push(`${one} ${route.url}`);
     }
-    if (PAGE_FILES.has(route.url)) return;
     // A parameter that nobody reads is a mistake of the caller: every route names those that it has.
     route.schema = { querystring: NO_PARAMETERS, ...route.schema };
   });
@@ -88,6 +88,7 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   const stopEvents = eventStream(app, server);
   // A route for each file: a wildcard would not tell the files of the log-in form from the rest.
   await app.register(fastifyStatic, { root: PAGES, wildcard: false });
+  routes.push("GET /*");
 
   return {
     routes,
