@@ -145,6 +145,7 @@ function listen(device: Device): void {
   on("written", ({ path }) => `written: ${path}`);
   on("fault", ({ fault }) => `fault: ${fault.message}`);
   on("secured", ({ how }) => HOW[how]);
+  on("handshakeStalled", ({ why }) => why);
   on("handshakeFailed", ({ why, retryAt }) =>
     retryAt === undefined
       ? `handshake failed: ${nameAlerts(why)}`

@@ -83,6 +83,7 @@ export class ClientHandshake extends HandshakeBase<State> {
   #share: KeyShare | undefined;
   #asked = false;
   #master: Uint8Array = EMPTY;
+  #stalled = false;
   #ticket: { readonly ticket: Uint8Array; readonly lifetime: number } | undefined;
 
   constructor(
@@ -118,9 +119,24 @@ export class ClientHandshake extends HandshakeBase<State> {
   }
 
   wake(now: Instant): void {
-    if (this.done || this.transport.wake(now)) return;
+    if (this.done) return;
+    const unanswered = this.#unanswered;
+    if (this.transport.wake(now)) {
+      if (unanswered === undefined || this.#stalled) return;
+      if (this.transport.transmissions < TELLING) return;
+      this.#stalled = true;
+      this.effects.push({ type: "stalled", why: unanswered });
+      return;
+    }
     const alert = this.transport.plainAlert;
-    this.end(alert === undefined ? "no answer" : `peer's alert ${alert}`);
+    if (alert === undefined) this.end(unanswered ?? "no answer", "noAnswer");
+    else this.end(`peer's alert ${alert}`, "alert");
+  }
+
+  /** What the server's silence means now that it has our key: it does not say so (RFC 4279 2). */
+  get #unanswered(): string | undefined {
+    if (this.state !== "serverFinished" || this.resumed) return undefined;
+    return this.suite?.exchange === "ecdheEcdsa" ? SILENCE.certificate : SILENCE.psk;
   }
 
   /** Whether the server is the one we mean. */
@@ -456,3 +472,10 @@ const INVENTED_ID = 8;
 /** A server whose cookie key changed in between may ask twice. */
 const MAX_COOKIES = 3;
 const FAR = 2 ** 47;
+/** Transmissions of our key without an answer before the silence says something: 3 s. */
+const TELLING = 3;
+const SILENCE = {
+  psk: "the server does not answer the handshake after our key: wrong key, identity unknown to it, or its answers are lost",
+  certificate:
+    "the server does not answer the handshake after our certificate: it is not admitted, or the answers are lost",
+} as const;

@@ -300,8 +300,17 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
           handshake.sendAll(this.#outbox);
           handshake.association?.destroy();
           this.#handshake = undefined;
-          this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why });
+          this.#outbox.push({
+            type: "failed",
+            path: handshake.path,
+            why: effect.why,
+            reason: effect.reason,
+            claimed: handshake.claimed,
+          });
           return;
+        case "stalled":
+          this.#outbox.push(effect);
+          break;
         default:
           return unreachable(effect);
       }

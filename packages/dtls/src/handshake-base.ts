@@ -14,7 +14,7 @@ import type { Association, AssociationState } from "./association.ts";
 import { Alert, HandshakeType } from "./codes.ts";
 import type { Lookup } from "./credentials.ts";
 import type { Established } from "./established.ts";
-import type { DtlsOutput } from "./events.ts";
+import type { DtlsOutput, FailureReason } from "./events.ts";
 import type { FlightItem } from "./flight.ts";
 import { type HandshakeEffect, identityOf } from "./handshake-effect.ts";
 import { HandshakeTransport } from "./handshake-transport.ts";
@@ -102,6 +102,11 @@ export abstract class HandshakeBase<State extends string> {
     return this.transport.association;
   }
 
+  /** Whom the peer says to be; proven once the handshake is through. */
+  get claimed(): Identity {
+    return this.identity;
+  }
+
   get done(): boolean {
     return this.state === "done" || this.state === "failed";
   }
@@ -164,9 +169,9 @@ export abstract class HandshakeBase<State extends string> {
     if (!this.#receiving.has(before) && this.#receiving.has(this.state)) this.#run(now);
   }
 
-  protected end(why: string): void {
+  protected end(why: string, reason: FailureReason = "protocol"): void {
     this.state = "failed";
-    this.effects.push({ type: "failed", why });
+    this.effects.push({ type: "failed", why, reason });
   }
 
   /** Waits for the answer in `state`. */
@@ -268,7 +273,7 @@ export abstract class HandshakeBase<State extends string> {
       this.guard(now, () => this.#take(message, now));
     }
     if (this.transport.sealedAlert !== undefined && !this.done) {
-      this.end(`peer's alert ${this.transport.sealedAlert}`);
+      this.end(`peer's alert ${this.transport.sealedAlert}`, "alert");
     }
   }
 

@@ -25,6 +25,8 @@ export class HandshakeTransport {
   sealedAlert: number | undefined;
   /** A message above `maxMessage` was thrown away: why the handshake came to nothing, maybe. Anybody could have sent it. */
   tooLong = false;
+  /** A protected record came that does not open with our keys. Anybody could have sent it. */
+  unopened = false;
   /** Next record number of epoch 0. */
   plainSequence: number;
   /** Largest plaintext the peer takes, as far as it has said. */
@@ -63,6 +65,11 @@ export class HandshakeTransport {
 
   get wakeAt(): Instant | undefined {
     return this.#dueAt;
+  }
+
+  /** How often the last flight was sent. */
+  get transmissions(): number {
+    return this.#transmissions;
   }
 
   get association(): Association | undefined {
@@ -189,7 +196,10 @@ export class HandshakeTransport {
       return undefined;
     }
     const received = association.open(record);
-    if (!received.ok) return this.#ledger.drop(received.why);
+    if (!received.ok) {
+      this.unopened = true;
+      return this.#ledger.drop(received.why);
+    }
     switch (received.type) {
       case ContentType.handshake:
         return this.#fragments(received.content, 1, now);

@@ -26,7 +26,13 @@ import { Alert, ContentType, ExtensionType, HandshakeType } from "./codes.ts";
 import { CookieJar } from "./cookie.ts";
 import type { ServerCredentials } from "./credentials.ts";
 import { Established, type Host } from "./established.ts";
-import { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
+import {
+  type DtlsInput,
+  type DtlsOutput,
+  type FailureReason,
+  type Sealer,
+  TABLES,
+} from "./events.ts";
 import { decodeAssociation, revive } from "./export.ts";
 import { type HelloStart, readHelloStart } from "./handshake/client-hello.ts";
 import { findExtension } from "./handshake/extensions.ts";
@@ -38,7 +44,7 @@ import { PathKeys, hashPath, samePath } from "./path-claim.ts";
 import { PendingWrites } from "./pending-writes.ts";
 import { type DtlsRecord, plainRecord, recordAt } from "./record/header.ts";
 import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
-import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
+import { DOUBTS, ServerHandshake, type ServerSetup } from "./server-handshake.ts";
 import { SessionCache, sessionIdOf, sessionStoreKey } from "./sessions.ts";
 import { SUITES, type Suite } from "./suites.ts";
 import { TicketKeys } from "./tickets.ts";
@@ -404,6 +410,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   #drain(handshake: ServerHandshake | undefined): void {
     if (handshake === undefined) return;
     handshake.sendAll(this.#outbox);
+    this.#reportKey(handshake);
     for (let effect = handshake.effects.take(); effect; effect = handshake.effects.take()) {
       switch (effect.type) {
         case "lookup": {
@@ -418,14 +425,28 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         case "failed":
           if (this.#isRunning(handshake)) {
             this.#drop(handshake);
-            this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why });
+            if (!handshake.reported) this.#failed(handshake, effect.why, effect.reason);
           }
           return;
+        case "stalled":
+          break; // a client's
         default:
           return unreachable(effect);
       }
     }
     if (this.#isRunning(handshake)) this.#schedule(handshake, handshake.wakeAt);
+  }
+
+  /** A peer with a wrong key is not told so, and goes on for a while. Our own side hears of it at once, and once. */
+  #reportKey(handshake: ServerHandshake): void {
+    const { doubtfulKey } = handshake;
+    if (doubtfulKey === undefined || handshake.reported || !this.#isRunning(handshake)) return;
+    handshake.reported = true;
+    this.#failed(handshake, DOUBTS[doubtfulKey], doubtfulKey);
+  }
+
+  #failed({ path, claimed }: ServerHandshake, why: string, reason: FailureReason): void {
+    this.#outbox.push({ type: "failed", path, why, reason, claimed });
   }
 
   /** The client has proven itself: what must outlive a restart goes to the store, then the client hears of it. */

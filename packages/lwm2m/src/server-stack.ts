@@ -61,6 +61,7 @@ import {
   ServerTransports,
   isRaw,
   isSecured,
+  type HandshakeFailed,
   type ServerTransportsOutput,
 } from "./server-transports.ts";
 
@@ -81,8 +82,7 @@ export type ServerStackOutput =
   | ServerEvent
   /** The order `ref` is durable; or it is not, and nothing has changed for good. */
   | { readonly type: "credential"; readonly ref: number; readonly ok: boolean }
-  /** A DTLS handshake that came to nothing. `why` is our own text. */
-  | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
+  | HandshakeFailed
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
   | { readonly type: "keyLog"; readonly line: string }
   /** Bytes of a peer were thrown away; the session's ledger has counted it. */

@@ -21,7 +21,13 @@ import {
   type StoredInput,
 } from "@godwit/base";
 import { UdpSessions, type CoapTuning, type UdpSessionsInput } from "@godwit/coap";
-import { DtlsServer, TABLES, type DtlsOutput, type Sealer } from "@godwit/dtls";
+import {
+  DtlsServer,
+  TABLES,
+  type DtlsOutput,
+  type HandshakeFailure,
+  type Sealer,
+} from "@godwit/dtls";
 import { FIRST_PROTECTED_SESSION } from "./protection-layer.ts";
 import type { CredentialBook } from "./server/credential-book.ts";
 import type { StoredRecord } from "./server/events.ts";
@@ -56,9 +62,15 @@ export type ServerTransportsOutput =
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
   /** A DTLS handshake that came to nothing. */
-  | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
+  | HandshakeFailed
   | { readonly type: "keyLog"; readonly line: string }
   | StoreOutput;
+
+/** `why` is our own text; whom the peer claims to be is not proven, nor that the endpoint is its. */
+export type HandshakeFailed = Omit<HandshakeFailure, "type"> & {
+  readonly type: "handshakeFailed";
+  readonly endpoint: string | undefined;
+};
 
 export type ServerTransportsOptions = {
   readonly rng: Rng;
@@ -195,7 +207,13 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
         return undefined;
       }
       case "failed":
-        return { ...output, type: "handshakeFailed" };
+        return {
+          ...output,
+          type: "handshakeFailed",
+          endpoint: this.#options.credentials.endpointOf(output.claimed),
+        };
+      case "stalled":
+        return undefined; // of clients
       case "datagram":
       case "received":
       case "opened":
