@@ -5,8 +5,10 @@ import { Server, parseAddress } from "@godwit/server";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { listenAddress, listenUdp } from "./arguments.ts";
 import { onFreePort } from "./free-port.ts";
+import { LimitedLog } from "./limited-log.ts";
 import { openLog } from "./log.ts";
 import { watchTemperatures } from "./operator.ts";
+import { logEvents } from "./server-log.ts";
 import { untilStopped } from "./stop.ts";
 
 type Options = { readonly coap: string; readonly http: string; readonly speed: number };
@@ -59,7 +61,7 @@ async function open(
   const log = openLog("warn");
   const server = await startServer(parseAddress(coap), speed);
   opened.push(server);
-  server.on("fault", ({ fault }) => log.error({ err: fault }, fault.message));
+  logEvents(server, log, new LimitedLog(log));
   const [address = ""] = server.addresses;
   const [secureAddress = ""] = server.secureAddresses;
   const fleet = new DemoFleet({

@@ -6,7 +6,6 @@ import { loadMasterKey, openData, type Data, type LoadedMasterKey } from "@godwi
 import { Server, parseAddress, type ShownCertificate } from "@godwit/server";
 import { Command, Option } from "commander";
 import type { Logger } from "pino";
-import { nameAlerts } from "./alert-words.ts";
 import {
   directoryName,
   fileName,
@@ -20,7 +19,9 @@ import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
 import { untilStopped } from "./stop.ts";
+import { LimitedLog } from "./limited-log.ts";
 import { openLog } from "./log.ts";
+import { logEvents } from "./server-log.ts";
 
 type Options = {
   readonly data: string;
@@ -159,7 +160,9 @@ async function open(
   const { password, file, created } = await adminPassword(options.data);
   const master = loadMasterKey(join(options.data, "master-key"));
   for (const warning of material.warnings) log.warn(warning);
-  const server = openServer(options, { data, master, material, keylog }, log);
+  const limited = new LimitedLog(log);
+  opened.push({ close: async () => limited.flush() });
+  const server = openServer(options, { data, master, material, keylog, limited }, log);
   await server.start();
   opened.push(server);
   if (options.credentials !== undefined) await addCredentials(server, options.credentials);
@@ -202,11 +205,12 @@ type Opened = {
   readonly master: LoadedMasterKey;
   readonly material: CoapsMaterial;
   readonly keylog: string | undefined;
+  readonly limited: LimitedLog;
 };
 
 function openServer(
   options: Options,
-  { data, master, material, keylog }: Opened,
+  { data, master, material, keylog, limited }: Opened,
   log: Logger,
 ): Server {
   const { certificates, anchors } = material;
@@ -226,24 +230,10 @@ function openServer(
     ...(data.rolledBack ? { rolledBack: { settled: data.rollbackSettled } } : {}),
     ...(options.awake === undefined ? {} : { tuning: { awakeWindow: options.awake * 1_000 } }),
   });
-  server.on("note", ({ text }) => log.info(text));
-  server.on("fault", ({ fault }) => log.error({ err: fault }, fault.message));
-  server.on("registered", ({ device, replaced }) => {
-    log.info({ endpoint: device.endpoint, lifetime: device.lifetime, replaced }, "registered");
-  });
-  server.on("deregistered", (event) => log.info(event, "deregistered"));
-  server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
-  server.on("handshakeFailed", ({ address, why }) => {
-    log.warn({ address, why: nameAlerts(why) }, "handshake failed");
-  });
+  logEvents(server, log, limited);
   if (keylog !== undefined) {
     log.warn(keyLogWarning(keylog));
     server.on("keyLog", ({ line }) => writeKeyLog(keylog, line));
-  }
-  if (log.isLevelEnabled("debug")) {
-    server.on("updated", ({ device, moved }) => {
-      log.debug({ endpoint: device.endpoint, moved }, "updated");
-    });
   }
   if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
   return server;

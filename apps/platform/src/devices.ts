@@ -18,6 +18,7 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { sendProblem } from "./problem.ts";
+import { flag, numberBetween, secondsUpTo } from "./query-values.ts";
 
 /** Devices, and what can be done to them. Paths below a device are its LwM2M paths. */
 export function deviceRoutes(root: FastifyInstance, server: Server): void {
@@ -215,17 +216,15 @@ const id = z.string().regex(/^\d{1,16}$/, "the number of a task");
 const named = z.strictObject({ endpoint: z.string().min(1).max(255) });
 const pathed = z.strictObject({ endpoint: z.string().min(1).max(255), "*": z.string().max(40) });
 const page = z.strictObject({
-  limit: number(/^\d{1,9}$/, 1, 1_000).default(100),
+  limit: numberBetween(1, 1_000).default(100),
   cursor: z.string().max(255).optional(),
   q: z.string().max(255).optional(),
 });
-/** `?name`, or `?name=true`. */
-const flag = z.enum(["", "true"], { error: "write it without a value" }).optional();
 const waiting = z.strictObject({
   /** s to wait for the device before the answer is 202. */
-  wait: number(/^(?:\d{1,9}(?:\.\d{1,3})?)?$/, 0, 120).default(5),
+  wait: secondsUpTo(120).default(5),
   /** s after which the order is given up. */
-  expires: number(/^\d{1,9}$/, 1, 31_536_000).optional(),
+  expires: numberBetween(1, 31_536_000).optional(),
 });
 const below = {
   get: belowDevice(waiting.extend({ discover: flag })),
@@ -236,16 +235,6 @@ const below = {
 };
 const plain = z.union([z.string().max(65_536), z.number(), z.boolean()]);
 const UNASSIGNED = 65_535;
-
-/** A number in a query: as `form` says, from `least` to `most`. */
-function number(form: RegExp, least: number, most: number): z.ZodType<number, string> {
-  const error = `write a number from ${least} to ${most}`;
-  return z
-    .string({ error })
-    .regex(form, error)
-    .transform(Number)
-    .refine((value) => value >= least && value <= most, { error });
-}
 
 function belowDevice<Q>(querystring: Q): {
   readonly schema: { readonly params: typeof pathed; readonly querystring: Q };

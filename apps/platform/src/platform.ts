@@ -4,7 +4,7 @@ import fastifyCookie from "@fastify/cookie";
 import fastifyHelmet from "@fastify/helmet";
 import fastifyRateLimit from "@fastify/rate-limit";
 import fastifyStatic from "@fastify/static";
-import type { Server } from "@godwit/server";
+import { StorageError, type Server } from "@godwit/server";
 import { fastify, type FastifyInstance } from "fastify";
 import {
   serializerCompiler,
@@ -21,6 +21,7 @@ import { eventStream } from "./event-stream.ts";
 import { metrics } from "./metrics.ts";
 import { refuseOtherOrigins } from "./origin.ts";
 import { sendProblem } from "./problem.ts";
+import { refusalRoutes } from "./refusals.ts";
 import { validationWords, type SchemaFault } from "./validation-words.ts";
 
 export type PlatformOptions = {
@@ -85,6 +86,7 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   app.get("/api/v1/simulation", async () => simulation?.() ?? {});
   deviceRoutes(app, server);
   credentialRoutes(app, server);
+  refusalRoutes(app, server);
   const stopEvents = eventStream(app, server);
   // A route for each file: a wildcard would not tell the files of the log-in form from the rest.
   await app.register(fastifyStatic, { root: PAGES, wildcard: false });
@@ -116,6 +118,10 @@ function answerFaults(app: FastifyInstance, log: Logger | undefined): void {
         });
         const detail = validationWords(faults, "body", request);
         return await sendProblem(reply, { status: 400, title: "Bad request", detail });
+      }
+      if (fault instanceof StorageError) {
+        const detail = `${fault.message}. Nothing was changed; the server's log says more.`;
+        return await sendProblem(reply, { status: 503, title: "Not stored", detail });
       }
       const status = fault.statusCode ?? 500;
       if (status >= 500) log?.error({ err: fault }, "request failed");

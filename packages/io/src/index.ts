@@ -20,6 +20,7 @@ export { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
 export { SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
 export {
   StoreError,
+  storeWords,
   type Store,
   type StoreDone,
   type StoreFault,

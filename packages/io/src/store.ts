@@ -55,3 +55,21 @@ export class StoreError extends Error {
     this.fault = fault;
   }
 }
+
+/** Why a write was refused, in a few words for devices and people; the error's message says more, and names files. */
+export function storeWords({ fault }: StoreError): string {
+  return WORDS[fault];
+}
+
+const WORDS: Readonly<Record<StoreFault, string>> = {
+  full: "the disk is full",
+  busy: "the disk does not keep up",
+  locked: "another process holds the store",
+  readonly: "the disk is read-only",
+  io: "the disk does not work",
+  corrupt: "the store is damaged",
+  foreign: "the store is not ours",
+  newer: "the store is of a later version",
+  closed: "the server is stopping",
+  refused: "the store refused it",
+};

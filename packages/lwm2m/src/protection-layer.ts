@@ -54,7 +54,11 @@ export type ProtectionOutput =
       readonly type: "dropped";
       readonly session: SessionId | undefined;
       readonly reason: string;
+      readonly from?: DroppedFrom;
     };
+
+/** Who sent what was thrown away: the sender id it gave, in hex, and by what it came. Neither is proven. */
+export type DroppedFrom = { readonly carrier: SessionId; readonly kid: string };
 
 /** Far above the numbers that any transport gives its sessions. */
 export const FIRST_PROTECTED_SESSION: SessionId = 2 ** 41;

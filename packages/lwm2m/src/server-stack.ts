@@ -15,6 +15,7 @@ import {
   unreachable,
   utf8,
   type DatagramEvent,
+  type Identity,
   type Instant,
   type Machine,
   type Path,
@@ -46,7 +47,11 @@ import {
   type CredentialView,
 } from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
-import { FIRST_PROTECTED_SESSION, type ProtectionOutput } from "./protection-layer.ts";
+import {
+  FIRST_PROTECTED_SESSION,
+  type DroppedFrom,
+  type ProtectionOutput,
+} from "./protection-layer.ts";
 import {
   PROTECTED_TABLE,
   ProtectedSessions,
@@ -81,12 +86,24 @@ export type ServerStackOutput =
   | StoreOutput
   | ServerEvent
   /** The order `ref` is durable; or it is not, and nothing has changed for good. */
-  | { readonly type: "credential"; readonly ref: number; readonly ok: boolean }
+  | {
+      readonly type: "credential";
+      readonly ref: number;
+      readonly ok: boolean;
+      /** Why the store did not take it. */
+      readonly why?: string;
+    }
   | HandshakeFailed
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
   | { readonly type: "keyLog"; readonly line: string }
   /** Bytes of a peer were thrown away; the session's ledger has counted it. */
-  | { readonly type: "dropped"; readonly session: SessionId; readonly reason: string };
+  | {
+      readonly type: "dropped";
+      readonly session: SessionId;
+      readonly reason: string;
+      /** Who sent it, where somebody should know: a few times a second, however many come. */
+      readonly from?: DroppedFrom;
+    };
 
 export type ServerStackOptions = {
   readonly rng: Rng;
@@ -225,6 +242,11 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     return strays.snapshot().drops;
   }
 
+  /** The endpoint that a credential belongs to. */
+  endpointOf(identity: Identity): string | undefined {
+    return this.#credentials.endpointOf(identity);
+  }
+
   /** Where the session's peer is now, for people to see. */
   pathOf(session: SessionId): Path | undefined {
     const carrier = this.#protected?.has(session)
@@ -338,10 +360,10 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     added: Credential | undefined,
     known = false,
   ): void {
-    this.#write(changes, (ok, now) => {
+    this.#write(changes, (ok, now, why) => {
       if (!ok) undo();
       else if (added !== undefined && !(known && this.#isOpen(added))) this.#open(added, now);
-      this.#out.push({ type: "credential", ref, ok });
+      this.#out.push({ type: "credential", ref, ok, ...(why === undefined ? {} : { why }) });
     });
   }
 
@@ -356,9 +378,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   #stored(input: StoredInput, now: Instant): void {
-    const { ticket, ok } = input;
+    const { ticket, ok, why } = input;
     if (ticket > 0) return this.server.handle(input, now);
-    this.#writing.take(-ticket)?.(ok, now);
+    this.#writing.take(-ticket)?.(ok, now, why);
   }
 
   /** Carries outputs of one layer into the next until all are still. */
@@ -641,7 +663,7 @@ function decodePath(bytes: Uint8Array): Path {
 }
 
 /** What follows on a write. */
-type Written = (ok: boolean, now: Instant) => void;
+type Written = (ok: boolean, now: Instant, why?: string) => void;
 
 function ignore(): void {}
 

@@ -1,4 +1,5 @@
 import type { SessionId } from "@godwit/base";
+import type { RefusalView } from "./refusals.ts";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
 /** What a server tells its listeners. Text that comes from devices is as they sent it: escape it before you show it. */
@@ -27,6 +28,12 @@ export type Events = {
     readonly path: string;
     readonly state: "active" | "ended";
   };
+  /**
+   * Somebody was not let in: at the handshake, by OSCORE, or at its Register, Update or De-register. Of OSCORE a few a second
+   * are told, however many come.
+   */
+  readonly refusal: RefusalView;
+  /** A Register, Update or De-register was refused; see `refusal` for words. */
   readonly refused: { readonly session: SessionId; readonly code: number; readonly detail: string };
   readonly dropped: { readonly session: SessionId; readonly reason: string };
   /** A DTLS handshake came to nothing; `why` is in our own words. `address` is for people to read. */

@@ -2,7 +2,8 @@ export { roots, rpkCredential, shown, x509Credential } from "./certificates.ts";
 export type { Material } from "@godwit/dtls";
 export { RemoteDevice, type ObserveOptions, type ReadValue, type Reading } from "./device.ts";
 export type { Events } from "./events.ts";
-export { DeviceError } from "./faults.ts";
+export { DeviceError, StorageError } from "./faults.ts";
+export { sourceOf, type RefusalView, type RefusedFor } from "./refusals.ts";
 export { oscoreProtection } from "./oscore.ts";
 export {
   Server,

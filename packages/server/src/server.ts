@@ -1,4 +1,4 @@
-import type { LedgerSnapshot, Path, StoreChange } from "@godwit/base";
+import type { LedgerSnapshot, Path, SessionId, StoreChange } from "@godwit/base";
 import { UsageError, formatAddress } from "@godwit/base";
 import type { CoapTuning, Request } from "@godwit/coap";
 import type { Certificate } from "@godwit/dtls";
@@ -36,6 +36,9 @@ import { RemoteDevice } from "./device.ts";
 import { oscoreProtection } from "./oscore.ts";
 import { ownCertificates } from "./server-key.ts";
 import { Listeners, type Events } from "./events.ts";
+import { Refusals, type RefusalView, type Refused } from "./refusals.ts";
+import { failedHandshake, refusedByOscore, refusedRegistration } from "./refused.ts";
+import { StorageError } from "./faults.ts";
 import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
 
 export type ServerOptions = {
@@ -88,11 +91,12 @@ export type OrderOptions = { readonly expires?: number };
 export class Server {
   readonly #options: ServerOptions;
   readonly #listeners = new Listeners();
+  readonly #refusals = new Refusals();
   readonly #definitions = builtInRegistry();
   readonly #store: Store;
   #running: Running | undefined;
   /** Who waits for a credential to be durable. */
-  readonly #refs = new Map<number, (ok: boolean) => void>();
+  readonly #refs = new Map<number, (ok: boolean, why: string | undefined) => void>();
   #lastRef = 0;
 
   constructor(options: ServerOptions) {
@@ -225,6 +229,19 @@ export class Server {
     return this.#now.stack.strays;
   }
 
+  /** Who was not let in, the latest first, those that are alike together; see also the event `refusal`. */
+  refusals(
+    limit = 100,
+    wanted: { readonly reason?: string | undefined; readonly endpoint?: string | undefined } = {},
+  ): readonly RefusalView[] {
+    return this.#refusals.list(limit, wanted);
+  }
+
+  /** How many were not let in since this server was made, by reason. */
+  get refusalCounts(): Readonly<Record<string, number>> {
+    return this.#refusals.counts;
+  }
+
   on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
     return this.#listeners.on(name, listener);
   }
@@ -293,9 +310,9 @@ export class Server {
   #ordered(input: (ref: number) => ServerStackInput): Promise<void> {
     const ref = ++this.#lastRef;
     return new Promise((resolve, reject) => {
-      this.#refs.set(ref, (ok) => {
+      this.#refs.set(ref, (ok, why) => {
         if (ok) resolve();
-        else reject(new Error("the store refused to keep it"));
+        else reject(new StorageError(why));
       });
       try {
         this.#feed(input(ref));
@@ -395,21 +412,41 @@ export class Server {
         return;
       }
       case "credential":
-        this.#refs.get(output.ref)?.(output.ok);
+        this.#refs.get(output.ref)?.(output.ok, output.why);
         this.#refs.delete(output.ref);
         return;
       case "handshakeFailed": {
-        const address = formatAddress(output.path.remote);
-        this.#listeners.emit("handshakeFailed", { address, why: output.why });
-        return;
+        const { why, path } = output;
+        this.#listeners.emit("handshakeFailed", { address: formatAddress(path.remote), why });
+        return this.#refusal(failedHandshake(output));
+      }
+      case "refused":
+        this.#listeners.emit("refused", output);
+        return this.#refusal({
+          ...refusedRegistration(output),
+          address: this.#addressOf(output.session),
+        });
+      case "dropped": {
+        this.#listeners.emit("dropped", output);
+        const { from, reason } = output;
+        if (from === undefined) return;
+        const address = this.#addressOf(from.carrier);
+        return this.#refusal(refusedByOscore(reason, from.kid, address, this.#now.stack));
       }
       case "observation":
-      case "refused":
-      case "dropped":
       case "keyLog":
         this.#listeners.emit(output.type, output as never); // each under its own name
         return;
     }
+  }
+
+  #refusal(refused: Omit<Refused, "at">): void {
+    this.#listeners.emit("refusal", this.#refusals.add({ ...refused, at: Date.now() }));
+  }
+
+  #addressOf(session: SessionId): string {
+    const path = this.#now.stack.pathOf(session);
+    return path === undefined ? "" : formatAddress(path.remote);
   }
 
   #feed(input: ServerStackInput): void {

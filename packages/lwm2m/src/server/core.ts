@@ -110,8 +110,19 @@ export class ServerCore {
     this.out.push({ type: "coap", input: { type: "respond", exchange, response } });
   }
 
-  refuse(exchange: ExchangeId, session: SessionId, { code, diagnostic }: Refusal): void {
-    this.out.push({ type: "refused", session, code, detail: diagnostic });
+  /** `endpoint`: the name that the peer claims, or that of the registration it asks about. */
+  refuse(exchange: ExchangeId, session: SessionId, refusal: Refusal, endpoint?: string): void {
+    const { code, diagnostic, reason = "badRequest" } = refusal;
+    const identity = this.identity(session);
+    this.out.push({
+      type: "refused",
+      session,
+      code,
+      detail: diagnostic,
+      reason,
+      endpoint: endpoint ?? this.around.endpointOf?.(identity),
+      identity,
+    });
     const later = code === Code.ServiceUnavailable ? { maxAge: RETRY_AFTER } : {};
     this.respond(exchange, buildResponse(code, { payload: diagnostic, ...later }));
   }
@@ -176,3 +187,8 @@ export class ServerCore {
 const NOBODY: Identity = { kind: "none" };
 /** s, for a device that was refused for want of room. */
 export const RETRY_AFTER = 60;
+
+/** What is said of a change that the store has refused. */
+export function notStored(why: string | undefined): string {
+  return why === undefined ? "not stored" : `not stored: ${why}`;
+}

@@ -4,7 +4,14 @@
 //                ▲                                    │
 //                └───────── unanswered: wait for the device's next word
 
-import { Deadlines, UsageError, unreachable, type Instant, type SessionId } from "@godwit/base";
+import {
+  Deadlines,
+  UsageError,
+  unreachable,
+  type Instant,
+  type SessionId,
+  type StoredInput,
+} from "@godwit/base";
 import {
   Code,
   OptionNumber,
@@ -14,7 +21,7 @@ import {
   type Request,
   type Response,
 } from "@godwit/coap";
-import type { PendingOrder, ServerCore } from "./core.ts";
+import { notStored, type PendingOrder, type ServerCore } from "./core.ts";
 import type { OperationKind, ServerInput } from "./events.ts";
 import type { Observation } from "./observations.ts";
 import { isFinal, isIdempotent, viewOperation, type Operation } from "./operation.ts";
@@ -376,10 +383,10 @@ export class Orders {
   }
 
   /** The order's change is durable, or the store refused it. */
-  stored({ kind, operation }: PendingOrder, ok: boolean, now: Instant): void {
+  stored({ kind, operation }: PendingOrder, { ok, why }: StoredInput, now: Instant): void {
     switch (kind) {
       case "accept":
-        return ok ? this.#accepted(operation, now) : this.#notAccepted(operation, now);
+        return ok ? this.#accepted(operation, now) : this.#notAccepted(operation, why, now);
       case "dispatch": {
         if (ok) operation.storedHeard = this.#mayBeHeard(operation);
         if (operation.state.name !== "sent") return;
@@ -430,9 +437,9 @@ export class Orders {
     this.flush(registration, now);
   }
 
-  #notAccepted(operation: Operation, now: Instant): void {
+  #notAccepted(operation: Operation, why: string | undefined, now: Instant): void {
     this.#core.operations.remove(operation);
-    operation.state = { name: "failed", at: now, reason: "the store refused to keep it" };
+    operation.state = { name: "failed", at: now, reason: notStored(why) };
     this.#core.emit({ type: "operation", operation: viewOperation(operation) });
   }
 

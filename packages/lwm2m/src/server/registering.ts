@@ -8,6 +8,7 @@ import {
   type Instant,
   type SessionId,
   type StoreChange,
+  type StoredInput,
 } from "@godwit/base";
 import {
   Code,
@@ -25,7 +26,7 @@ import {
   type RegistrationUpdate,
 } from "../registration.ts";
 import { refused, type Refusal } from "../refusal.ts";
-import { RETRY_AFTER, type PendingRegistration, type ServerCore } from "./core.ts";
+import { RETRY_AFTER, notStored, type PendingRegistration, type ServerCore } from "./core.ts";
 import { credentialIdOf } from "./credential.ts";
 import type { ObjectLists } from "./object-lists.ts";
 import type { Orders } from "./orders.ts";
@@ -121,11 +122,12 @@ export class Registering {
     const parsed = parseRegister(request);
     if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
     const parameters = parsed.registration;
+    const named = parameters.endpoint;
     if (parameters.objects === undefined)
-      return this.#core.refuse(exchange, session, UNKNOWN_PROFILE);
+      return this.#core.refuse(exchange, session, UNKNOWN_PROFILE, named);
     const identity = this.#core.identity(session);
     const admitted = this.#admit(identity, parameters.endpoint);
-    if (typeof admitted !== "string") return this.#core.refuse(exchange, session, admitted);
+    if (typeof admitted !== "string") return this.#core.refuse(exchange, session, admitted, named);
     const endpoint = admitted;
     const there = this.#core.registry.bySession(session);
     if (there !== undefined && there.endpoint !== endpoint && identity.kind === "none") {
@@ -135,7 +137,7 @@ export class Registering {
     }
     const incumbent = this.#core.registry.byEndpoint(endpoint);
     if (incumbent === undefined && this.#core.registry.size >= this.#core.tuning.maxRegistrations) {
-      return this.#core.refuse(exchange, session, NO_ROOM);
+      return this.#core.refuse(exchange, session, NO_ROOM, endpoint);
     }
     const mayReplace =
       incumbent === undefined ||
@@ -151,21 +153,25 @@ export class Registering {
     if (identity.kind === "none") {
       if (claimed === undefined) return refused(Code.BadRequest, "ep is missing");
       if (this.#core.around.isSecured?.(claimed) === true) {
-        return refused(Code.Forbidden, "this endpoint has credentials");
+        return refused(Code.Forbidden, "this endpoint has credentials", "endpointHasCredentials");
       }
-      return this.#core.tuning.nosec ? claimed : refused(Code.Forbidden, "NoSec is switched off");
+      return this.#core.tuning.nosec
+        ? claimed
+        : refused(Code.Forbidden, "NoSec is switched off", "noSec");
     }
     const own = this.#core.around.endpointOf?.(identity);
-    if (own === undefined) return refused(Code.Forbidden, "credential of no endpoint");
+    if (own === undefined)
+      return refused(Code.Forbidden, "credential of no endpoint", "noEndpoint");
     if (claimed === undefined || claimed === own) return own;
-    return refused(Code.BadRequest, "ep is not the credential's");
+    return refused(Code.BadRequest, "ep is not the credential's", "endpointMismatch");
   }
 
   /** Nobody has proven anything on raw UDP: whoever answers at the old address keeps the name. */
   #askIncumbent(takeover: Takeover, now: Instant): void {
     const asked = [...this.#takeovers.values()].some((t) => t.endpoint === takeover.endpoint);
     if (asked || this.#takeovers.size >= this.#core.tuning.maxTakeovers) {
-      return this.#core.refuse(takeover.exchange, takeover.session, BEING_CHECKED);
+      const { exchange, session, endpoint } = takeover;
+      return this.#core.refuse(exchange, session, BEING_CHECKED, endpoint);
     }
     const id = this.#core.operationId(now);
     this.#takeovers.set(id, takeover);
@@ -182,7 +188,8 @@ export class Registering {
     this.#takeovers.delete(id);
     this.#takeoverDue.stop(id);
     this.#orders.seen(takeover.incumbent.session, now);
-    this.#core.refuse(takeover.exchange, takeover.session, INCUMBENT_ANSWERS);
+    const { exchange, session, endpoint } = takeover;
+    this.#core.refuse(exchange, session, INCUMBENT_ANSWERS, endpoint);
   }
 
   incumbentSilent(id: number, now: Instant): void {
@@ -266,7 +273,7 @@ export class Registering {
     }
     const registration = this.#locate(session, id);
     if (registration === undefined) {
-      return this.#core.refuse(exchange, session, refused(Code.NotFound, ""));
+      return this.#core.refuse(exchange, session, NOT_REGISTERED);
     }
     if (this.#followed(exchange, session, registration)) return;
     if (request.code === Code.DELETE) return this.#deregister(exchange, registration, now);
@@ -313,7 +320,8 @@ export class Registering {
     now: Instant,
   ): void {
     const parsed = parseUpdate(request, registration.version);
-    if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
+    if (parsed.type === "refused")
+      return this.#core.refuse(exchange, session, parsed, registration.endpoint);
     const moved = this.#rebound.delete(session) || registration.session !== session;
     if (registration.session !== session) this.changeSession(registration, session);
     const changed = applyUpdate(registration, parsed.update, this.#core.objectLists);
@@ -427,12 +435,12 @@ export class Registering {
   }
 
   /** The change is durable: answer. Or it is not: then nothing is promised, and the device tries again later. */
-  stored(pending: PendingRegistration, ok: boolean, now: Instant): void {
+  stored(pending: PendingRegistration, { ok, why }: StoredInput, now: Instant): void {
     const { exchange, registration } = pending;
     if (!ok) {
       if (pending.kind === "register") this.drop(registration, "removed", now);
-      const answer = buildResponse(Code.ServiceUnavailable, { maxAge: RETRY_AFTER });
-      return this.#core.respond(exchange, answer);
+      const refusal = refused(Code.ServiceUnavailable, notStored(why), "storage");
+      return this.#core.refuse(exchange, registration.session, refusal, registration.endpoint);
     }
     switch (pending.kind) {
       case "register": {
@@ -504,12 +512,22 @@ function applyUpdate(
 
 const CHANGED: Response = buildResponse(Code.Changed);
 const NO_OBJECTS = { root: [], formats: [], objects: [] };
-const UNKNOWN_PROFILE = refused(Code.Conflict, "pid is unknown: send the object list");
-const NO_ROOM = refused(Code.ServiceUnavailable, "no room for registrations");
-const BEING_CHECKED = refused(Code.ServiceUnavailable, "this endpoint name is being checked");
+const NOT_REGISTERED = refused(Code.NotFound, "", "notRegistered");
+const UNKNOWN_PROFILE = refused(
+  Code.Conflict,
+  "pid is unknown: send the object list",
+  "unknownProfile",
+);
+const NO_ROOM = refused(Code.ServiceUnavailable, "no room for registrations", "full");
+const BEING_CHECKED = refused(
+  Code.ServiceUnavailable,
+  "this endpoint name is being checked",
+  "busy",
+);
 const INCUMBENT_ANSWERS = refused(
   Code.Forbidden,
   "the endpoint is registered elsewhere and answers there",
+  "endpointTaken",
 );
 const RESOURCES = '</rd>;rt="core.rd",</nat>';
 /** How many ids are tried before a longer one is. */

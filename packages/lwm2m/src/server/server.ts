@@ -14,6 +14,7 @@ import {
   unreachable,
   type Instant,
   type Machine,
+  type StoredInput,
 } from "@godwit/base";
 import { ServerCore, type ServerSurroundings } from "./core.ts";
 import type { ServerInput, ServerOutput, StoredRecord, StoredTables } from "./events.ts";
@@ -184,7 +185,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       case "moved":
         return this.#registering.moved(input.session);
       case "stored":
-        return this.#stored(input.ticket, input.ok, now);
+        return this.#stored(input, now);
       case "operate":
         return this.#orders.accept(input, now);
       case "cancelOperation":
@@ -206,19 +207,19 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     }
   }
 
-  #stored(ticket: number, ok: boolean, now: Instant): void {
-    const pending = this.#core.pending.take(ticket);
-    if (pending === undefined) throw new UsageError(`ticket ${ticket} is not open`);
+  #stored(input: StoredInput, now: Instant): void {
+    const pending = this.#core.pending.take(input.ticket);
+    if (pending === undefined) throw new UsageError(`ticket ${input.ticket} is not open`);
     switch (pending.kind) {
       case "register":
       case "update":
       case "deregister":
-        return this.#registering.stored(pending, ok, now);
+        return this.#registering.stored(pending, input, now);
       case "accept":
       case "dispatch":
       case "rename":
       case "finish":
-        return this.#orders.stored(pending, ok, now);
+        return this.#orders.stored(pending, input, now);
       case "quiet":
         return;
       default:

@@ -1,0 +1,54 @@
+import { StoreError } from "@godwit/io";
+import { sourceOf, type Server } from "@godwit/server";
+import type { Logger } from "pino";
+import { nameAlerts } from "./alert-words.ts";
+import type { LimitedLog } from "./limited-log.ts";
+
+/** Writes down what a server tells. What others can cause as often as they like goes through `limited`. */
+export function logEvents(server: Server, log: Logger, limited: LimitedLog): void {
+  server.on("note", ({ text }) => log.info(text));
+  server.on("fault", ({ fault }) => logFault(fault, limited));
+  server.on("registered", ({ device, replaced }) => {
+    const { endpoint, address, lifetime } = device;
+    const fields = { endpoint, address, lifetime, replaced };
+    const message = "registered";
+    limited.write({ level: "info", reason: message, source: endpoint, fields, message }, FLEET);
+  });
+  server.on("deregistered", ({ endpoint, why }) => {
+    const fields = { endpoint, why };
+    const message = "deregistered";
+    limited.write({ level: "info", reason: message, source: endpoint, fields, message }, FLEET);
+  });
+  server.on("refusal", ({ stage, reason, code, endpoint, identity, address, rule, advice }) => {
+    const fields = { reason, code, endpoint, identity, address, rule: nameAlerts(rule), advice };
+    limited.write({
+      level: "warn",
+      reason,
+      source: sourceOf(address),
+      fields,
+      message: stage === "handshake" ? "handshake failed" : "refused",
+    });
+  });
+  if (!log.isLevelEnabled("debug")) return;
+  server.on("updated", ({ device, moved }) => {
+    log.debug({ endpoint: device.endpoint, moved }, "updated");
+  });
+}
+
+/** A disk that takes nothing refuses every write: one line a minute says so, and no stack that says where it was asked. */
+function logFault(fault: Error, limited: LimitedLog): void {
+  const level = "error";
+  const cause = fault instanceof StoreError ? fault : fault.cause;
+  if (cause instanceof StoreError) {
+    const fields = { store: cause.fault };
+    const message = `not stored: ${cause.message}`;
+    limited.write({ level, reason: `store: ${cause.fault}`, source: "", fields, message }, ONCE);
+    return;
+  }
+  const { message } = fault;
+  limited.write({ level, reason: message, source: "", fields: { err: fault }, message });
+}
+
+/** Lines a minute: of one device, and of all. */
+const FLEET = { perSource: 5, perReason: 600 };
+const ONCE = { perSource: 1 };
