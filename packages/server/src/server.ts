@@ -1,4 +1,4 @@
-import type { LedgerSnapshot, Path, SessionId, StoreChange } from "@godwit/base";
+import type { Instant, LedgerSnapshot, Path, SessionId, StoreChange } from "@godwit/base";
 import { UsageError, formatAddress } from "@godwit/base";
 import type { CoapTuning, Request } from "@godwit/coap";
 import type { Certificate } from "@godwit/dtls";
@@ -32,6 +32,7 @@ import {
   type ServerStackOutput,
   type ServerTuning,
 } from "@godwit/lwm2m";
+import { ClockWatch } from "./clock-watch.ts";
 import { RemoteDevice } from "./device.ts";
 import { oscoreProtection } from "./oscore.ts";
 import { ownCertificates } from "./server-key.ts";
@@ -114,6 +115,7 @@ export class Server {
       const [plain, secure] = [await this.#bind(coap, ports), await this.#bind(coaps, ports)];
       this.#run(plain, secure, joinPorts(...ports), await this.#certificates());
     } catch (fault) {
+      this.#running?.watch.stop();
       this.#running = undefined;
       for (const port of ports) await port.close(); // or they would keep the process from ending
       throw fault;
@@ -174,7 +176,8 @@ export class Server {
     });
     // Outputs of the first moment find the server running.
     const now = (): number => clock.now();
-    this.#running = { stack, plain, secure, certificates, driver: undefined, now };
+    const watch = new ClockWatch(clock, (text) => this.#listeners.emit("note", { text }));
+    this.#running = { stack, plain, secure, certificates, driver: undefined, now, watch };
     const driver = new Driver<ServerStackInput, ServerStackOutput>({
       machine: stack,
       port,
@@ -191,6 +194,7 @@ export class Server {
 
   /** Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. */
   async close(): Promise<void> {
+    this.#running?.watch.stop();
     this.#running?.driver?.feed({ type: "park" });
     await this.#running?.driver?.close();
     this.#running = undefined;
@@ -344,12 +348,14 @@ export class Server {
 
   task(id: string): Task | undefined {
     const operation = this.#now.stack.server.operation(Number(id));
-    return operation && taskOf(operation, this.definitionsOf(operation.endpoint));
+    return operation && taskOf(operation, this.definitionsOf(operation.endpoint), this.#wall);
   }
 
   tasksOf(endpoint: string): readonly Task[] {
     const definitions = this.definitionsOf(endpoint);
-    return this.#now.stack.server.operationsOf(endpoint).map((one) => taskOf(one, definitions));
+    return this.#now.stack.server
+      .operationsOf(endpoint)
+      .map((one) => taskOf(one, definitions, this.#wall));
   }
 
   cancel(id: string): void {
@@ -402,13 +408,13 @@ export class Server {
         return;
       case "operation": {
         const definitions = this.definitionsOf(output.operation.endpoint);
-        this.#listeners.emit("task", { task: taskOf(output.operation, definitions) });
+        this.#listeners.emit("task", { task: taskOf(output.operation, definitions, this.#wall) });
         return;
       }
       case "notification": {
         const { endpoint, path, response } = output;
         const answer = answerOf(parseNodePath(path), response, this.definitionsOf(endpoint));
-        this.#listeners.emit("notification", { endpoint, path, answer, at: now });
+        this.#listeners.emit("notification", { endpoint, path, answer, at: this.#wall(now) });
         return;
       }
       case "credential":
@@ -440,6 +446,9 @@ export class Server {
     }
   }
 
+  /** Instants count on when the wall clock is set; people are shown what it says now. */
+  readonly #wall = (at: Instant): number => this.#now.watch.toWall(at);
+
   #refusal(refused: Omit<Refused, "at">): void {
     this.#listeners.emit("refusal", this.#refusals.add({ ...refused, at: Date.now() }));
   }
@@ -464,6 +473,10 @@ export class Server {
     const path: Path | undefined = stack.pathOf(session);
     return {
       ...rest,
+      registeredAt: this.#wall(rest.registeredAt),
+      updatedAt: this.#wall(rest.updatedAt),
+      seenAt: this.#wall(rest.seenAt),
+      expiresAt: rest.expiresAt === undefined ? undefined : this.#wall(rest.expiresAt),
       address: path && formatAddress(path.remote),
       ledger: stack.accountOf(session).snapshot(),
       observations: stack.server.observationsOf(registration.endpoint),
@@ -506,6 +519,7 @@ type Running = {
   readonly certificates: readonly Certificate[];
   readonly driver: Driver<ServerStackInput, ServerStackOutput> | undefined;
   readonly now: () => number;
+  readonly watch: ClockWatch;
 };
 
 type Heard = Exclude<ServerStackOutput, { type: "datagram" | "store" }>;
