@@ -1,4 +1,4 @@
-import type { SessionId } from "@godwit/base";
+import { UsageError, type SessionId } from "@godwit/base";
 import type { RefusalView } from "./refusals.ts";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
@@ -50,7 +50,14 @@ export type Events = {
 export class Listeners {
   readonly #sets = new Map<keyof Events, Set<(event: never) => void>>();
 
+  /** @throws UsageError for an event that there is not */
   on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
+    if (!Object.hasOwn(NAMES, name))
+      throw new UsageError(
+        `there is no event ${JSON.stringify(name)}; there are: ${Object.keys(NAMES).join(", ")}`,
+      );
+    if (typeof listener !== "function")
+      throw new UsageError(`the listener of ${JSON.stringify(name)} is no function`);
     const set = this.#sets.get(name) ?? new Set();
     set.add(listener as (event: never) => void);
     this.#sets.set(name, set);
@@ -69,3 +76,19 @@ export class Listeners {
     }
   }
 }
+
+const NAMES: Readonly<Record<keyof Events, true>> = {
+  registered: true,
+  updated: true,
+  deregistered: true,
+  task: true,
+  notification: true,
+  observation: true,
+  refusal: true,
+  refused: true,
+  dropped: true,
+  handshakeFailed: true,
+  keyLog: true,
+  note: true,
+  fault: true,
+};

@@ -1,5 +1,5 @@
 import type { Instant, LedgerSnapshot, Path, SessionId, StoreChange } from "@godwit/base";
-import { UsageError, formatAddress } from "@godwit/base";
+import { formatAddress } from "@godwit/base";
 import type { CoapTuning, Request } from "@godwit/coap";
 import type { Certificate } from "@godwit/dtls";
 import {
@@ -32,6 +32,7 @@ import {
   type ServerStackOutput,
   type ServerTuning,
 } from "@godwit/lwm2m";
+import { checkOrderOptions, checkServerOptions, parseAddress } from "./check-options.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { RemoteDevice } from "./device.ts";
 import { oscoreProtection } from "./oscore.ts";
@@ -100,7 +101,9 @@ export class Server {
   readonly #refs = new Map<number, (ok: boolean, why: string | undefined) => void>();
   #lastRef = 0;
 
+  /** @throws UsageError that names the option that cannot be */
   constructor(options: ServerOptions) {
+    checkServerOptions(options);
     this.#options = options;
     this.#store = options.store ?? memoryStore();
   }
@@ -110,8 +113,6 @@ export class Server {
     const ports: UdpPort[] = [];
     try {
       const { coap, coaps } = this.#options;
-      if (coap === undefined && coaps === undefined)
-        throw new UsageError("a server needs coap or coaps, where it listens");
       const [plain, secure] = [await this.#bind(coap, ports), await this.#bind(coaps, ports)];
       this.#run(plain, secure, joinPorts(...ports), await this.#certificates());
     } catch (fault) {
@@ -338,6 +339,7 @@ export class Server {
     options: OrderOptions = {},
   ): Promise<Task> {
     parseNodePath(path); // our caller's mistake is named here, not by the device
+    checkOrderOptions(options);
     const { stack, now } = this.#now;
     const id = stack.server.operationId(now());
     const expiresAt = now() + (options.expires ?? DAY);
@@ -523,17 +525,5 @@ type Running = {
 };
 
 type Heard = Exclude<ServerStackOutput, { type: "datagram" | "store" }>;
-
-/** "127.0.0.1:5683", "[::1]:5683". */
-export function parseAddress(text: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([0-9a-f:.%\w]+)\]|([^:\s]+)):(\d{1,5})$/i.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535) {
-    throw new Error(
-      `"${text}" is no address: write HOST:PORT, such as 127.0.0.1:5683 or [::]:5683`,
-    );
-  }
-  return { host: match[1] ?? match[2]!, port }; // one of the two matched
-}
 
 const DAY = 24 * 3_600_000;
