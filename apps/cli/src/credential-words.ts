@@ -1,8 +1,6 @@
 import { readFileSync } from "node:fs";
 import { UsageError } from "@godwit/base";
 import { readCertificates, readPublicKey } from "@godwit/dtls";
-import { checkCredential, type Credential } from "@godwit/lwm2m";
-import { parseCredential } from "@godwit/platform";
 import { readOption } from "./read-option.ts";
 import { systemWords } from "./system-words.ts";
 
@@ -52,29 +50,6 @@ export function credentialBody(file: string | undefined, words: CredentialWords)
     return text;
   };
   return { kind, endpoint, certificate: readOption("--certificate", certificate, read) };
-}
-
-/** The credentials in a file of `godwit serve --credentials`. @throws Error that names the one that is wrong */
-export function readCredentials(text: string): readonly Credential[] {
-  let all: unknown;
-  try {
-    all = JSON.parse(text);
-  } catch (cause) {
-    throw new Error("it is no JSON", { cause });
-  }
-  if (!Array.isArray(all)) throw new Error("it is no array: put the credentials between [ and ]");
-  return all.map((one: unknown, index) => {
-    try {
-      const credential = parseCredential(one);
-      checkCredential(credential);
-      return credential;
-    } catch (cause) {
-      if (!(cause instanceof UsageError)) throw cause;
-      const { endpoint } = (one ?? {}) as { readonly endpoint?: unknown };
-      const whose = typeof endpoint === "string" ? `, of ${JSON.stringify(endpoint)}` : "";
-      throw new Error(`credential ${index + 1}${whose}: ${cause.message}`, { cause });
-    }
-  });
 }
 
 function textOf(file: string): string {

@@ -1,25 +1,14 @@
 import { CommanderError, Command } from "commander";
-import { benchCommand } from "./bench/command.ts";
-import { credentialsCommand } from "./credentials.ts";
-import { demoCommand } from "./demo.ts";
-import { deviceCommand } from "./device.ts";
-import { fleetCommand } from "./fleet.ts";
-import { labCommand } from "./lab.ts";
-import { serveCommand } from "./serve.ts";
 import { StoppedEarly } from "./stop.ts";
 
-/** Every command with its options, as `--help` prints them. */
-export function godwit(): Command {
+/** Every command with its options, as `--help` prints them; or `only` one, so that not all of Godwit is loaded for it. */
+export async function godwit(only?: string): Promise<Command> {
   const program = new Command("godwit")
     .description("LwM2M device management whose sessions outlive the NAT")
     .version("0.1.0");
-  program.addCommand(serveCommand());
-  program.addCommand(deviceCommand());
-  program.addCommand(credentialsCommand());
-  program.addCommand(fleetCommand());
-  program.addCommand(labCommand());
-  program.addCommand(demoCommand());
-  program.addCommand(benchCommand());
+  const one = COMMANDS.get(only ?? "");
+  for (const load of one === undefined ? COMMANDS.values() : [one])
+    program.addCommand(await load());
   throwFaults(program, "godwit");
   return program;
 }
@@ -30,7 +19,7 @@ export function godwit(): Command {
  */
 export async function main(argv: readonly string[]): Promise<void> {
   try {
-    await godwit().parseAsync([...argv]);
+    await (await godwit(argv[2])).parseAsync([...argv]);
   } catch (fault) {
     if (fault instanceof CommanderError) process.exit(fault.exitCode); // help, or the version
     if (fault instanceof StoppedEarly) process.exit(0);
@@ -42,6 +31,16 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exit(1);
   }
 }
+
+const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
+  ["serve", async () => (await import("./serve.ts")).serveCommand()],
+  ["device", async () => (await import("./device.ts")).deviceCommand()],
+  ["credentials", async () => (await import("./credentials.ts")).credentialsCommand()],
+  ["fleet", async () => (await import("./fleet.ts")).fleetCommand()],
+  ["lab", async () => (await import("./lab.ts")).labCommand()],
+  ["demo", async () => (await import("./demo.ts")).demoCommand()],
+  ["bench", async () => (await import("./bench/command.ts")).benchCommand()],
+]);
 
 /** What commander finds wrong comes out as a fault like any other, in one line. */
 function throwFaults(command: Command, name: string): void {

@@ -14,7 +14,7 @@ import {
   span,
   webAddress,
 } from "./arguments.ts";
-import { readCredentials } from "./credential-words.ts";
+import { readCredentials } from "./credential-file.ts";
 import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";

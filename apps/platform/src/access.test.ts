@@ -85,17 +85,22 @@ suite("who may in", () => {
     return new URL(await platform.listen("127.0.0.1", 0));
   }
 
-  const guessers: { how: string; guess: Asked; right: Asked; good: number }[] = [
+  const guessers: { title: string; guess: Asked; right: Asked; good: number }[] = [
     {
-      how: "as bearer token",
+      title: "wrong passwords as bearer token are limited for their source alone",
       guess: { headers: bearer("guess") },
       right: { headers: bearer(PASSWORD) },
       good: 200,
     },
-    { how: "at the log-in form", guess: logIn("guess"), right: logIn(PASSWORD), good: 204 },
+    {
+      title: "wrong passwords at the log-in form are limited for their source alone",
+      guess: logIn("guess"),
+      right: logIn(PASSWORD),
+      good: 204,
+    },
   ];
-  for (const { how, guess, right, good } of guessers) {
-    test(`wrong passwords ${how} are limited for their source alone`, LIMIT, async () => {
+  for (const { title, guess, right, good } of guessers) {
+    test(title, LIMIT, async () => {
       const url = await served();
       const cookie = String((await ask(url, logIn(PASSWORD))).headers["set-cookie"]).split(";")[0]!;
       const from = "127.0.0.2";
@@ -164,9 +169,11 @@ suite("who may in", () => {
     { "sec-fetch-site": "same-site", origin: "http://127.0.0.1:1" }, // another port
     { origin: "http://127.0.0.1:1" },
   ];
-  for (const open of [true, false]) {
-    const what = open ? "the demo" : "a log-in";
-    test(`no page of another origin can change anything in ${what}`, LIMIT, async () => {
+  for (const { title, open } of [
+    { title: "no page of another origin can change anything in the demo", open: true },
+    { title: "no page of another origin can change anything in a log-in", open: false },
+  ]) {
+    test(title, LIMIT, async () => {
       const url = await served(open ? { auth: { kind: "open" } } : {});
       const cookie = open
         ? "godwit_session=none"
@@ -219,8 +226,11 @@ suite("who may in", () => {
     { host: "Godwit.Example", open: 403, closed: 401 },
     { host: hostname(), open: 403, closed: 401 },
   ];
-  for (const open of [true, false]) {
-    test(`${open ? "the demo" : "a server"} answers under its own names only`, LIMIT, async () => {
+  for (const { title, open } of [
+    { title: "a demo answers under its own names only", open: true },
+    { title: "a server answers under its own names only", open: false },
+  ]) {
+    test(title, LIMIT, async () => {
       const url = await served(open ? { auth: { kind: "open" } } : {});
       for (const name of names) {
         const { status, text } = await ask(url, { headers: { host: name.host } });
