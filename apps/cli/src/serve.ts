@@ -166,8 +166,9 @@ async function open(
   await server.start();
   opened.push(server);
   if (options.credentials !== undefined) await addCredentials(server, options.credentials);
-  const hosts = hostsOf(options.publicUrl);
-  const auth = { kind: "password", password, hosts } as const;
+  const { publicUrl } = options;
+  const named = publicUrl === undefined ? {} : { publicUrl };
+  const auth = { kind: "password", password, ...named } as const;
   const platform = await createPlatform({ server, log, auth });
   opened.push(platform);
   const url = await listen(platform, parseAddress(options.http));
@@ -249,10 +250,6 @@ async function addCredentials(server: Server, file: string): Promise<void> {
       { cause },
     );
   }
-}
-
-function hostsOf(publicUrl: string | undefined): readonly string[] {
-  return publicUrl === undefined ? [] : [new URL(publicUrl).hostname];
 }
 
 type Address = ReturnType<typeof parseAddress>;

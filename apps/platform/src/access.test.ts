@@ -79,7 +79,11 @@ suite("who may in", () => {
   });
 
   async function served(more: Partial<Parameters<typeof createPlatform>[0]> = {}): Promise<URL> {
-    const auth = { kind: "password", password: PASSWORD, hosts: ["godwit.example"] } as const;
+    const auth = {
+      kind: "password",
+      password: PASSWORD,
+      publicUrl: "https://godwit.example",
+    } as const;
     const platform = await createPlatform({ server, auth, ...more });
     platforms.push(platform);
     return new URL(await platform.listen("127.0.0.1", 0));
@@ -199,6 +203,9 @@ suite("who may in", () => {
       const typed = { cookie, "sec-fetch-site": "none" };
       assert.equal((await ask(url, { path, headers: typed })).status, nobody);
       assert.equal((await ask(url, { method: "POST", path, headers: { cookie } })).status, 403);
+      const proxied = { cookie, origin: "https://godwit.example" }; // under the Host that the proxy chose
+      const { status } = await ask(url, { method: "POST", path, headers: proxied });
+      assert.equal(status, open ? 403 : nobody);
     });
   }
 
@@ -255,10 +262,14 @@ suite("who may in", () => {
       "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
     ];
     const sockets = await Promise.all(halves.map((text) => half(url, text)));
+    const answers: string[] = [];
+    for (const socket of sockets) socket.on("data", (chunk) => answers.push(String(chunk)));
     const trickle = await half(url, halves[2]!);
     const dripping = setInterval(() => trickle.write(" "), 20);
     await Promise.all([...sockets, trickle].map((socket) => closed(socket)));
     clearInterval(dripping);
+    for (const one of answers) assert.match(one, /^HTTP\/1\.1 408 [^]*did not come in time/);
+    assert.ok(answers.length >= 2);
     assert.equal((await ask(url, { headers: bearer(PASSWORD) })).status, 200);
   });
 

@@ -15,8 +15,8 @@ export type Auth =
   | {
       readonly kind: "password";
       readonly password: string;
-      /** Names of this server beside its addresses, `localhost` and the machine's own name. */
-      readonly hosts?: readonly string[];
+      /** Where browsers reach the page, if by another name than its addresses, `localhost` and the machine's own. */
+      readonly publicUrl?: string;
     }
   | { readonly kind: "open" };
 

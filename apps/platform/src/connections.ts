@@ -32,12 +32,34 @@ export function timeouts(tuning: HttpTuning): FastifyHttpOptions<Server> {
   return {
     requestTimeout: tuning.requestTimeout,
     keepAliveTimeout: tuning.keepAliveTimeout,
+    clientErrorHandler: answerHalf,
     http: {
       headersTimeout: tuning.headersTimeout,
       connectionsCheckingInterval: tuning.checkEvery,
     },
   };
 }
+
+/** What cannot be read as a request, or did not come in time, is answered in a few words and cut off. */
+function answerHalf(fault: Error & { readonly code?: string }, socket: Socket): void {
+  const [status, title, detail] = HALVES.get(fault.code ?? "") ?? NO_REQUEST;
+  if (fault.code !== "ECONNRESET" && socket.writable && socket.bytesWritten === 0) {
+    const body = JSON.stringify({ status, title, detail });
+    const head = `HTTP/1.1 ${status} ${title}\r\nContent-Type: application/problem+json`;
+    socket.write(
+      `${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    );
+  }
+  socket.destroySoon();
+}
+
+type Half = readonly [status: number, title: string, detail: string];
+
+const NO_REQUEST: Half = [400, "Bad Request", "This is no HTTP request."];
+const HALVES: ReadonlyMap<string, Half> = new Map([
+  ["ERR_HTTP_REQUEST_TIMEOUT", [408, "Request Timeout", "The request did not come in time."]],
+  ["HPE_HEADER_OVERFLOW", [431, "Request Header Fields Too Large", "The headers are above 16 kB."]],
+]);
 
 /** Closes connections above the limits; those of one source leave room for everybody else. */
 export function limitConnections(app: FastifyInstance, tuning: HttpTuning): void {

@@ -47,6 +47,10 @@ export function metrics(server: Server): {
   const updatedInPlace = updated.labels("false");
   const ended = counter("registrations_ended_total", "Registrations that ended", ["why"]);
   const refused = counter("refusals_total", "Registration requests refused", ["code"]);
+  const notAdmitted = counter("not_admitted_total", "Devices that were not let in", [
+    "stage",
+    "reason",
+  ]);
   const dropped = counter("dropped_total", "Messages thrown away", ["reason"]);
   const handshakes = counter("handshakes_failed_total", "DTLS handshakes that came to nothing");
   const tasks = counter("lwm2m_requests_total", "Orders to devices that ended", ["op", "result"]);
@@ -60,6 +64,7 @@ export function metrics(server: Server): {
     server.on("refused", ({ code }) =>
       refused.inc({ code: `${code >> 5}.${String(code & 31).padStart(2, "0")}` }),
     ),
+    server.on("refusal", ({ stage, reason }) => notAdmitted.inc({ stage, reason })),
     server.on("dropped", ({ reason }) => dropped.inc({ reason })),
     server.on("handshakeFailed", () => handshakes.inc()),
     server.on("task", ({ task }) => {

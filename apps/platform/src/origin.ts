@@ -32,7 +32,7 @@ export function refuseOtherOrigins(
     if (!changes && (free.has(request.routeOptions.url ?? "") || !guarded(request.url))) {
       return undefined;
     }
-    const fault = originFault(request, changes);
+    const fault = originFault(request, auth, changes);
     if (fault === undefined) return undefined;
     return await sendProblem(reply, {
       status: 403,
@@ -48,17 +48,25 @@ export function hasForeignHost(request: FastifyRequest, auth: Auth): boolean {
   if (name === undefined) return true;
   if (auth.kind === "open") return !LOOPBACK.has(name);
   if (isIP(name) !== 0 || name === "localhost" || name === hostname().toLowerCase()) return false;
-  return !(auth.hosts ?? []).some((one) => one.toLowerCase() === name);
+  return auth.publicUrl === undefined || new URL(auth.publicUrl).hostname !== name;
+}
+
+/** Whether a page of this server has this origin. A proxy in front may have put another Host into the request. */
+function isOwn(origin: string, request: FastifyRequest, auth: Auth): boolean {
+  const { host = "" } = request.headers;
+  if (hostOf(origin) === host.toLowerCase()) return true;
+  const { publicUrl } = auth.kind === "password" ? auth : {};
+  return publicUrl !== undefined && new URL(publicUrl).origin === origin;
 }
 
 /** Why a request is refused for where it comes from; `undefined`: it is not. */
-function originFault(request: FastifyRequest, changes: boolean): string | undefined {
-  const { origin, cookie, host = "" } = request.headers;
+function originFault(request: FastifyRequest, auth: Auth, changes: boolean): string | undefined {
+  const { origin, cookie } = request.headers;
   const site = request.headers["sec-fetch-site"];
   if (site !== undefined && site !== "same-origin" && site !== "none") {
     return "A page of another origin sent this request (Sec-Fetch-Site). Only pages of this server may.";
   }
-  if (origin !== undefined && hostOf(origin) !== host.toLowerCase()) {
+  if (origin !== undefined && !isOwn(origin, request, auth)) {
     return "A page of another origin sent this request (Origin). Only pages of this server may.";
   }
   if (changes && cookie !== undefined && site === undefined && origin === undefined) {

@@ -13,6 +13,10 @@ export class ClockWatch {
     this.#clock = clock;
     this.#say = say;
     this.#skew = clock.skew;
+    if (Math.abs(this.#skew) >= ODD)
+      say(
+        `the wall clock was off by ${Math.round(Math.abs(this.#skew) / 1_000)} s when this store was begun. Its deadlines go on from there; times are shown by the clock as it is now`,
+      );
     this.#timer = setInterval(() => this.look(), EVERY).unref();
   }
 
@@ -40,6 +44,8 @@ export class ClockWatch {
 
 /** ms by which two readings of the clocks differ for nothing. */
 const NOISE = 1_000;
+/** ms by which a clock at the first start is not right any more. */
+const ODD = 60_000;
 /** ms between two looks. */
 const EVERY = 10_000;
 /** ms that a clock is moved without being worth a word: NTP slews less in that time. */
