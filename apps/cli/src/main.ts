@@ -36,6 +36,8 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ["serve", async () => (await import("./serve.ts")).serveCommand()],
   ["device", async () => (await import("./device.ts")).deviceCommand()],
   ["credentials", async () => (await import("./credentials.ts")).credentialsCommand()],
+  ["backup", async () => (await import("./backup.ts")).backupCommand()],
+  ["restore", async () => (await import("./backup.ts")).restoreCommand()],
   ["fleet", async () => (await import("./fleet.ts")).fleetCommand()],
   ["lab", async () => (await import("./lab.ts")).labCommand()],
   ["demo", async () => (await import("./demo.ts")).demoCommand()],

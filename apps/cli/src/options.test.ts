@@ -36,6 +36,9 @@ const ROWS: readonly Row[] = [
     says: /cannot make the directory \/proc\/nope: .*choose another/,
   },
   { args: ["serve", ...ANY], env: { GODWIT_DATA: "" }, says: /'--data <directory>'.*GODWIT_DATA/ },
+  { args: ["serve", "--mark", ""], says: /'--mark <file>'.* Write the name of a file/ },
+  { args: ["serve", "--data", "taken", ...ANY, "--mark", "/proc/nope/mark"], says: /\/proc\/nope/ },
+  { args: ["serve", "--on-store-failure", "x"], says: /'--on-store-failure <how>'.*exit/ },
   { args: ["serve", "--coap", "nowhere"], says: /'--coap <host:port>'.* Write HOST:PORT/ },
   { args: ["serve", "--coap", "127.0.0.1:70000"], says: /'--coap <host:port>'.* Write HOST:PORT/ },
   {
@@ -253,6 +256,17 @@ const ROWS: readonly Row[] = [
     says: /--fingerprint and --name exclude each other/,
   },
   { args: ["credentials", "remove"], says: /missing required argument 'id'/ },
+
+  { args: ["backup"], says: /required option '--to <path>'/ },
+  { args: ["backup", "--to", ""], says: /'--to <path>'.* Write the name/ },
+  { args: ["backup", "--data", "none", "--to", "b"], says: /none/ },
+  { args: ["backup", "--data", "", "--to", "b"], says: /'--data <directory>'/ },
+  { args: ["backup", "--data", "known", "--to", "/proc/nope/b"], says: /known|\/proc\/nope/ },
+  { args: ["restore"], says: /required option '--from <path>'/ },
+  { args: ["restore", "--from", "none", "--data", "taken"], says: /none/ },
+  { args: ["restore", "--from", "a-file", "--data", "taken"], says: /a-file/ },
+  { args: ["restore", "--from", "a-file", "--data", ""], says: /'--data <directory>'/ },
+  { args: ["restore", "--from", "a-file", "--master-key", ""], says: /'--master-key <file>'/ },
 
   { args: ["fleet", "--count", "1"], says: /required option '--server <uri>'/ },
   {

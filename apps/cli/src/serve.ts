@@ -18,6 +18,12 @@ import { readCredentials } from "./credential-file.ts";
 import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
+import {
+  STORE_FAILURE_EXIT,
+  storeFailureOption,
+  untilStoreFails,
+  type OnStoreFailure,
+} from "./store-failure.ts";
 import { untilStopped } from "./stop.ts";
 import { LimitedLog } from "./limited-log.ts";
 import { openLog } from "./log.ts";
@@ -36,6 +42,9 @@ type Options = {
   readonly nosec: boolean;
   readonly credentials?: string;
   readonly awake?: number;
+  readonly mark?: string;
+  readonly acceptLoss: boolean;
+  readonly onStoreFailure: OnStoreFailure;
   readonly logLevel: string;
 };
 
@@ -48,6 +57,20 @@ export function serveCommand(): Command {
         .env("GODWIT_DATA")
         .argParser(directoryName),
     )
+    .addOption(
+      new Option(
+        "--mark <file>",
+        "a second mark, on another volume than the data: notices a volume that was put back as a whole",
+      )
+        .env("GODWIT_MARK")
+        .argParser(fileName),
+    )
+    .option(
+      "--accept-loss",
+      "go on, once, without commits that are missing: what is left of the store is kept aside, devices need new keys",
+      false,
+    )
+    .addOption(storeFailureOption())
     .addOption(
       new Option("--coap <host:port>", "plain CoAP; needs --nosec to accept registrations")
         .default("127.0.0.1:5683")
@@ -132,9 +155,12 @@ async function serve(options: Options): Promise<void> {
   const keylog = keyLogFile(options.keylog);
   const opened: { close(): Promise<void> }[] = [];
   try {
-    const lines = await stopping.during(open(options, { material, keylog, opened, log }));
+    const opening = open(options, { material, keylog, opened, log });
+    const { server, lines } = await stopping.during(opening);
     process.stdout.write(`${lines.join("\n")}\nReady\n`);
-    await stopping.asked;
+    const failed = untilStoreFails(server, log, options.onStoreFailure);
+    const why = await Promise.race([stopping.asked, failed]);
+    if (why === "store failed") process.exitCode = STORE_FAILURE_EXIT;
     log.info("stopping");
   } finally {
     // Whatever ended it: what is owed is written, and nothing keeps the process or the store's lock.
@@ -150,12 +176,16 @@ type Opening = {
   readonly log: Logger;
 };
 
-/** Opens all that a server needs. Returns what the operator is told. */
+/** Opens all that a server needs. Returns it, and what the operator is told. */
 async function open(
   options: Options,
   { material, keylog, opened, log }: Opening,
-): Promise<readonly string[]> {
-  const data = await openData(options.data);
+): Promise<{ readonly server: Server; readonly lines: readonly string[] }> {
+  const data = await openData(options.data, {
+    acceptLoss: options.acceptLoss,
+    ...(options.mark === undefined ? {} : { markFile: options.mark }),
+    onNotice: (text) => log.warn(text),
+  });
   opened.push(data);
   const { password, file, created } = await adminPassword(options.data);
   const master = loadMasterKey(join(options.data, "master-key"));
@@ -190,7 +220,7 @@ async function open(
     lines.push(
       "No device can register yet: there are no credentials (godwit credentials), and NoSec is off (--nosec switches it on)",
     );
-  return lines;
+  return { server, lines };
 }
 
 /** By what devices know the server. */
@@ -236,7 +266,9 @@ function openServer(
     log.warn(keyLogWarning(keylog));
     server.on("keyLog", ({ line }) => writeKeyLog(keylog, line));
   }
-  if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
+  if (data.rollbackReason !== undefined) {
+    log.warn(`${data.rollbackReason}; the keys of its sessions are dropped, devices make new ones`);
+  }
   return server;
 }
 

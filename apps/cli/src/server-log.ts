@@ -1,4 +1,3 @@
-import { StoreError } from "@godwit/io";
 import { sourceOf, type Server } from "@godwit/server";
 import type { Logger } from "pino";
 import { nameAlerts } from "./alert-words.ts";
@@ -35,20 +34,11 @@ export function logEvents(server: Server, log: Logger, limited: LimitedLog): voi
   });
 }
 
-/** A disk that takes nothing refuses every write: one line a minute says so, and no stack that says where it was asked. */
+/** A fault of ours may come with each datagram: the first of a kind are written with their stacks. */
 function logFault(fault: Error, limited: LimitedLog): void {
-  const level = "error";
-  const cause = fault instanceof StoreError ? fault : fault.cause;
-  if (cause instanceof StoreError) {
-    const fields = { store: cause.fault };
-    const message = `not stored: ${cause.message}`;
-    limited.write({ level, reason: `store: ${cause.fault}`, source: "", fields, message }, ONCE);
-    return;
-  }
   const { message } = fault;
-  limited.write({ level, reason: message, source: "", fields: { err: fault }, message });
+  limited.write({ level: "error", reason: message, source: "", fields: { err: fault }, message });
 }
 
 /** Lines a minute: of one device, and of all. */
 const FLEET = { perSource: 5, perReason: 600 };
-const ONCE = { perSource: 1 };

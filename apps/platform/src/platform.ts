@@ -4,7 +4,7 @@ import fastifyCookie from "@fastify/cookie";
 import fastifyHelmet from "@fastify/helmet";
 import fastifyRateLimit from "@fastify/rate-limit";
 import fastifyStatic from "@fastify/static";
-import { StorageError, type Server } from "@godwit/server";
+import type { Server } from "@godwit/server";
 import { fastify, type FastifyInstance } from "fastify";
 import {
   serializerCompiler,
@@ -73,7 +73,10 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   app.get("/livez", async () => ({ status: "alive" }));
   app.get("/readyz", async (_request, reply) => {
     try {
-      return { status: "ready", coap: server.addresses };
+      const health = server.storeHealth;
+      if (health.state === "working") return { status: "ready", coap: server.addresses };
+      const reason = health.error.message;
+      return await reply.code(503).send({ status: "not ready", store: health.state, reason });
     } catch {
       return await reply.code(503).send({ status: "starting" });
     }
@@ -105,34 +108,32 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
 
 /** What went wrong goes out as a problem (RFC 9457) that says what to do. */
 function answerFaults(app: FastifyInstance, log: Logger | undefined): void {
-  app.setErrorHandler(
-    async (fault: Error & { statusCode?: number; validationContext?: string }, request, reply) => {
-      if (hasZodFastifySchemaValidationErrors(fault)) {
-        const faults = fault.validation as unknown as readonly SchemaFault[];
-        const detail = validationWords(faults, fault.validationContext, request);
-        return await sendProblem(reply, { status: 400, title: "Bad request", detail });
-      }
-      if (fault instanceof ZodError) {
-        const faults = fault.issues.map(({ path, code, message, ...params }) => {
-          return { instancePath: `/${path.join("/")}`, keyword: code, message, params };
-        });
-        const detail = validationWords(faults, "body", request);
-        return await sendProblem(reply, { status: 400, title: "Bad request", detail });
-      }
-      if (fault instanceof StorageError) {
-        const detail = `${fault.message}. Nothing was changed; the server's log says more.`;
-        return await sendProblem(reply, { status: 503, title: "Not stored", detail });
-      }
-      const status = fault.statusCode ?? 500;
-      if (status >= 500) log?.error({ err: fault }, "request failed");
-      const detail = status >= 500 ? "The server failed. Its log says why." : fault.message;
-      return await sendProblem(reply, {
-        status,
-        title: status >= 500 ? "Our fault" : "Bad request",
-        detail,
+  app.setErrorHandler(async (fault: Error & Exposed, request, reply) => {
+    if (fault.expose === true && fault.statusCode !== undefined) {
+      const [status, detail] = [fault.statusCode, fault.message];
+      return await sendProblem(reply, { status, title: "Not available", detail });
+    }
+    if (hasZodFastifySchemaValidationErrors(fault)) {
+      const faults = fault.validation as unknown as readonly SchemaFault[];
+      const detail = validationWords(faults, fault.validationContext, request);
+      return await sendProblem(reply, { status: 400, title: "Bad request", detail });
+    }
+    if (fault instanceof ZodError) {
+      const faults = fault.issues.map(({ path, code, message, ...params }) => {
+        return { instancePath: `/${path.join("/")}`, keyword: code, message, params };
       });
-    },
-  );
+      const detail = validationWords(faults, "body", request);
+      return await sendProblem(reply, { status: 400, title: "Bad request", detail });
+    }
+    const status = fault.statusCode ?? 500;
+    if (status >= 500) log?.error({ err: fault }, "request failed");
+    const detail = status >= 500 ? "The server failed. Its log says why." : fault.message;
+    return await sendProblem(reply, {
+      status,
+      title: status >= 500 ? "Our fault" : "Bad request",
+      detail,
+    });
+  });
   app.setNotFoundHandler(
     async (_request, reply) =>
       await sendProblem(reply, {
@@ -142,6 +143,13 @@ function answerFaults(app: FastifyInstance, log: Logger | undefined): void {
       }),
   );
 }
+
+/** A fault whose words are for the caller. */
+type Exposed = {
+  readonly statusCode?: number;
+  readonly expose?: boolean;
+  readonly validationContext?: string;
+};
 
 const PAGES = join(import.meta.dirname, "pages");
 const PAGE_FILES: ReadonlySet<string> = new Set([

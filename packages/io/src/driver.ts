@@ -7,7 +7,7 @@ import {
   type StoreOutput,
 } from "@godwit/base";
 import { systemClock, type Clock } from "./clock.ts";
-import { storeWords, type Store, type StoreError } from "./store.ts";
+import { refusalWords, type Store, type StoreError } from "./store.ts";
 import { IO_TUNING } from "./tuning.ts";
 
 /**
@@ -174,7 +174,7 @@ export class Driver<Input, Output extends { readonly type: string }> {
       const stored: StoredInput =
         error === undefined
           ? { type: "stored", ticket, ok: true }
-          : { type: "stored", ticket, ok: false, why: storeWords(error) };
+          : { type: "stored", ticket, ok: false, why: refusalWords(error) };
       this.#take(stored as Input);
     };
     if (this.#store === undefined) answer();

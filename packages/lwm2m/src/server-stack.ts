@@ -501,7 +501,11 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   #unpin(session: SessionId, now: Instant): void {
     this.#transports.handle({ type: "unpin", session }, now);
-    if (!isRaw(session)) return;
+    this.#unkeep(session);
+  }
+
+  #unkeep(session: SessionId): void {
+    if (!isRaw(session) || this.#protected?.isCarrier(session) === true) return;
     this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value: undefined });
   }
 
@@ -566,6 +570,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#pinned.add(output.session);
         this.#transports.handle(output, now);
         this.#keepSession(output.session);
+        return;
+      case "unkeep":
+        this.#unkeep(output.session);
         return;
       case "unpin":
         if (!this.#pinned.delete(output.session)) return;

@@ -1,4 +1,5 @@
 import { UsageError, type SessionId } from "@godwit/base";
+import type { StoreHealth } from "@godwit/io";
 import type { RefusalView } from "./refusals.ts";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
@@ -42,6 +43,8 @@ export type Events = {
   readonly keyLog: { readonly line: string };
   /** Something an operator may want to know, in a sentence. */
   readonly note: { readonly text: string };
+  /** The store takes no more writes, or takes them again. Refused writes are told here, and not each as a `fault`. */
+  readonly store: { readonly health: StoreHealth };
   /** Our own fault, or the store's: log it as an error. */
   readonly fault: { readonly fault: Error };
 };
@@ -89,6 +92,7 @@ const NAMES: Readonly<Record<keyof Events, true>> = {
   dropped: true,
   handshakeFailed: true,
   keyLog: true,
+  store: true,
   note: true,
   fault: true,
 };

@@ -30,12 +30,3 @@ export class DeviceError extends Error {
     return new DeviceError("failed", `${what}: ${task.reason ?? task.state}`);
   }
 }
-
-/** The store did not take a change: nothing has changed, and it may be tried again. The message says why. */
-export class StorageError extends Error {
-  override readonly name = "StorageError";
-
-  constructor(why = "the store refused it") {
-    super(`not stored: ${why}`);
-  }
-}

@@ -3,7 +3,7 @@ export type { Material } from "@godwit/dtls";
 export { parseAddress } from "./check-options.ts";
 export { RemoteDevice, type ObserveOptions, type ReadValue, type Reading } from "./device.ts";
 export type { Events } from "./events.ts";
-export { DeviceError, StorageError } from "./faults.ts";
+export { DeviceError } from "./faults.ts";
 export { sourceOf, type RefusalView, type RefusedFor } from "./refusals.ts";
 export { oscoreProtection } from "./oscore.ts";
 export { Server, type OrderOptions, type ServerOptions, type ShownCertificate } from "./server.ts";
