@@ -125,9 +125,10 @@ function listen(device: Device): void {
     const next = retryAt === undefined ? "for good" : `next attempt in ${left(retryAt)}`;
     return `${to} refused: ${formatCode(code)} ${JSON.stringify(diagnostic)}, ${next}`;
   });
-  on("unreachable", ({ retryAt }) =>
-    retryAt === undefined ? "no answer" : `no answer, next attempt in ${left(retryAt)}`,
-  );
+  on("unreachable", ({ why, retryAt }) => {
+    const what = SILENCE[why] ?? "no answer";
+    return retryAt === undefined ? what : `${what}, next attempt in ${left(retryAt)}`;
+  });
   on("exhausted", () => "no answer after all attempts; tried again later");
   on("deregistered", () => "de-registered");
   on("asleep", () => "asleep");
@@ -154,6 +155,13 @@ function listen(device: Device): void {
   );
   on("session", ({ bytes }) => `session so far: ${bytes.out} bytes out, ${bytes.in} in`);
 }
+
+/** What is known where it is more than silence. */
+const SILENCE: Partial<Record<DeviceEvents["unreachable"]["why"], string>> = {
+  unprotected: "the server refuses us without OSCORE: it has other keys for our sender id, or none",
+  reset: "the server rejects what we send (RST)",
+  badResponse: "the server's answer cannot be understood",
+};
 
 const HOW = {
   full: "secured by a full handshake",

@@ -88,6 +88,7 @@ const CASES: readonly Case[] = [
     what: "a wrong OSCORE master secret",
     device: protectedBy({ masterSecret: OTHER }),
     found: { stage: "oscore", reason: "forged", identity: "oscore:01", endpoint: "shielded" },
+    says: /the server refuses us without OSCORE: it has other keys/,
   },
 ];
 

@@ -27,7 +27,7 @@ import {
 import { untilStopped } from "./stop.ts";
 import { LimitedLog } from "./limited-log.ts";
 import { openLog } from "./log.ts";
-import { logEvents } from "./server-log.ts";
+import { logEvents, logGuess } from "./server-log.ts";
 
 type Options = {
   readonly data: string;
@@ -199,7 +199,12 @@ async function open(
   const { publicUrl } = options;
   const named = publicUrl === undefined ? {} : { publicUrl };
   const auth = { kind: "password", password, ...named } as const;
-  const platform = await createPlatform({ server, log, auth });
+  const platform = await createPlatform({
+    server,
+    log,
+    auth,
+    onWrongPassword: (address) => logGuess(address, limited),
+  });
   opened.push(platform);
   const url = await listen(platform, parseAddress(options.http));
   const lines = [

@@ -34,6 +34,14 @@ export function logEvents(server: Server, log: Logger, limited: LimitedLog): voi
   });
 }
 
+/** Somebody tried a wrong password on the page or the API. */
+export function logGuess(address: string, limited: LimitedLog): void {
+  const reason = "wrongPassword";
+  const fields = { reason, address };
+  const source = sourceOf(address);
+  limited.write({ level: "warn", reason, source, fields, message: "wrong password" });
+}
+
 /** A fault of ours may come with each datagram: the first of a kind are written with their stacks. */
 function logFault(fault: Error, limited: LimitedLog): void {
   const { message } = fault;

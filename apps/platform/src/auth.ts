@@ -20,8 +20,16 @@ export type Auth =
     }
   | { readonly kind: "open" };
 
-/** Refuses whoever does not show the password. `free`: the routes that need none. Register @fastify/cookie and @fastify/rate-limit first. */
-export function authenticate(app: FastifyInstance, auth: Auth, free: ReadonlySet<string>): void {
+/**
+ * Refuses whoever does not show the password. `free`: the routes that need none. `onGuess` hears of wrong passwords, with
+ * the address they came from. Register @fastify/cookie and @fastify/rate-limit first.
+ */
+export function authenticate(
+  app: FastifyInstance,
+  auth: Auth,
+  free: ReadonlySet<string>,
+  onGuess: (address: string) => void = () => undefined,
+): void {
   app.get("/api/v1/access", async () => ({ by: auth.kind }));
   if (auth.kind === "open") return;
 
@@ -41,6 +49,7 @@ export function authenticate(app: FastifyInstance, auth: Auth, free: ReadonlySet
     password: string,
   ): Promise<boolean> {
     const right = same(password, auth.kind === "password" ? auth.password : "");
+    if (!right) onGuess(request.ip);
     const counted = await guesses(request, { increment: !right });
     if (!counted.isAllowed && counted.isExceeded) {
       reply.header("retry-after", String(counted.ttlInSeconds));

@@ -30,6 +30,8 @@ export type PlatformOptions = {
   readonly log?: Logger;
   /** More of the state for the page, by endpoint name: what a simulation knows and a server cannot. */
   readonly simulation?: () => Readonly<Record<string, unknown>>;
+  /** Hears of each wrong password, with the address it came from; there may be many. */
+  readonly onWrongPassword?: (address: string) => void;
   /** Limits of connections and of the time that a request may take. */
   readonly http?: Partial<HttpTuning>;
 };
@@ -69,7 +71,7 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   await app.register(fastifyCookie);
   await app.register(fastifyRateLimit, { global: false, cache: MAX_SOURCES });
   refuseOtherOrigins(app, auth, FREE);
-  authenticate(app, auth, FREE);
+  authenticate(app, auth, FREE, options.onWrongPassword);
   app.get("/livez", async () => ({ status: "alive" }));
   app.get("/readyz", async (_request, reply) => {
     try {

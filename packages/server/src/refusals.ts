@@ -108,10 +108,13 @@ export class Refusals {
   }
 }
 
-/** Who sent something, as far as limits go: an IPv4 address, or the /64 of an IPv6 address. `address`: "host:port". */
+/** Who sent something, as far as limits go: an IPv4 address, or the /64 of an IPv6 address. `address`: "host:port", or a host. */
 export function sourceOf(address: string): string {
-  const host = address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, "");
+  const host =
+    isIP(address) === 6 ? address : address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, "");
   if (isIP(host) !== 6) return host;
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(host)?.[1];
+  if (mapped !== undefined) return mapped;
   const [head = "", tail] = host.replace(/%.*$/, "").split("::");
   const left = head === "" ? [] : head.split(":");
   const right = tail === undefined || tail === "" ? [] : tail.split(":");
