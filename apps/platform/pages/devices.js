@@ -112,10 +112,34 @@ async function refresh() {
   const names = new Set(items.map(({ endpoint }) => endpoint));
   for (const endpoint of [...rows.keys()]) if (!names.has(endpoint)) drop(endpoint);
   for (const device of items) draw(device);
+  drawRefusals((await get("/api/v1/refusals?limit=5")).json.items);
   document.querySelector("#count").textContent = String(total);
   document.querySelector("#shown").textContent = total > items.length ? `The first ${items.length} by name are shown.` : "";
   document.querySelector("#empty").hidden = total > 0;
   document.querySelector("#devices").hidden = total === 0;
+}
+
+/** The latest that were not let in: who, from where, which rule, and what to do. */
+function drawRefusals(items) {
+  const section = document.querySelector("#refusals");
+  section.hidden = items.length === 0;
+  section.querySelector("ul").replaceChildren(
+    ...items.map(({ endpoint, identity, address, code, rule, advice, lastAt, count }) => {
+      const item = document.createElement("li");
+      const time = document.createElement("time");
+      time.textContent = new Date(lastAt).toLocaleTimeString();
+      const what = document.createElement("span");
+      what.className = "bad";
+      const who = [endpoint, identity].filter((one) => one !== undefined).join(", ") || "unknown";
+      const times = count === 1 ? "" : `, ${count} times`;
+      what.textContent = `${who} from ${address}${times}: ${code === undefined ? "" : `${code}, `}${rule}. `;
+      const hint = document.createElement("span");
+      hint.className = "hint";
+      hint.textContent = advice;
+      item.append(time, what, hint);
+      return item;
+    }),
+  );
 }
 
 function listen(stream) {
