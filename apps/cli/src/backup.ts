@@ -5,6 +5,7 @@ import { backUpData, readMasterKey, restoreData, sealedWith } from "@godwit/io";
 import { CREDENTIAL_TABLE, DTLS_TABLES } from "@godwit/lwm2m";
 import { OSCORE_TABLE } from "@godwit/oscore";
 import { Command, Option } from "commander";
+import { directoryName, fileName } from "./arguments.ts";
 
 export function backupCommand(): Command {
   return new Command("backup")
@@ -13,6 +14,7 @@ export function backupCommand(): Command {
     .requiredOption(
       "--to <path>",
       "a file that does not exist yet, or a directory for backups named by the time",
+      fileName,
     )
     .action(backup);
 }
@@ -32,13 +34,18 @@ export function restoreCommand(): Command {
     .requiredOption(
       "--from <path>",
       "a backup, a directory of backups (the newest is taken), or a copied data directory",
+      fileName,
     )
     .addOption(
       dataOption(
         "the data directory to restore into; a store that is there is kept under another name",
       ),
     )
-    .option("--master-key <file>", "the master key that the backup's secrets are sealed with")
+    .option(
+      "--master-key <file>",
+      "the master key that the backup's secrets are sealed with",
+      fileName,
+    )
     .action(restore);
 }
 
@@ -105,7 +112,10 @@ function masterKeyFile(data: string): string {
 }
 
 function dataOption(words: string): Option {
-  return new Option("--data <directory>", words).default("./godwit-data").env("GODWIT_DATA");
+  return new Option("--data <directory>", words)
+    .default("./godwit-data")
+    .env("GODWIT_DATA")
+    .argParser(directoryName);
 }
 
 function say(line: string): void {

@@ -15,7 +15,8 @@ import { after, suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { readCoapsFiles } from "./coaps-files.ts";
 import { Served, serveUntilExit } from "./crash/served.test-kit.ts";
-import { credentialBody, readCredentials } from "./credential-words.ts";
+import { readCredentials } from "./credential-file.ts";
+import { credentialBody } from "./credential-words.ts";
 import { securityOf, withoutStrayKey } from "./device-security.ts";
 import { keyLogFile } from "./key-log.ts";
 

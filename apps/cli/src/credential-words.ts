@@ -1,9 +1,8 @@
 import { readFileSync } from "node:fs";
 import { UsageError } from "@godwit/base";
 import { readCertificates, readPublicKey } from "@godwit/dtls";
-import { checkCredential, type Credential } from "@godwit/lwm2m";
-import { parseCredential } from "@godwit/platform";
 import { readOption } from "./read-option.ts";
+import { systemWords } from "./system-words.ts";
 
 /** How `godwit credentials add` is told of one: a JSON file, or an endpoint and what it proves itself by. */
 export type CredentialWords = {
@@ -24,7 +23,7 @@ export function credentialBody(file: string | undefined, words: CredentialWords)
     const stray = endpoint === undefined ? given[0] : "--endpoint";
     if (stray !== undefined)
       throw new UsageError(`${stray} and a file exclude each other: the file says all`);
-    return parse(readFileSync(file === "-" ? 0 : file, "utf8"), file);
+    return parse(textOf(file), file);
   }
   if (endpoint === undefined)
     throw new UsageError(
@@ -53,27 +52,12 @@ export function credentialBody(file: string | undefined, words: CredentialWords)
   return { kind, endpoint, certificate: readOption("--certificate", certificate, read) };
 }
 
-/** The credentials in a file of `godwit serve --credentials`. @throws Error that names the one that is wrong */
-export function readCredentials(text: string): readonly Credential[] {
-  let all: unknown;
+function textOf(file: string): string {
   try {
-    all = JSON.parse(text);
+    return readFileSync(file === "-" ? 0 : file, "utf8");
   } catch (cause) {
-    throw new Error("it is no JSON", { cause });
+    throw new Error(`${file === "" ? '""' : file}: ${systemWords(cause)}`, { cause });
   }
-  if (!Array.isArray(all)) throw new Error("it is no array: put the credentials between [ and ]");
-  return all.map((one: unknown, index) => {
-    try {
-      const credential = parseCredential(one);
-      checkCredential(credential);
-      return credential;
-    } catch (cause) {
-      if (!(cause instanceof UsageError)) throw cause;
-      const { endpoint } = (one ?? {}) as { readonly endpoint?: unknown };
-      const whose = typeof endpoint === "string" ? `, of ${JSON.stringify(endpoint)}` : "";
-      throw new Error(`credential ${index + 1}${whose}: ${cause.message}`, { cause });
-    }
-  });
 }
 
 function parse(text: string, file: string): unknown {

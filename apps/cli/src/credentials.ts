@@ -1,7 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, Option } from "commander";
+import { directoryName, endpointName, webAddress } from "./arguments.ts";
 import { credentialBody, type CredentialWords } from "./credential-words.ts";
+import { systemWords } from "./system-words.ts";
 
 /**
  * Credentials of a running server, over its REST API: the server alone writes its store. The administrator's password is
@@ -14,10 +16,12 @@ export function credentialsCommand(): Command {
   const server = (): Option[] => [
     new Option("--http <url>", "where the server's REST API is")
       .default("http://127.0.0.1:8080")
-      .env("GODWIT_URL"),
+      .env("GODWIT_URL")
+      .argParser(webAddress),
     new Option("--data <directory>", "the server's data directory, for its password")
       .default("./godwit-data")
-      .env("GODWIT_DATA"),
+      .env("GODWIT_DATA")
+      .argParser(directoryName),
   ];
   const withServer = (sub: Command): Command => {
     for (const option of server()) sub.addOption(option);
@@ -26,7 +30,7 @@ export function credentialsCommand(): Command {
 
   withServer(command.command("list"))
     .description("what there is, without the secrets")
-    .option("--endpoint <name>", "of one endpoint only")
+    .option("--endpoint <name>", "of one endpoint only", endpointName)
     .option("--json", "as JSON", false)
     .action(async (options: Where & { endpoint?: string; json: boolean }) => {
       const query =
@@ -51,7 +55,11 @@ export function credentialsCommand(): Command {
       "[file]",
       'such as {"kind":"psk","endpoint":"dev","identity":"dev01","key":"0001…"}, {"kind":"rpk","endpoint":"dev","publicKey":"-----BEGIN…"}, {"kind":"x509","endpoint":"dev"}',
     )
-    .option("--endpoint <name>", "instead of a file: the endpoint, and one of the next four")
+    .option(
+      "--endpoint <name>",
+      "instead of a file: the endpoint, and one of the next four",
+      endpointName,
+    )
     .option("--public-key <file>", "its raw public key, PEM, base64 or hex")
     .option("--certificate <file>", "its certificate, whoever issued it")
     .option("--fingerprint <hex>", "the SHA-256 of its certificate")
@@ -96,30 +104,58 @@ export function credentialsCommand(): Command {
 type Where = { readonly http: string; readonly data: string };
 
 async function call(where: Where, method: string, path: string, body?: unknown): Promise<unknown> {
-  let answer: Response;
+  const password = passwordOf(where);
+  const [status, text] = await ask(where, path, {
+    method,
+    headers: {
+      authorization: `Bearer ${password}`,
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  let json: unknown;
   try {
-    answer = await fetch(new URL(path, where.http), {
-      method,
-      headers: {
-        authorization: `Bearer ${passwordOf(where)}`,
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
+    json = text === "" ? undefined : JSON.parse(text);
   } catch (cause) {
-    throw new Error(`no server answers at ${where.http}: start it with godwit serve`, { cause });
+    throw new Error(`--http: what answers at ${where.http} is no Godwit server`, { cause });
   }
-  const text = await answer.text();
-  const json: unknown = text === "" ? undefined : JSON.parse(text);
-  if (answer.ok) return json;
-  const { title, detail } = json as { title?: string; detail?: string };
-  throw new Error(`${title ?? answer.statusText}: ${detail ?? ""}`);
+  if (status < 400) return json;
+  const { title, detail } = (json ?? {}) as { title?: string; detail?: string };
+  throw new Error(`${title ?? `the server answered ${status}`}: ${detail ?? ""}`);
+}
+
+async function ask(
+  { http }: Where,
+  path: string,
+  request: RequestInit,
+): Promise<[status: number, text: string]> {
+  try {
+    const signal = AbortSignal.timeout(PATIENCE);
+    const answer = await fetch(new URL(path, http), { ...request, signal });
+    return [answer.status, await answer.text()];
+  } catch (cause) {
+    const late = cause instanceof Error && cause.name === "TimeoutError";
+    const what = late ? `did not answer within ${PATIENCE / 1_000} s` : "does not answer";
+    throw new Error(
+      `the server at ${http} ${what}: start it with godwit serve, or name another with --http`,
+      { cause },
+    );
+  }
 }
 
 function passwordOf({ data }: Where): string {
-  const file = process.env["GODWIT_ADMIN_PASSWORD_FILE"] ?? join(data, "admin-password");
-  if (!existsSync(file)) {
-    throw new Error(`no password in ${file}: name the server's data directory with --data`);
+  const named = process.env["GODWIT_ADMIN_PASSWORD_FILE"];
+  const file = named ?? join(data, "admin-password");
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (cause) {
+    const advice =
+      named === undefined
+        ? "name the server's data directory with --data"
+        : "GODWIT_ADMIN_PASSWORD_FILE names it";
+    throw new Error(`no password in ${file}: ${systemWords(cause)}; ${advice}`, { cause });
   }
-  return readFileSync(file, "utf8").trim();
 }
+
+/** ms for an answer. */
+const PATIENCE = 30_000;

@@ -79,6 +79,17 @@ test("the demo shows six devices, of which the one that keeps its mapping open s
     assert.equal(kept?.mapping, "open");
     assert.ok(kept.closesIn > 0 && kept.closesIn <= 30_000 / SPEED);
 
+    // A page elsewhere, on another port of this machine too, orders nothing.
+    for (const headers of [
+      { origin: "http://evil.example" },
+      { origin: "http://127.0.0.1:1" },
+      { "sec-fetch-site": "cross-site" },
+    ] as Record<string, string>[]) {
+      const order = `${url}/api/v1/devices/demo-keep-alive/3303/0/5605`;
+      const { status } = await fetch(order, { method: "POST", headers });
+      assert.equal(status, 403);
+    }
+
     demo.kill("SIGTERM");
     const [code] = (await once(demo, "exit")) as [number | null];
     assert.equal(code, 0);

@@ -1,10 +1,14 @@
+import { UsageError } from "@godwit/base";
 import { DemoFleet } from "@godwit/lab";
 import { createPlatform, type Platform } from "@godwit/platform";
 import { Server, parseAddress } from "@godwit/server";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { listenAddress, listenUdp } from "./arguments.ts";
 import { onFreePort } from "./free-port.ts";
+import { LimitedLog } from "./limited-log.ts";
 import { openLog } from "./log.ts";
 import { watchTemperatures } from "./operator.ts";
+import { logEvents } from "./server-log.ts";
 import { untilStopped } from "./stop.ts";
 
 type Options = { readonly coap: string; readonly http: string; readonly speed: number };
@@ -15,14 +19,14 @@ export function demoCommand(): Command {
       "a server with four simulated devices behind a simulated NAT, on this machine only",
     )
     .addOption(
-      new Option("--http <host:port>", "the page; the next free port if it is taken").default(
-        "127.0.0.1:8080",
-      ),
+      new Option("--http <host:port>", "the page; the next free port if it is taken")
+        .default("127.0.0.1:8080")
+        .argParser(listenAddress),
     )
     .addOption(
-      new Option("--coap <host:port>", "the server; the next free port if it is taken").default(
-        "127.0.0.1:5683",
-      ),
+      new Option("--coap <host:port>", "the server; the next free port if it is taken")
+        .default("127.0.0.1:5683")
+        .argParser(listenUdp),
     )
     .addOption(
       new Option("--speed <factor>", "how much faster than ours the devices' time runs")
@@ -34,9 +38,30 @@ export function demoCommand(): Command {
 }
 
 async function demo({ coap, http, speed }: Options): Promise<void> {
+  const stopping = untilStopped();
+  if (!isLoopback(parseAddress(http).host))
+    throw new UsageError(
+      "--http: a demo has no password; give it an address of this machine alone, such as 127.0.0.1:8080",
+    );
+  const opened: { close(): unknown }[] = [];
+  try {
+    const lines = await stopping.during(open({ coap, http, speed }, opened));
+    process.stdout.write(`${lines.join("\n")}\nReady\n`);
+    await stopping.asked;
+  } finally {
+    for (const one of opened.toReversed()) await one.close();
+  }
+}
+
+/** Opens all of it. Returns what is said about it. */
+async function open(
+  { coap, http, speed }: Options,
+  opened: { close(): unknown }[],
+): Promise<readonly string[]> {
   const log = openLog("warn");
   const server = await startServer(parseAddress(coap), speed);
-  server.on("fault", ({ fault }) => log.error({ err: fault }, fault.message));
+  opened.push(server);
+  logEvents(server, log, new LimitedLog(log));
   const [address = ""] = server.addresses;
   const [secureAddress = ""] = server.secureAddresses;
   const fleet = new DemoFleet({
@@ -48,26 +73,24 @@ async function demo({ coap, http, speed }: Options): Promise<void> {
   const page = await openPage(parseAddress(http), () =>
     createPlatform({ server, log, auth: { kind: "open" }, simulation: () => fleet.simulation() }),
   );
+  opened.push(page.platform);
   for (const credential of fleet.credentials) await server.addCredential(credential);
   fleet.start();
-  const stopReading = watchTemperatures(server, fleet.endpoints, READ_EVERY / speed);
-  process.stdout.write(
-    `${[
-      `CoAP   ${address}  (NoSec and OSCORE, this machine only)`,
-      `CoAPs  ${secureAddress}  (DTLS)`,
-      `Page   ${page.url}`,
-      "",
-      "Six thermometers stand behind a simulated NAT that forgets a silent device after 30 s.",
-      "demo-oscore protects what it says, demo-dtls-cid and demo-dtls-resume by DTLS; the others prove nothing.",
-      "Watch the NAT column: a read that meets a forgotten mapping waits, and is answered after the device's next word.",
-    ].join("\n")}\nReady\n`,
-  );
+  opened.push(fleet);
+  opened.push({ close: watchTemperatures(server, fleet.endpoints, READ_EVERY / speed) });
+  return [
+    `CoAP   ${address}  (NoSec and OSCORE, this machine only)`,
+    `CoAPs  ${secureAddress}  (DTLS)`,
+    `Page   ${page.url}`,
+    "",
+    "Six thermometers stand behind a simulated NAT that forgets a silent device after 30 s.",
+    "demo-oscore protects what it says, demo-dtls-cid and demo-dtls-resume by DTLS; the others prove nothing.",
+    "Watch the NAT column: a read that meets a forgotten mapping waits, and is answered after the device's next word.",
+  ];
+}
 
-  await untilStopped();
-  stopReading();
-  await fleet.close();
-  await page.platform.close();
-  await server.close();
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
 /** A server whose times fit devices that live faster than we do. */

@@ -56,7 +56,7 @@ export function securityOf(options: SecurityOptions): Security | undefined {
   const stray = GIVEN.find((name) => options[name] !== undefined);
   if (inside === undefined && stray !== undefined)
     throw new UsageError(`--oscore goes with ${flag(stray)} on coaps:// only`);
-  const alone = readOption("--oscore", file, (text) => parseOscore(JSON.parse(text)));
+  const alone = readOption("--oscore", file, (text) => parseOscore(json(text)));
   return inside === undefined ? alone : { ...alone, inside };
 }
 
@@ -108,7 +108,7 @@ const WAYS: readonly Way[] = [
     read({ pskIdentity, pskKey }) {
       if (pskIdentity === undefined || pskKey === undefined)
         throw new UsageError("a pre-shared key needs both --psk-identity and --psk-key");
-      return psk(pskIdentity, pskKey);
+      return inWords(() => psk(pskIdentity, pskKey));
     },
   },
   {
@@ -176,6 +176,8 @@ function inWords(make: () => DtlsSecurity): DtlsSecurity {
 }
 
 const FIELDS: readonly (readonly [RegExp, string])[] = [
+  [/^a PSK identity\b/g, "--psk-identity"],
+  [/^a PSK\b/g, "--psk-key"],
   [/\bserverCertificate\b/g, "--server-cert"],
   [/\bserverPublicKey\b/g, "--server-public-key"],
   [/\busage (?=\d)/g, "--certificate-usage "],
@@ -193,6 +195,14 @@ function checkedKey(text: string): string {
 function checkedPublicKey(text: string): string {
   readPublicKey(text, "the file");
   return text;
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new UsageError("it is no JSON", { cause });
+  }
 }
 
 function flag(name: Name): string {

@@ -1,8 +1,11 @@
+import { accessSync, constants } from "node:fs";
 import { Device, fileStore, type DeviceEvents } from "@godwit/client";
+import { UsageError } from "@godwit/base";
 import { formatCode } from "@godwit/coap";
+import { makeDirectory } from "@godwit/io";
 import { Command, Option } from "commander";
 import { nameAlerts } from "./alert-words.ts";
-import { keepAlive, seconds } from "./arguments.ts";
+import { deviceServer, directoryName, endpointName, keepAlive, seconds } from "./arguments.ts";
 import {
   securityOf,
   securityOptions,
@@ -11,6 +14,7 @@ import {
 } from "./device-security.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
 import { untilStopped } from "./stop.ts";
+import { systemWords } from "./system-words.ts";
 
 type Options = SecurityOptions & {
   readonly endpoint: string;
@@ -29,8 +33,9 @@ export function deviceCommand(): Command {
     .requiredOption(
       "--server <uri>",
       "coap://HOST:PORT, or coaps://HOST:PORT with a key or certificate",
+      deviceServer("coap", "coaps"),
     )
-    .requiredOption("--endpoint <name>", "the endpoint name")
+    .requiredOption("--endpoint <name>", "the endpoint name", endpointName)
     .option("--lifetime <seconds>", "lifetime of the registration", seconds, 300)
     .addOption(
       new Option("--binding <letters>", "U: always listening; UQ: sleeps between its messages")
@@ -46,7 +51,11 @@ export function deviceCommand(): Command {
   for (const option of securityOptions()) command.addOption(option);
   return command
     .option("--cid", "asks for a Connection ID: the session outlives the NAT's memory", false)
-    .option("--state <directory>", "keeps the registration and the session over a restart")
+    .option(
+      "--state <directory>",
+      "keeps the registration and the session over a restart",
+      directoryName,
+    )
     .option(
       "--keylog [file]",
       "for debugging: writes the keys of DTLS to this file, or that of SSLKEYLOGFILE, by which anybody can read all",
@@ -55,7 +64,10 @@ export function deviceCommand(): Command {
 }
 
 async function run(options: Options): Promise<void> {
-  const stopped = untilStopped();
+  const stopping = untilStopped();
+  if (options.cid && !options.server.startsWith("coaps:"))
+    throw new UsageError("--cid is for coaps://: a Connection ID belongs to DTLS");
+  if (options.state !== undefined) checkStateDirectory(options.state);
   const security = securityOf(withoutStrayKey(options));
   const keylog = keyLogFile(options.keylog);
   const device = new Device({
@@ -77,15 +89,29 @@ async function run(options: Options): Promise<void> {
     say(keyLogWarning(keylog));
     device.on("keyLog", ({ line }) => writeKeyLog(keylog, line));
   }
-  await device.start();
-  const weather = setInterval(() => {
-    celsius = Math.round((celsius + Math.random() - 0.5) * 100) / 100;
-    device.changed("/3303/0/5700");
-  }, 5_000);
-  await stopped;
-  clearInterval(weather);
-  say("stopping");
-  await device.stop({ deregister: options.state === undefined });
+  let weather: NodeJS.Timeout | undefined;
+  try {
+    await stopping.during(device.start());
+    weather = setInterval(() => {
+      celsius = Math.round((celsius + Math.random() - 0.5) * 100) / 100;
+      device.changed("/3303/0/5700");
+    }, 5_000);
+    await stopping.asked;
+    say("stopping");
+  } finally {
+    clearInterval(weather);
+    await device.stop({ deregister: options.state === undefined });
+  }
+}
+
+/** A state that cannot be written is found out here, not at the first registration. */
+function checkStateDirectory(directory: string): void {
+  try {
+    makeDirectory(directory);
+    accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw new Error(`--state ${directory}: ${systemWords(cause)}`, { cause });
+  }
 }
 
 function listen(device: Device): void {
@@ -99,9 +125,10 @@ function listen(device: Device): void {
     const next = retryAt === undefined ? "for good" : `next attempt in ${left(retryAt)}`;
     return `${to} refused: ${formatCode(code)} ${JSON.stringify(diagnostic)}, ${next}`;
   });
-  on("unreachable", ({ retryAt }) =>
-    retryAt === undefined ? "no answer" : `no answer, next attempt in ${left(retryAt)}`,
-  );
+  on("unreachable", ({ why, retryAt }) => {
+    const what = SILENCE[why] ?? "no answer";
+    return retryAt === undefined ? what : `${what}, next attempt in ${left(retryAt)}`;
+  });
   on("exhausted", () => "no answer after all attempts; tried again later");
   on("deregistered", () => "de-registered");
   on("asleep", () => "asleep");
@@ -120,6 +147,7 @@ function listen(device: Device): void {
   on("written", ({ path }) => `written: ${path}`);
   on("fault", ({ fault }) => `fault: ${fault.message}`);
   on("secured", ({ how }) => HOW[how]);
+  on("handshakeStalled", ({ why }) => why);
   on("handshakeFailed", ({ why, retryAt }) =>
     retryAt === undefined
       ? `handshake failed: ${nameAlerts(why)}`
@@ -127,6 +155,13 @@ function listen(device: Device): void {
   );
   on("session", ({ bytes }) => `session so far: ${bytes.out} bytes out, ${bytes.in} in`);
 }
+
+/** What is known where it is more than silence. */
+const SILENCE: Partial<Record<DeviceEvents["unreachable"]["why"], string>> = {
+  unprotected: "the server refuses us without OSCORE: it has other keys for our sender id, or none",
+  reset: "the server rejects what we send (RST)",
+  badResponse: "the server's answer cannot be understood",
+};
 
 const HOW = {
   full: "secured by a full handshake",

@@ -118,16 +118,16 @@ suite("the documentation", () => {
     }
   });
 
-  test("docs/operator.md has every option and variable of godwit serve", () => {
+  test("docs/operator.md has every option and variable of godwit serve", async () => {
     const text = page("docs/operator.md");
-    const [serve] = commandsIn(godwit()).filter(({ path }) => path === "serve");
+    const [serve] = commandsIn(await godwit()).filter(({ path }) => path === "serve");
     for (const { long, envVar } of serve!.command.options) {
       assert.ok(long === undefined || text.includes(long), long);
       assert.ok(envVar === undefined || text.includes(envVar), envVar);
     }
   });
 
-  test("every godwit command line that is written down names a command and options that exist", () => {
+  test("every godwit command line that is written down names a command and options that exist", async () => {
     const lines = blocks.flatMap(({ place, text }) =>
       [...text.matchAll(/^(?:\S+=\S+ )*npx godwit (.+?)(?: *#.*)?$/gm)].map(([, words]) => ({
         place,
@@ -135,7 +135,7 @@ suite("the documentation", () => {
       })),
     );
     assert.ok(lines.length > 5);
-    const known = commandsIn(godwit());
+    const known = commandsIn(await godwit());
     for (const { place, words } of lines) {
       const found = known.findLast(({ path }) => `${words.join(" ")} `.startsWith(`${path} `));
       assert.ok(found, `${place}: godwit ${words.join(" ")}`);

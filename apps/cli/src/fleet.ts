@@ -1,6 +1,6 @@
 import { UsageError } from "@godwit/base";
 import { Command, Option } from "commander";
-import { countUpTo, keepAlive, seconds, span } from "./arguments.ts";
+import { countUpTo, deviceServer, keepAlive, namePrefix, seconds, span } from "./arguments.ts";
 import { Fleet, type FleetFigures } from "./fleet/fleet.ts";
 import { socketsFault } from "./fleet/open-files.ts";
 import { untilStopped } from "./stop.ts";
@@ -20,9 +20,9 @@ type Options = {
 export function fleetCommand(): Command {
   return new Command("fleet")
     .description("run many devices with thermometers in one process, each on a port of its own")
-    .requiredOption("--server <uri>", "coap://HOST:PORT")
+    .requiredOption("--server <uri>", "coap://HOST:PORT", deviceServer("coap"))
     .requiredOption("--count <n>", "how many devices", countUpTo(MOST))
-    .option("--prefix <text>", "endpoint names are this and a number", "fleet-")
+    .option("--prefix <text>", "endpoint names are this and a number", namePrefix, "fleet-")
     .option("--lifetime <seconds>", "lifetime of the registrations", seconds, 300)
     .addOption(
       new Option("--binding <letters>", "U: always listening; UQ: sleep between their messages")
@@ -50,18 +50,22 @@ async function run(options: Options): Promise<void> {
     ramp: options.ramp === undefined ? count * 2 : options.ramp * 1_000,
   });
   const progress = showProgress(() => oneLine(fleet.figures(), count));
-  const stopped = untilStopped();
-  const over = options.duration === undefined ? stopped : either(stopped, options.duration * 1_000);
+  const { asked } = untilStopped(FAREWELL);
+  const over = options.duration === undefined ? asked : either(asked, options.duration * 1_000);
   const starting = fleet.start();
   try {
     await Promise.race([over, starting]); // a server that cannot be found ends it here
     await over;
-  } finally {
     progress.note("leaving");
+  } catch (fault) {
+    progress.end(); // the fault is all there is to say
+    throw fault;
+  } finally {
     await fleet.stop();
     await starting.catch(() => undefined); // was thrown above, or came of being stopped
-    progress.end();
   }
+  progress.show();
+  progress.end();
   const figures = fleet.figures();
   process.stdout.write(json ? `${JSON.stringify(figures)}\n` : summary(figures));
 }
@@ -71,7 +75,11 @@ function either(stopped: Promise<unknown>, ms: number): Promise<unknown> {
 }
 
 /** One line that is written over on a terminal; elsewhere a line whenever it has changed, not too often. */
-function showProgress(line: () => string): { note(text: string): void; end(): void } {
+function showProgress(line: () => string): {
+  note(text: string): void;
+  show(): void;
+  end(): void;
+} {
   const { stderr } = process;
   let shown = "";
   const show = (): void => {
@@ -85,9 +93,9 @@ function showProgress(line: () => string): { note(text: string): void; end(): vo
     note(text) {
       stderr.write(stderr.isTTY ? `\r\u001B[K${text}\n` : `${text}\n`);
     },
+    show,
     end() {
       clearInterval(timer);
-      show();
       if (stderr.isTTY) stderr.write("\n");
     },
   };
@@ -113,5 +121,7 @@ function summary(figures: FleetFigures): string {
   ].join("\n");
 }
 
+/** ms that a fleet may take to de-register. */
+const FAREWELL = 120_000;
 /** Ports of one address, less those below 1024. */
 const MOST = 64_512;

@@ -1,4 +1,5 @@
 import { appendFileSync, chmodSync } from "node:fs";
+import { systemWords } from "./system-words.ts";
 
 /**
  * The file that `--keylog` names, or without a name SSLKEYLOGFILE; undefined where the option was not given: the variable
@@ -17,7 +18,11 @@ export function keyLogFile(
     appendFileSync(file, "", { mode: MODE });
     chmodSync(file, MODE); // it may have been there
   } catch (cause) {
-    throw new Error(`--keylog: cannot write ${file}: ${(cause as Error).message}`, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new Error(
+      `--keylog: cannot write ${file}: ${code === "ENOENT" ? "there is no such directory" : systemWords(cause)}`,
+      { cause },
+    );
   }
   return file;
 }

@@ -1,14 +1,14 @@
 import { readFileSync } from "node:fs";
+import { systemWords } from "./system-words.ts";
 
 /** What the file that an option names says, made into something. What is wrong is said with the option and the file. */
 export function readOption<T>(option: string, file: string, read: (text: string) => T): T {
+  if (file === "") throw new Error(`${option}: write the name of a file`);
   let text: string;
   try {
     text = readFileSync(file, "utf8");
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const what = code === "ENOENT" ? "there is no such file" : message;
-    throw new Error(`${option} ${file}: ${what}`, { cause });
+    throw new Error(`${option} ${file}: ${systemWords(cause)}`, { cause });
   }
   try {
     return read(text);

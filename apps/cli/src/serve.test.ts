@@ -32,32 +32,38 @@ async function withDirectory(act: (data: string) => Promise<void>): Promise<void
   }
 }
 
-test("F16: SIGTERM ends godwit serve in under 3 s, and nothing promised is lost", LIMIT, () =>
-  withDirectory(async (data) => {
-    const first = await Served.start({ data });
-    const device = new Device({ endpoint: "kept", server: first.server, lifetime: 300 });
-    const registered = new Promise<string>((resolve) =>
-      device.on("registered", ({ location }) => resolve(location[1] ?? "")),
-    );
-    await device.start();
-    const id = await registered;
-    await device.stop({ deregister: false }); // falls silent: what it is sent now waits
-    const order = await first.call("GET", "/api/v1/devices/kept/3/0/0?wait=0");
-    assert.equal(order.status, 202);
-    const began = performance.now();
-    assert.equal(await first.end("SIGTERM"), 0);
-    assert.ok(performance.now() - began < 3_000, `${performance.now() - began} ms`);
-    const second = await Served.start({ data });
-    try {
-      const view = await second.call("GET", "/api/v1/devices/kept");
-      assert.equal((view.body as DeviceView).id, id);
-      const task = await second.call("GET", `/api/v1/tasks/${(order.body as Task).id}`);
-      assert.equal((task.body as Task).state, "waiting");
-    } finally {
-      assert.equal(await second.end("SIGINT"), 0);
-    }
-  }),
-);
+for (const signal of ["SIGTERM", "SIGHUP"] as const) {
+  test(
+    `F16: SIGTERM and SIGHUP end godwit serve in under 3 s, and nothing promised is lost: ${signal}`,
+    LIMIT,
+    () => withDirectory((data) => endsCleanly(data, signal)),
+  );
+}
+
+async function endsCleanly(data: string, signal: NodeJS.Signals): Promise<void> {
+  const first = await Served.start({ data });
+  const device = new Device({ endpoint: "kept", server: first.server, lifetime: 300 });
+  const registered = new Promise<string>((resolve) =>
+    device.on("registered", ({ location }) => resolve(location[1] ?? "")),
+  );
+  await device.start();
+  const id = await registered;
+  await device.stop({ deregister: false }); // falls silent: what it is sent now waits
+  const order = await first.call("GET", "/api/v1/devices/kept/3/0/0?wait=0");
+  assert.equal(order.status, 202);
+  const began = performance.now();
+  assert.equal(await first.end(signal), 0);
+  assert.ok(performance.now() - began < 3_000, `${performance.now() - began} ms`);
+  const second = await Served.start({ data });
+  try {
+    const view = await second.call("GET", "/api/v1/devices/kept");
+    assert.equal((view.body as DeviceView).id, id);
+    const task = await second.call("GET", `/api/v1/tasks/${(order.body as Task).id}`);
+    assert.equal((task.body as Task).state, "waiting");
+  } finally {
+    assert.equal(await second.end("SIGINT"), 0);
+  }
+}
 
 test(
   "F18: what stands in the way of a start is said in one line, and the process ends",
@@ -98,7 +104,7 @@ test(
         [/godwit\.db is not a Godwit store; it was left as/, { data: directory("foreign") }],
         [/file is not a directory/, { data: directory("file") }],
         [
-          /--http: "nowhere" is no address: write/,
+          /--http <host:port>.* Write HOST:PORT/,
           { data: directory("d"), args: ["--http", "nowhere"] },
         ],
         [

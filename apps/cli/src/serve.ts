@@ -6,9 +6,15 @@ import { loadMasterKey, openData, type Data, type LoadedMasterKey } from "@godwi
 import { Server, holdsSealedRecords, parseAddress, type ShownCertificate } from "@godwit/server";
 import { Command, Option } from "commander";
 import type { Logger } from "pino";
-import { nameAlerts } from "./alert-words.ts";
-import { span } from "./arguments.ts";
-import { readCredentials } from "./credential-words.ts";
+import {
+  directoryName,
+  fileName,
+  listenAddress,
+  listenUdp,
+  span,
+  webAddress,
+} from "./arguments.ts";
+import { readCredentials } from "./credential-file.ts";
 import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
@@ -19,8 +25,9 @@ import {
   type OnStoreFailure,
 } from "./store-failure.ts";
 import { untilStopped } from "./stop.ts";
-import { LogLimit } from "./log-limit.ts";
+import { LimitedLog } from "./limited-log.ts";
 import { openLog } from "./log.ts";
+import { logEvents, logGuess } from "./server-log.ts";
 
 type Options = {
   readonly data: string;
@@ -31,6 +38,7 @@ type Options = {
   readonly coapsCa?: string;
   readonly keylog?: string | true;
   readonly http: string;
+  readonly publicUrl?: string;
   readonly nosec: boolean;
   readonly credentials?: string;
   readonly awake?: number;
@@ -46,13 +54,16 @@ export function serveCommand(): Command {
     .addOption(
       new Option("--data <directory>", "where registrations, orders and secrets are kept")
         .default("./godwit-data")
-        .env("GODWIT_DATA"),
+        .env("GODWIT_DATA")
+        .argParser(directoryName),
     )
     .addOption(
       new Option(
         "--mark <file>",
         "a second mark, on another volume than the data: notices a volume that was put back as a whole",
-      ).env("GODWIT_MARK"),
+      )
+        .env("GODWIT_MARK")
+        .argParser(fileName),
     )
     .option(
       "--accept-loss",
@@ -63,7 +74,8 @@ export function serveCommand(): Command {
     .addOption(
       new Option("--coap <host:port>", "plain CoAP; needs --nosec to accept registrations")
         .default("127.0.0.1:5683")
-        .env("GODWIT_COAP"),
+        .env("GODWIT_COAP")
+        .argParser(listenUdp),
     )
     .addOption(
       new Option(
@@ -71,35 +83,52 @@ export function serveCommand(): Command {
         "CoAP over DTLS, for devices with credentials; off unless given",
       )
         .preset("127.0.0.1:5684")
-        .env("GODWIT_COAPS"),
+        .env("GODWIT_COAPS")
+        .argParser(listenUdp),
     )
     .addOption(
       new Option(
         "--coaps-key <file>",
         "the server's private key, P-256 in PEM; made at the first start unless given",
-      ).env("GODWIT_COAPS_KEY_FILE"),
+      )
+        .env("GODWIT_COAPS_KEY_FILE")
+        .argParser(fileName),
     )
     .addOption(
       new Option(
         "--coaps-cert <file>",
         "its certificate and the issuers behind it, PEM; without, devices know it by its public key",
-      ).env("GODWIT_COAPS_CERT_FILE"),
+      )
+        .env("GODWIT_COAPS_CERT_FILE")
+        .argParser(fileName),
     )
     .addOption(
       new Option(
         "--coaps-ca <file>",
         "roots that certificates of devices must lead to, PEM; those that are pinned need none",
-      ).env("GODWIT_COAPS_CA_FILE"),
+      )
+        .env("GODWIT_COAPS_CA_FILE")
+        .argParser(fileName),
     )
     .addOption(
       new Option("--http <host:port>", "REST API and page")
         .default("127.0.0.1:8080")
-        .env("GODWIT_HTTP"),
+        .env("GODWIT_HTTP")
+        .argParser(listenAddress),
+    )
+    .addOption(
+      new Option(
+        "--public-url <url>",
+        "where browsers reach the page, if by another name than this machine's: that of a proxy",
+      )
+        .env("GODWIT_PUBLIC_URL")
+        .argParser(webAddress),
     )
     .option("--nosec", "accept devices that prove nothing: for labs, not for the Internet", false)
     .option(
       "--credentials <file>",
       "adds these at the start: a JSON array of what `godwit credentials add` takes",
+      fileName,
     )
     .option(
       "--awake <seconds>",
@@ -120,63 +149,84 @@ export function serveCommand(): Command {
 }
 
 async function serve(options: Options): Promise<void> {
-  const stopped = untilStopped(); // before anything is opened: who stops us at once is heard too
+  const stopping = untilStopped(); // before anything is opened: who stops us at once is heard too
   const log = openLog(options.logLevel);
-  const http = addressOf("--http", options.http);
-  addressOf("--coap", options.coap);
-  if (options.coaps !== undefined) addressOf("--coaps", options.coaps);
   const material = readCoapsFiles(options, Date.now());
   const keylog = keyLogFile(options.keylog);
-  const data = await openData(options.data, {
-    acceptLoss: options.acceptLoss,
-    ...(options.mark === undefined ? {} : { markFile: options.mark }),
-    onNotice: (text) => log.warn(text),
-  });
-  const opened: { close(): Promise<void> }[] = [data];
+  const opened: { close(): Promise<void> }[] = [];
   try {
-    const { password, file, created } = await adminPassword(options.data);
-    const isNew = !holdsSealedRecords(data.store);
-    const master = loadMasterKey(join(options.data, "master-key"), process.env, isNew);
-    for (const warning of material.warnings) log.warn(warning);
-    const server = openServer(options, { data, master, material, keylog }, log);
-    await server.start();
-    opened.push(server);
-    if (options.credentials !== undefined) await addCredentials(server, options.credentials);
-    const platform = await createPlatform({
-      server,
-      log,
-      auth: { kind: "password", password },
-    });
-    opened.push(platform);
-    const url = await listen(platform, http);
-
-    const lines = [
-      `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
-      ...(options.coaps === undefined ? [] : [`CoAPs  ${server.secureAddresses.join(" ")}`]),
-      ...server.certificates.slice(0, 1).map(describe),
-      ...(keylog === undefined ? [] : [keyLogWarning(keylog)]),
-      `Page   ${url}`,
-      `Data   ${options.data}`,
-      created
-        ? `The administrator's password was made and is in ${file}`
-        : `The administrator's password is in ${file}`,
-      ...(master.created
-        ? [`A master key was made: keep a copy of ${master.file}, credentials are lost without it`]
-        : []),
-    ];
-    if (!options.nosec && server.credentials().length === 0)
-      lines.push(
-        "No device can register yet: there are no credentials (godwit credentials), and NoSec is off (--nosec switches it on)",
-      );
+    const opening = open(options, { material, keylog, opened, log });
+    const { server, lines } = await stopping.during(opening);
     process.stdout.write(`${lines.join("\n")}\nReady\n`);
-
-    const why = await Promise.race([stopped, untilStoreFails(server, log, options.onStoreFailure)]);
+    const failed = untilStoreFails(server, log, options.onStoreFailure);
+    const why = await Promise.race([stopping.asked, failed]);
     if (why === "store failed") process.exitCode = STORE_FAILURE_EXIT;
     log.info("stopping");
   } finally {
     // Whatever ended it: what is owed is written, and nothing keeps the process or the store's lock.
     for (const one of opened.toReversed()) await one.close();
   }
+}
+
+type Opening = {
+  readonly material: CoapsMaterial;
+  readonly keylog: string | undefined;
+  /** What has to be closed, in the order in which it was opened. */
+  readonly opened: { close(): Promise<void> }[];
+  readonly log: Logger;
+};
+
+/** Opens all that a server needs. Returns it, and what the operator is told. */
+async function open(
+  options: Options,
+  { material, keylog, opened, log }: Opening,
+): Promise<{ readonly server: Server; readonly lines: readonly string[] }> {
+  const data = await openData(options.data, {
+    acceptLoss: options.acceptLoss,
+    ...(options.mark === undefined ? {} : { markFile: options.mark }),
+    onNotice: (text) => log.warn(text),
+  });
+  opened.push(data);
+  const { password, file, created } = await adminPassword(options.data);
+  const isNew = !holdsSealedRecords(data.store);
+  const master = loadMasterKey(join(options.data, "master-key"), process.env, isNew);
+  for (const warning of material.warnings) log.warn(warning);
+  const limited = new LimitedLog(log);
+  opened.push({ close: async () => limited.flush() });
+  const server = openServer(options, { data, master, material, keylog, limited }, log);
+  await server.start();
+  opened.push(server);
+  if (options.credentials !== undefined) await addCredentials(server, options.credentials);
+  const { publicUrl } = options;
+  const named = publicUrl === undefined ? {} : { publicUrl };
+  const auth = { kind: "password", password, ...named } as const;
+  const platform = await createPlatform({
+    server,
+    log,
+    auth,
+    onWrongPassword: (address) => logGuess(address, limited),
+  });
+  opened.push(platform);
+  const url = await listen(platform, parseAddress(options.http));
+  const lines = [
+    `CoAP   ${server.addresses.join(" ")}${options.nosec ? "  (NoSec: nothing is proven, nothing is secret)" : ""}`,
+    ...(options.coaps === undefined ? [] : [`CoAPs  ${server.secureAddresses.join(" ")}`]),
+    ...server.certificates.slice(0, 1).map(describe),
+    ...(keylog === undefined ? [] : [keyLogWarning(keylog)]),
+    `Page   ${url}`,
+    `Data   ${options.data}`,
+    created
+      ? `The administrator's password was made and is in ${file}`
+      : `The administrator's password is in ${file}`,
+    ...(master.created
+      ? [`A master key was made: keep a copy of ${master.file}, credentials are lost without it`]
+      : []),
+  ];
+  if (!options.nosec && server.credentials().length === 0)
+    lines.push(
+      "No device can register yet: there are no credentials (godwit credentials), and NoSec is off (--nosec switches it on)",
+    );
+  return { server, lines };
 }
 
 /** By what devices know the server. */
@@ -192,11 +242,12 @@ type Opened = {
   readonly master: LoadedMasterKey;
   readonly material: CoapsMaterial;
   readonly keylog: string | undefined;
+  readonly limited: LimitedLog;
 };
 
 function openServer(
   options: Options,
-  { data, master, material, keylog }: Opened,
+  { data, master, material, keylog, limited }: Opened,
   log: Logger,
 ): Server {
   const { certificates, anchors } = material;
@@ -216,50 +267,15 @@ function openServer(
     ...(data.rolledBack ? { rolledBack: { settled: data.rollbackSettled } } : {}),
     ...(options.awake === undefined ? {} : { tuning: { awakeWindow: options.awake * 1_000 } }),
   });
-  server.on("note", ({ text }) => log.info(text));
-  server.on("fault", ({ fault }) => log.error({ err: fault }, fault.message));
-  server.on("registered", ({ device, replaced }) => {
-    log.info({ endpoint: device.endpoint, lifetime: device.lifetime, replaced }, "registered");
-  });
-  server.on("deregistered", (event) => log.info(event, "deregistered"));
-  let setAside = 0;
-  server.on("quarantined", (record) => {
-    setAside += 1;
-    if (setAside <= NAMED_RECORDS) log.error(record, "a stored record was set aside");
-    else if (setAside === NAMED_RECORDS + 1)
-      log.error("more stored records were set aside: GET /api/v1/quarantine shows all");
-  });
-  const refusals = new LogLimit();
-  server.on("refused", ({ code, detail }) => {
-    const leftOut = refusals.pass(`${code} ${detail}`);
-    if (leftOut === undefined) return;
-    log.warn({ code, detail, ...unlessZero({ notLogged: leftOut }) }, "refused");
-  });
-  server.on("handshakeFailed", ({ address, why, kept }) => {
-    const leftOut = refusals.pass(`${address.replace(PORT, "")} ${why}`);
-    if (leftOut === undefined) return;
-    log.warn(
-      { address, why: nameAlerts(why), ...unlessZero({ notLogged: leftOut + kept }) },
-      "handshake failed",
-    );
-  });
+  logEvents(server, log, limited);
   if (keylog !== undefined) {
     log.warn(keyLogWarning(keylog));
     server.on("keyLog", ({ line }) => writeKeyLog(keylog, line));
-  }
-  if (log.isLevelEnabled("debug")) {
-    server.on("updated", ({ device, moved }) => {
-      log.debug({ endpoint: device.endpoint, moved }, "updated");
-    });
   }
   if (data.rollbackReason !== undefined) {
     log.warn(`${data.rollbackReason}; the keys of its sessions are dropped, devices make new ones`);
   }
   return server;
-}
-
-function unlessZero(fields: { readonly notLogged: number }): object {
-  return fields.notLogged === 0 ? {} : fields;
 }
 
 async function addCredentials(server: Server, file: string): Promise<void> {
@@ -274,20 +290,7 @@ async function addCredentials(server: Server, file: string): Promise<void> {
   }
 }
 
-/** Records that a start has set aside and names in the log. */
-const NAMED_RECORDS = 100;
-
 type Address = ReturnType<typeof parseAddress>;
-
-function addressOf(option: string, text: string): Address {
-  try {
-    return parseAddress(text);
-  } catch (cause) {
-    throw new Error(`${option}: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
-  }
-}
 
 async function listen(platform: Platform, { host, port }: Address): Promise<string> {
   try {
@@ -299,8 +302,6 @@ async function listen(platform: Platform, { host, port }: Address): Promise<stri
   }
 }
 
-/** Of an address: a host may try from as many as it likes. */
-const PORT = /:\d+$/;
 const ADVICE: ReadonlyMap<string, string> = new Map([
   ["EADDRINUSE", "another program has this port; stop it or choose another port"],
   ["EACCES", "not allowed; ports below 1024 need root or CAP_NET_BIND_SERVICE"],

@@ -14,7 +14,7 @@ import {
   request,
   type Request,
 } from "@godwit/coap";
-import { LINES } from "./log-limit.ts";
+import { LINES_PER_SOURCE as LINES } from "./limited-log.ts";
 import { Served } from "./crash/served.test-kit.ts";
 
 const KEY = "000102030405060708090a0b0c0d0e0f";

@@ -1,10 +1,11 @@
 // The live table. Text from devices only ever goes into textContent.
 
+import { get, keepConnected } from "./connection.js";
+
 const rows = new Map();
 const devices = new Map();
 const body = document.querySelector("#devices tbody");
 const template = document.querySelector("#row");
-const link = document.querySelector("#link");
 const events = document.querySelector("#events");
 const filter = document.querySelector("#filter");
 let simulation = {};
@@ -84,10 +85,11 @@ async function order(endpoint) {
   const path = prompt(`Read which resource of ${endpoint}?`, "/3303/0/5700");
   if (path === null) return;
   say(`${endpoint}: read ${path} ordered`);
-  const answer = await fetch(`/api/v1/devices/${encodeURIComponent(endpoint)}${path}?wait=0&expires=3600`);
-  if (!answer.ok) {
-    const { detail } = await answer.json();
-    say(`${endpoint}: ${detail}`, "bad");
+  try {
+    const answer = await fetch(`/api/v1/devices/${encodeURIComponent(endpoint)}${path}?wait=0&expires=3600`);
+    if (!answer.ok) say(`${endpoint}: ${(await answer.json()).detail}`, "bad");
+  } catch {
+    say(`${endpoint}: the server does not answer`, "bad");
   }
 }
 
@@ -102,35 +104,46 @@ function say(text, kind = "") {
 }
 
 async function refresh() {
-  const answer = await fetch("/api/v1/devices?limit=1000");
-  if (answer.status === 401) {
-    location.href = "/login.html";
-    return;
-  }
-  const date = answer.headers.get("date");
+  const { json, date } = await get("/api/v1/devices?limit=1000");
   if (date !== null && Math.abs(Date.parse(date) - Date.now()) > 5000) skew = Date.parse(date) - Date.now();
-  simulation = await (await fetch("/api/v1/simulation")).json();
+  simulation = (await get("/api/v1/simulation")).json;
   document.body.classList.toggle("simulated", Object.keys(simulation).length > 0);
-  const { items, total } = await answer.json();
+  const { items, total } = json;
   const names = new Set(items.map(({ endpoint }) => endpoint));
   for (const endpoint of [...rows.keys()]) if (!names.has(endpoint)) drop(endpoint);
   for (const device of items) draw(device);
+  drawRefusals((await get("/api/v1/refusals?limit=5")).json.items);
   document.querySelector("#count").textContent = String(total);
+  document.querySelector("#shown").textContent = total > items.length ? `The first ${items.length} by name are shown.` : "";
   document.querySelector("#empty").hidden = total > 0;
   document.querySelector("#devices").hidden = total === 0;
 }
 
-function listen() {
-  const stream = new EventSource("/api/v1/events");
+/** The latest that were not let in: who, from where, which rule, and what to do. */
+function drawRefusals(items) {
+  const section = document.querySelector("#refusals");
+  section.hidden = items.length === 0;
+  section.querySelector("ul").replaceChildren(
+    ...items.map(({ endpoint, identity, address, code, rule, advice, lastAt, count }) => {
+      const item = document.createElement("li");
+      const time = document.createElement("time");
+      time.textContent = new Date(lastAt).toLocaleTimeString();
+      const what = document.createElement("span");
+      what.className = "bad";
+      const who = [endpoint, identity].filter((one) => one !== undefined).join(", ") || "unknown";
+      const times = count === 1 ? "" : `, ${count} times`;
+      what.textContent = `${who} from ${address}${times}: ${code === undefined ? "" : `${code}, `}${rule}. `;
+      const hint = document.createElement("span");
+      hint.className = "hint";
+      hint.textContent = advice;
+      item.append(time, what, hint);
+      return item;
+    }),
+  );
+}
+
+function listen(stream) {
   const on = (name, act) => stream.addEventListener(name, ({ data }) => act(JSON.parse(data)));
-  stream.addEventListener("open", () => {
-    link.textContent = "live";
-    link.className = "pill live";
-  });
-  stream.addEventListener("error", () => {
-    link.textContent = "reconnecting…";
-    link.className = "pill";
-  });
   on("registered", ({ device, replaced }) => {
     draw(device);
     say(`${device.endpoint} registered${replaced ? " again" : ""} from ${device.address}`);
@@ -184,6 +197,10 @@ filter.addEventListener("input", () => {
 setInterval(() => {
   for (const endpoint of rows.keys()) tick(endpoint);
 }, 1000);
-setInterval(() => void refresh().catch(() => undefined), 2000);
-listen();
-await refresh();
+const logOut = document.querySelector("#log-out");
+logOut.addEventListener("click", async () => {
+  await fetch("/logout", { method: "POST" }).catch(() => undefined);
+  location.replace("/login.html#out");
+});
+await keepConnected({ refresh, listen });
+logOut.hidden = (await get("/api/v1/access")).json.by === "open";

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "@godwit/io";
 
@@ -13,14 +13,25 @@ export async function adminPassword(
 ): Promise<{ readonly password: string; readonly file: string; readonly created: boolean }> {
   const given = env["GODWIT_ADMIN_PASSWORD_FILE"];
   const file = given ?? join(directory, "admin-password");
-  if (existsSync(file)) {
-    const password = readFileSync(file, "utf8").trim();
+  const named = given === undefined ? "" : "GODWIT_ADMIN_PASSWORD_FILE: ";
+  let text: string | undefined;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code !== "ENOENT" || given !== undefined) {
+      throw new Error(`${named}cannot read the password in ${JSON.stringify(file)}: ${message}`, {
+        cause,
+      });
+    }
+  }
+  if (text !== undefined) {
+    const password = text.trim();
     if (password.length < SHORTEST) {
-      throw new Error(`${file}: the password needs at least ${SHORTEST} characters`);
+      throw new Error(`${named}${file}: the password needs at least ${SHORTEST} characters`);
     }
     return { password, file, created: false };
   }
-  if (given !== undefined) throw new Error(`GODWIT_ADMIN_PASSWORD_FILE: there is no ${given}`);
   const password = randomBytes(18).toString("base64url");
   await writeFileAtomic(file, new TextEncoder().encode(`${password}\n`));
   return { password, file, created: true };

@@ -1,70 +1,99 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHash, timingSafeEqual } from "node:crypto";
+import { normalizeIP } from "@fastify/rate-limit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { LogIns } from "./log-ins.ts";
+import { hasForeignHost } from "./origin.ts";
 import { sendProblem } from "./problem.ts";
 
 /**
  * Who may use the API. `password`: the administrator's, as a bearer token or through the log-in page. `open`: whoever
- * reaches a loopback address of this machine by its own name, for a demo; requests under any other name are
- * refused, so that no web page elsewhere can reach it through a name of its own (DNS rebinding).
+ * reaches a loopback address of this machine by its own name, for a demo.
  */
 export type Auth =
-  | { readonly kind: "password"; readonly password: string }
+  | {
+      readonly kind: "password";
+      readonly password: string;
+      /** Where browsers reach the page, if by another name than its addresses, `localhost` and the machine's own. */
+      readonly publicUrl?: string;
+    }
   | { readonly kind: "open" };
 
-export function guard(app: FastifyInstance, auth: Auth): void {
-  const sessions = new Sessions();
-  const attempts = new Attempts();
+/**
+ * Refuses whoever does not show the password. `free`: the routes that need none. `onGuess` hears of wrong passwords, with
+ * the address they came from. Register @fastify/cookie and @fastify/rate-limit first.
+ */
+export function authenticate(
+  app: FastifyInstance,
+  auth: Auth,
+  free: ReadonlySet<string>,
+  onGuess: (address: string) => void = () => undefined,
+): void {
+  app.get("/api/v1/access", async () => ({ by: auth.kind }));
+  if (auth.kind === "open") return;
+
+  const logIns = new LogIns();
+  const guesses = app.createRateLimit({
+    max: MAX_GUESSES,
+    timeWindow: GUESS_WINDOW,
+    // What comes under a foreign name (DNS rebinding, say) must not use up the guesses of the same machine's user.
+    keyGenerator: (request) =>
+      `${hasForeignHost(request, auth) ? "foreign " : ""}${normalizeIP(request.ip)}`,
+  });
+
+  /** Compares a password, and counts a wrong one against its source. Answers the request where it does not let in. */
+  async function letsIn(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    password: string,
+  ): Promise<boolean> {
+    const right = same(password, auth.kind === "password" ? auth.password : "");
+    if (!right) onGuess(request.ip);
+    const counted = await guesses(request, { increment: !right });
+    if (!counted.isAllowed && counted.isExceeded) {
+      reply.header("retry-after", String(counted.ttlInSeconds));
+      await sendProblem(reply, {
+        status: 429,
+        title: "Too many wrong passwords",
+        detail: `Too many wrong passwords came from this address. Wait ${counted.ttlInSeconds} s, then try again.`,
+      });
+      return false;
+    }
+    if (!right) await wrongPassword(reply);
+    return right;
+  }
 
   app.addHook("onRequest", async (request, reply) => {
-    if (auth.kind === "open") {
-      if (LOOPBACK.test(request.headers.host ?? "")) return undefined;
-      return await sendProblem(reply, {
-        status: 421,
-        title: "Wrong host",
-        detail: "This demo answers to 127.0.0.1 and localhost only.",
-      });
+    if (free.has(request.routeOptions.url ?? "")) return undefined;
+    const bearer = /^Bearer (.+)$/i.exec(request.headers.authorization ?? "")?.[1];
+    if (bearer !== undefined) {
+      return (await letsIn(request, reply, bearer)) ? undefined : reply;
     }
-    if (PUBLIC.has(request.routeOptions.url ?? "")) return undefined;
-    if (authorised(request, auth.password, sessions)) return undefined;
+    if (logIns.isLive(request.cookies[COOKIE], Date.now())) return undefined;
     return await unauthorised(request, reply);
   });
 
-  if (auth.kind === "open") return;
-
-  app.post("/login", async (request, reply) => {
-    if (!attempts.allowed(Date.now())) {
-      return await sendProblem(reply, {
-        status: 429,
-        title: "Too many attempts",
-        detail: "Wait a minute, then try again.",
-      });
-    }
-    const { password } = (request.body ?? {}) as { password?: unknown };
-    if (typeof password !== "string" || !same(password, auth.password)) {
-      attempts.failed(Date.now());
-      return await sendProblem(reply, {
-        status: 401,
-        title: "Wrong password",
-        detail: "The password is in the file that the first start named.",
-      });
-    }
-    const cookie = `${COOKIE}=${sessions.open(Date.now())}; HttpOnly; SameSite=Strict; Path=/`;
-    return await reply.header("set-cookie", cookie).code(204).send();
-  });
+  app
+    .withTypeProvider<ZodTypeProvider>()
+    .post("/login", { schema: { body: logInBody }, bodyLimit: 4_096 }, async (request, reply) => {
+      if (!(await letsIn(request, reply, request.body.password))) return reply;
+      const id = logIns.open(Date.now());
+      return await reply.setCookie(COOKIE, id, COOKIE_OPTIONS).code(204).send();
+    });
 
   app.post("/logout", async (request, reply) => {
-    sessions.close(cookieOf(request));
-    return await reply
-      .header("set-cookie", `${COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0`)
-      .code(204)
-      .send();
+    logIns.close(request.cookies[COOKIE]);
+    return await reply.clearCookie(COOKIE, COOKIE_OPTIONS).code(204).send();
   });
 }
 
-function authorised(request: FastifyRequest, password: string, sessions: Sessions): boolean {
-  const bearer = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1];
-  if (bearer !== undefined) return same(bearer, password);
-  return sessions.live(cookieOf(request), Date.now());
+async function wrongPassword(reply: FastifyReply): Promise<FastifyReply> {
+  return await sendProblem(reply.header("www-authenticate", "Bearer"), {
+    status: 401,
+    title: "Wrong password",
+    detail: "This is not the administrator's password.",
+  });
 }
 
 async function unauthorised(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
@@ -78,64 +107,15 @@ async function unauthorised(request: FastifyRequest, reply: FastifyReply): Promi
   });
 }
 
-function cookieOf(request: FastifyRequest): string | undefined {
-  return new RegExp(`(?:^|; )${COOKIE}=([\\w-]+)`).exec(request.headers.cookie ?? "")?.[1];
-}
-
 /** Compares hashes, so that neither length nor content shows in the time it takes. */
 function same(a: string, b: string): boolean {
   const [x, y] = [a, b].map((text) => createHash("sha256").update(text).digest());
   return timingSafeEqual(x!, y!); // two were made
 }
 
-/** Log-ins of browsers; a few, and not for ever. */
-class Sessions {
-  readonly #until = new Map<string, number>();
-
-  open(now: number): string {
-    if (this.#until.size >= MAX_SESSIONS) {
-      const [oldest] = this.#until.keys();
-      this.#until.delete(oldest!); // there are some
-    }
-    const id = randomBytes(24).toString("base64url");
-    this.#until.set(id, now + SESSION_MS);
-    return id;
-  }
-
-  live(id: string | undefined, now: number): boolean {
-    return id !== undefined && (this.#until.get(id) ?? 0) > now;
-  }
-
-  close(id: string | undefined): void {
-    if (id !== undefined) this.#until.delete(id);
-  }
-}
-
-/** Guessing is slow: so many wrong passwords a minute, from everywhere together. */
-class Attempts {
-  #failures: number[] = [];
-
-  allowed(now: number): boolean {
-    this.#failures = this.#failures.filter((at) => at > now - 60_000);
-    return this.#failures.length < MAX_ATTEMPTS;
-  }
-
-  failed(now: number): void {
-    this.#failures.push(now);
-  }
-}
-
+const logInBody = z.strictObject({ password: z.string().max(1_024) });
 const COOKIE = "godwit_session";
-const SESSION_MS = 12 * 3_600_000;
-const MAX_SESSIONS = 100;
-const MAX_ATTEMPTS = 10;
-const PUBLIC: ReadonlySet<string> = new Set([
-  "/login",
-  "/login.html",
-  "/style.css",
-  "/icon.svg",
-  "/login.js",
-  "/livez",
-  "/readyz",
-]);
-const LOOPBACK = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?$/;
+const COOKIE_OPTIONS = { httpOnly: true, sameSite: "strict", path: "/" } as const;
+/** Wrong passwords that one source may try in `GUESS_WINDOW` ms: an IPv4 address, or a /64 of IPv6. */
+const MAX_GUESSES = 10;
+const GUESS_WINDOW = 60_000;

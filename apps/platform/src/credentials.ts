@@ -38,7 +38,7 @@ export function credentialRoutes(root: FastifyInstance, server: Server): void {
 
   app.delete(
     "/api/v1/credentials/:id",
-    { schema: { params: z.object({ id: z.string().max(1_024) }) } },
+    { schema: { params: z.strictObject({ id: z.string().max(1_024) }) } },
     async (request, reply) => {
       const { id } = request.params;
       if (!server.credentials().some((one) => one.id === id)) {
@@ -146,4 +146,4 @@ function certificateCredential(body: Extract<Body, { kind: "x509" }>): Credentia
 
 type Body = z.infer<typeof credentialBody>;
 
-const named = z.object({ endpoint: z.string().optional() });
+const named = z.strictObject({ endpoint: z.string().max(255).optional() });

@@ -18,6 +18,7 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { sendProblem } from "./problem.ts";
+import { flag, numberBetween, secondsUpTo } from "./query-values.ts";
 
 /** Devices, and what can be done to them. Paths below a device are its LwM2M paths. */
 export function deviceRoutes(root: FastifyInstance, server: Server): void {
@@ -52,14 +53,18 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     items: server.tasksOf(request.params.endpoint),
   }));
 
-  app.get("/api/v1/tasks/:id", { schema: { params: z.object({ id }) } }, async (request, reply) => {
-    const task = server.task(request.params.id);
-    return task ?? (await forgotten(reply));
-  });
+  app.get(
+    "/api/v1/tasks/:id",
+    { schema: { params: z.strictObject({ id }) } },
+    async (request, reply) => {
+      const task = server.task(request.params.id);
+      return task ?? (await forgotten(reply));
+    },
+  );
 
   app.delete(
     "/api/v1/tasks/:id",
-    { schema: { params: z.object({ id }) } },
+    { schema: { params: z.strictObject({ id }) } },
     async (request, reply) => {
       if (server.task(request.params.id) === undefined) return await forgotten(reply);
       server.cancel(request.params.id);
@@ -68,9 +73,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     },
   );
 
-  const below = { schema: { params: pathed, querystring: waiting } };
-
-  app.get("/api/v1/devices/:endpoint/*", below, async ({ params, query }, reply) =>
+  app.get("/api/v1/devices/:endpoint/*", below.get, async ({ params, query }, reply) =>
     order(reply, params, query, (path) =>
       query.discover === undefined
         ? ["read", readRequest(path)]
@@ -78,7 +81,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     ),
   );
 
-  app.put("/api/v1/devices/:endpoint/*", below, async ({ params, query, body }, reply) =>
+  app.put("/api/v1/devices/:endpoint/*", below.put, async ({ params, query, body }, reply) =>
     order(reply, params, query, (path) => {
       if (query.attributes !== undefined) {
         return ["writeAttributes", writeAttributesRequest(path, query.attributes.split("&"))];
@@ -87,14 +90,14 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     }),
   );
 
-  app.patch("/api/v1/devices/:endpoint/*", below, async ({ params, query, body }, reply) =>
+  app.patch("/api/v1/devices/:endpoint/*", below.patch, async ({ params, query, body }, reply) =>
     order(reply, params, query, (path) => [
       "write",
       writeRequest(path, nodes(params.endpoint, path, body), "update"),
     ]),
   );
 
-  app.post("/api/v1/devices/:endpoint/*", below, async ({ params, query, body }, reply) =>
+  app.post("/api/v1/devices/:endpoint/*", below.post, async ({ params, query, body }, reply) =>
     order(reply, params, query, (path) => {
       if (query.observe !== undefined) return ["observe", observeRequest(path)];
       if (path.length === 3) {
@@ -102,15 +105,15 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
           "execute",
           executeRequest(
             path,
-            z
-              .object({ args: z.string() })
-              .partial()
-              .parse(body ?? {}).args,
+            z.strictObject({ args: z.string().optional() }).parse(body ?? {}).args,
           ),
         ];
       }
       const given = z
-        .object({ instance: z.number().int().optional(), values: z.record(z.string(), plain) })
+        .strictObject({
+          instance: z.number().int().optional(),
+          values: z.record(z.string(), plain),
+        })
         .parse(body);
       const target = [...path, given.instance ?? UNASSIGNED];
       return [
@@ -127,7 +130,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     }),
   );
 
-  app.delete("/api/v1/devices/:endpoint/*", below, async ({ params, query }, reply) =>
+  app.delete("/api/v1/devices/:endpoint/*", below.delete, async ({ params, query }, reply) =>
     order(reply, params, query, (path) =>
       query.observe === undefined
         ? ["delete", deleteRequest(path)]
@@ -137,7 +140,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
 
   function nodes(endpoint: string, path: NodePath, body: unknown): ReturnType<typeof nodesOf> {
     const { value } = z
-      .object({
+      .strictObject({
         value: z.union([plain, z.record(z.string(), plain)], {
           error: "a string, number or boolean, or several by resource id",
         }),
@@ -211,22 +214,32 @@ async function forgotten(reply: FastifyReply): Promise<FastifyReply> {
   });
 }
 
-const id = z.string().regex(/^\d{1,16}$/);
-const named = z.object({ endpoint: z.string().min(1).max(255) });
-const pathed = z.object({ endpoint: z.string().min(1).max(255), "*": z.string().max(40) });
-const page = z.object({
-  limit: z.coerce.number().int().min(1).max(1_000).default(100),
-  cursor: z.string().optional(),
+const id = z.string().regex(/^\d{1,16}$/, "the number of a task");
+const named = z.strictObject({ endpoint: z.string().min(1).max(255) });
+const pathed = z.strictObject({ endpoint: z.string().min(1).max(255), "*": z.string().max(40) });
+const page = z.strictObject({
+  limit: numberBetween(1, 1_000).default(100),
+  cursor: z.string().max(255).optional(),
   q: z.string().max(255).optional(),
 });
-const waiting = z.object({
+const waiting = z.strictObject({
   /** s to wait for the device before the answer is 202. */
-  wait: z.coerce.number().min(0).max(120).default(5),
+  wait: secondsUpTo(120).default(5),
   /** s after which the order is given up. */
-  expires: z.coerce.number().int().min(1).max(31_536_000).optional(),
-  discover: z.string().optional(),
-  observe: z.string().optional(),
-  attributes: z.string().max(200).optional(),
+  expires: numberBetween(1, 31_536_000).optional(),
 });
+const below = {
+  get: belowDevice(waiting.extend({ discover: flag })),
+  put: belowDevice(waiting.extend({ attributes: z.string().max(200).optional() })),
+  patch: belowDevice(waiting),
+  post: belowDevice(waiting.extend({ observe: flag })),
+  delete: belowDevice(waiting.extend({ observe: flag })),
+};
 const plain = z.union([z.string().max(65_536), z.number(), z.boolean()]);
 const UNASSIGNED = 65_535;
+
+function belowDevice<Q>(querystring: Q): {
+  readonly schema: { readonly params: typeof pathed; readonly querystring: Q };
+} {
+  return { schema: { params: pathed, querystring } };
+}

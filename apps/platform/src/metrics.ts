@@ -95,6 +95,10 @@ export function metrics(server: Server): {
   const updatedInPlace = updated.labels("false");
   const ended = counter("registrations_ended_total", "Registrations that ended", ["why"]);
   const refused = tally("refusals_total", "Registration requests refused", "code");
+  const notAdmitted = counter("not_admitted_total", "Devices that were not let in", [
+    "stage",
+    "reason",
+  ]);
   const dropped = tally("dropped_total", "Messages thrown away", "reason");
   const handshakes = counter("handshakes_failed_total", "DTLS handshakes that came to nothing");
   const tasks = counter("lwm2m_requests_total", "Orders to devices that ended", ["op", "result"]);
@@ -108,6 +112,7 @@ export function metrics(server: Server): {
     server.on("refused", ({ code }) =>
       refused(`${code >> 5}.${String(code & 31).padStart(2, "0")}`),
     ),
+    server.on("refusal", ({ stage, reason }) => notAdmitted.inc({ stage, reason })),
     server.on("dropped", ({ reason }) => dropped(reason)),
     server.on("handshakeFailed", ({ kept }) => handshakes.inc(1 + kept)),
     server.on("task", ({ task }) => {

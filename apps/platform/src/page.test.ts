@@ -13,7 +13,9 @@ if (missing !== false && process.env["CI"] === "true") throw new Error(missing);
 const HOSTILE = '<img src=x onerror="document.title=1">\u{1f426}&amp;';
 // All tests share a process: minutes may pass between the devices' last word and a test.
 const tuning = { trustedBinding: 3_600_000 };
-const server = new Server({ coap: "127.0.0.1:0", nosec: true, tuning });
+/** Nothing is stored. */
+const sealer = { seal: (secret: Uint8Array) => secret, open: (sealed: Uint8Array) => sealed };
+const server = new Server({ coap: "127.0.0.1:0", nosec: true, sealer, tuning });
 let platform: Platform;
 let browser: Browser;
 let url: string;
@@ -76,6 +78,19 @@ suite("the page", () => {
       assert.equal(await row.locator(".state").textContent(), "Reachable");
       assert.match((await row.locator(".mapping").textContent()) ?? "", /open, 12 s left/);
       await page.waitForSelector("#link.live");
+
+      // Who is not let in is named with what to do; what it calls itself runs nothing either.
+      const endpoint = `${HOSTILE} 2`;
+      const key = new Uint8Array(16);
+      await server.addCredential({ kind: "psk", endpoint, identity: "stranger", key });
+      const stranger = new Device({ endpoint, server: `coap://${server.addresses[0]}` });
+      await stranger.start();
+      const entry = page.locator("#refusals li", { hasText: endpoint });
+      await entry.locator(".hint:has-text('Let the device use its credential')").waitFor();
+      const said = (await entry.locator(".bad").textContent()) ?? "";
+      assert.match(said, /from 127\.0\.0\.1:\d+: 4\.03, this endpoint has credentials/);
+      assert.equal(await page.locator("#refusals img").count(), 0);
+      await stranger.stop({ deregister: false });
 
       devices[0]?.update();
       await server.device("thermo").read("/3303/0/5700");

@@ -211,6 +211,49 @@ suite("the HTTP face", () => {
       status: 400,
       says: "wait",
     },
+    ...[
+      ["/api/v1/devices?state=unreachable", '"state" here; there are: limit, cursor, q'],
+      ["/api/v1/devices?limit=0", '"limit": write a number from 1 to 1000'],
+      ["/api/v1/devices?limit=0x10", '"limit": write a number'],
+      ["/api/v1/devices?limit=5&limit=6", '"limit": write a number'],
+      ["/api/v1/devices/thermo?wiat=1", '"wiat" here, and no other'],
+      ["/api/v1/devices/thermo/3/0/0?wiat=1", '"wiat" here; there are: wait, expires, discover'],
+      ["/api/v1/devices/thermo/3/0/0?observe", '"observe" here'],
+      ["/api/v1/devices/thermo/3/0/0?discover=no", '"discover": write it without a value'],
+      ["/api/v1/devices/thermo/3/0/0?expires=soon", '"expires": write a number from 1'],
+      ["/api/v1/devices/thermo/tasks?state=done", '"state" here'],
+      ["/api/v1/credentials?kind=psk", '"kind" here; there are: endpoint'],
+      ["/api/v1/server-key?hex", '"hex" here'],
+      ["/api/v1/events?since=1", '"since" here'],
+      ["/api/v1/simulation?x", '"x" here'],
+      ["/api/v1/tasks/1?wait=1", '"wait" here'],
+      ["/metrics?name=x", '"name" here'],
+      ["/livez?verbose", '"verbose" here'],
+    ].map(([path = "", says = ""]) => {
+      return {
+        what: `what is wrong with ${path}`,
+        method: "GET",
+        path,
+        status: 400,
+        says,
+      } as const;
+    }),
+    {
+      what: "a field of a value that there is not",
+      method: "PUT",
+      path: "/api/v1/devices/thermo/1/0/1",
+      body: { value: 600, unit: "s" },
+      status: 400,
+      says: '"unit"',
+    },
+    {
+      what: "an argument of execute that there is not",
+      method: "POST",
+      path: "/api/v1/devices/thermo/3303/0/5605",
+      body: { arguments: "0" },
+      status: 400,
+      says: '"arguments"',
+    },
     {
       what: "an unknown task",
       method: "GET",
@@ -444,13 +487,12 @@ suite("the HTTP face", () => {
       (await fetch(`${url}/api/v1/devices`, { headers: { cookie: session } })).status,
       200,
     );
-    await fetch(`${url}/logout`, { method: "POST", headers: { cookie: session } });
+    const out = { method: "POST", headers: { cookie: session, origin: url } };
+    assert.equal((await fetch(`${url}/logout`, out)).status, 204);
     assert.equal(
       (await fetch(`${url}/api/v1/devices`, { headers: { cookie: session } })).status,
       401,
     );
-    const guesses = await Promise.all(Array.from({ length: 12 }, () => login("guess")));
-    assert.ok(guesses.some(({ status }) => status === 429));
   });
 
   test("every answer forbids what a page of ours never does", async () => {
@@ -491,7 +533,7 @@ suite("the HTTP face", () => {
         (answer) => done(answer.statusCode),
       ).end();
     });
-    assert.equal(status, 421);
+    assert.equal(status, 403);
     await open.close();
   });
 });

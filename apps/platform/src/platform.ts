@@ -1,4 +1,8 @@
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import fastifyCookie from "@fastify/cookie";
+import fastifyHelmet from "@fastify/helmet";
+import fastifyRateLimit from "@fastify/rate-limit";
 import fastifyStatic from "@fastify/static";
 import type { Server } from "@godwit/server";
 import { fastify, type FastifyInstance } from "fastify";
@@ -8,14 +12,18 @@ import {
   hasZodFastifySchemaValidationErrors,
 } from "fastify-type-provider-zod";
 import type { Logger } from "pino";
-import { ZodError } from "zod";
-import { guard, type Auth } from "./auth.ts";
+import { ZodError, z } from "zod";
+import { authenticate, type Auth } from "./auth.ts";
+import { HTTP_TUNING, limitConnections, timeouts, type HttpTuning } from "./connections.ts";
 import { credentialRoutes } from "./credentials.ts";
 import { deviceRoutes } from "./devices.ts";
 import { eventStream } from "./event-stream.ts";
 import { metrics } from "./metrics.ts";
+import { refuseOtherOrigins } from "./origin.ts";
 import { sendProblem } from "./problem.ts";
 import { quarantineRoutes } from "./quarantine.ts";
+import { refusalRoutes } from "./refusals.ts";
+import { validationWords, type SchemaFault } from "./validation-words.ts";
 
 export type PlatformOptions = {
   readonly server: Server;
@@ -23,67 +31,48 @@ export type PlatformOptions = {
   readonly log?: Logger;
   /** More of the state for the page, by endpoint name: what a simulation knows and a server cannot. */
   readonly simulation?: () => Readonly<Record<string, unknown>>;
+  /** Hears of each wrong password, with the address it came from; there may be many. */
+  readonly onWrongPassword?: (address: string) => void;
+  /** Limits of connections and of the time that a request may take. */
+  readonly http?: Partial<HttpTuning>;
 };
 
 export type Platform = {
   /** Binds; resolves with the address to open in a browser. */
   listen(host: string, port: number): Promise<string>;
   close(): Promise<void>;
-  /** Every route of the API, such as "GET /api/v1/devices". */
+  /** Every route of the API, such as "GET /api/v1/devices"; those of the page as one. */
   readonly routes: readonly string[];
 };
 
 /** The HTTP face of a server: REST API, live events, metrics and the page. */
 export async function createPlatform(options: PlatformOptions): Promise<Platform> {
   const { server, auth, log, simulation } = options;
+  const http = { ...HTTP_TUNING, ...options.http };
   const app: FastifyInstance = fastify({
     bodyLimit: 1_048_576,
     routerOptions: { maxParamLength: 1_024 },
     forceCloseConnections: true,
+    ...timeouts(http),
   });
+  limitConnections(app, http);
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  app.setErrorHandler(async (fault: Error & Exposed, _request, reply) => {
-    if (fault.expose === true && fault.statusCode !== undefined) {
-      const [status, detail] = [fault.statusCode, fault.message];
-      return await sendProblem(reply, { status, title: "Not available", detail });
-    }
-    if (hasZodFastifySchemaValidationErrors(fault)) {
-      const detail = fault.validation.map((one) => `${one.instancePath} ${one.message}`).join("; ");
-      return await sendProblem(reply, { status: 400, title: "Bad request", detail });
-    }
-    if (fault instanceof ZodError) {
-      const detail = fault.issues
-        .map((i) => `${i.path.join(".") || "body"}: ${i.message}`)
-        .join("; ");
-      return await sendProblem(reply, { status: 400, title: "Bad request", detail });
-    }
-    const status = fault.statusCode ?? 500;
-    if (status >= 500) log?.error({ err: fault }, "request failed");
-    const detail = status >= 500 ? "The server failed. Its log says why." : fault.message;
-    return await sendProblem(reply, {
-      status,
-      title: status >= 500 ? "Our fault" : "Bad request",
-      detail,
-    });
-  });
-  app.setNotFoundHandler(
-    async (_request, reply) =>
-      await sendProblem(reply, {
-        status: 404,
-        title: "Not found",
-        detail: "There is nothing here. The API is below /api/v1.",
-      }),
-  );
-  app.addHook("onSend", async (_request, reply) => {
-    for (const [name, value] of HEADERS) reply.header(name, value);
-  });
-
+  answerFaults(app, log);
   const routes: string[] = [];
-  app.addHook("onRoute", ({ method, url }) => {
-    for (const one of [method].flat()) if (one !== "HEAD") routes.push(`${one} ${url}`);
+  app.addHook("onRoute", (route) => {
+    if (PAGE_FILES.has(route.url)) return;
+    for (const one of [route.method].flat()) {
+      if (one !== "HEAD") routes.push(`${one} ${route.url}`);
+    }
+    // A parameter that nobody reads is a mistake of the caller: every route names those that it has.
+    route.schema = { querystring: NO_PARAMETERS, ...route.schema };
   });
-  guard(app, auth);
+  await app.register(fastifyHelmet, HEADERS);
+  await app.register(fastifyCookie);
+  await app.register(fastifyRateLimit, { global: false, cache: MAX_SOURCES });
+  refuseOtherOrigins(app, auth, FREE);
+  authenticate(app, auth, FREE, options.onWrongPassword);
   app.get("/livez", async () => ({ status: "alive" }));
   app.get("/readyz", async (_request, reply) => {
     try {
@@ -104,8 +93,11 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   deviceRoutes(app, server);
   credentialRoutes(app, server);
   quarantineRoutes(app, server);
+  refusalRoutes(app, server);
   const stopEvents = eventStream(app, server);
-  await app.register(fastifyStatic, { root: join(import.meta.dirname, "pages") });
+  // A route for each file: a wildcard would not tell the files of the log-in form from the rest.
+  await app.register(fastifyStatic, { root: PAGES, wildcard: false });
+  routes.push("GET /*");
 
   return {
     routes,
@@ -118,14 +110,82 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   };
 }
 
-/** A fault whose words are for the caller. */
-type Exposed = { readonly statusCode?: number; readonly expose?: boolean };
+/** What went wrong goes out as a problem (RFC 9457) that says what to do. */
+function answerFaults(app: FastifyInstance, log: Logger | undefined): void {
+  app.setErrorHandler(async (fault: Error & Exposed, request, reply) => {
+    if (fault.expose === true && fault.statusCode !== undefined) {
+      const [status, detail] = [fault.statusCode, fault.message];
+      return await sendProblem(reply, { status, title: "Not available", detail });
+    }
+    if (hasZodFastifySchemaValidationErrors(fault)) {
+      const faults = fault.validation as unknown as readonly SchemaFault[];
+      const detail = validationWords(faults, fault.validationContext, request);
+      return await sendProblem(reply, { status: 400, title: "Bad request", detail });
+    }
+    if (fault instanceof ZodError) {
+      const faults = fault.issues.map(({ path, code, message, ...params }) => {
+        return { instancePath: `/${path.join("/")}`, keyword: code, message, params };
+      });
+      const detail = validationWords(faults, "body", request);
+      return await sendProblem(reply, { status: 400, title: "Bad request", detail });
+    }
+    const status = fault.statusCode ?? 500;
+    if (status >= 500) log?.error({ err: fault }, "request failed");
+    const detail = status >= 500 ? "The server failed. Its log says why." : fault.message;
+    return await sendProblem(reply, {
+      status,
+      title: status >= 500 ? "Our fault" : "Bad request",
+      detail,
+    });
+  });
+  app.setNotFoundHandler(
+    async (_request, reply) =>
+      await sendProblem(reply, {
+        status: 404,
+        title: "Not found",
+        detail: "There is nothing here. The API is below /api/v1.",
+      }),
+  );
+}
 
-const HEADERS = [
-  [
-    "content-security-policy",
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-  ],
-  ["x-content-type-options", "nosniff"],
-  ["referrer-policy", "no-referrer"],
-] as const;
+/** A fault whose words are for the caller. */
+type Exposed = {
+  readonly statusCode?: number;
+  readonly expose?: boolean;
+  readonly validationContext?: string;
+};
+
+const PAGES = join(import.meta.dirname, "pages");
+const PAGE_FILES: ReadonlySet<string> = new Set([
+  "/",
+  ...readdirSync(PAGES).map((name) => `/${name}`),
+]);
+/** The routes that need no password. The page itself leads to the log-in form; its files hold nothing secret. */
+const FREE: ReadonlySet<string> = new Set([
+  ...[...PAGE_FILES].filter((name) => name !== "/" && name !== "/index.html"),
+  "/login",
+  "/livez",
+  "/readyz",
+]);
+/** Sources of wrong passwords that are remembered; the one that was quiet for the longest time is forgotten first. */
+const MAX_SOURCES = 10_000;
+const NO_PARAMETERS = z.strictObject({});
+/** No HSTS and no policies that browsers refuse to keep: over plain HTTP they mean nothing. */
+const HEADERS = {
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      styleSrc: ["'self'"],
+      imgSrc: ["'self'", "data:"],
+      connectSrc: ["'self'"],
+      formAction: ["'self'"],
+      baseUri: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+  strictTransportSecurity: false,
+  crossOriginOpenerPolicy: false,
+  originAgentCluster: false,
+} as const;

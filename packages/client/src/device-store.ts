@@ -1,7 +1,13 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FormatError, utf8 } from "@godwit/base";
-import { loadMasterKey, writeFileAtomic, type MasterKey, type Store } from "@godwit/io";
+import {
+  loadMasterKey,
+  makeDirectory,
+  writeFileAtomic,
+  type MasterKey,
+  type Store,
+} from "@godwit/io";
 import type { ClientDtlsOptions, ClientSnapshot } from "@godwit/lwm2m";
 import { readChecked, writeChecked } from "./checked-json.ts";
 import { RecordFile } from "./record-file.ts";
@@ -45,7 +51,7 @@ export function fileStore(directory: string): DeviceStore {
     sealer: fileSealer(join(directory, "session-key")),
     records: () => new RecordFile(join(directory, "records.json")),
     async save(snapshot) {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      makeDirectory(directory);
       const text = writeChecked(LAYOUT, JSON.stringify(snapshot, replace));
       await writeFileAtomic(file, utf8(text));
     },

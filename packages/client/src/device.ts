@@ -73,6 +73,8 @@ export type DeviceEvents = {
   readonly session: SessionView;
   /** A handshake of DTLS came to nothing; the next try is at `retryAt`, or when there is something to send. */
   readonly handshakeFailed: { readonly why: string; readonly retryAt: number | undefined };
+  /** The server has gone silent at a point of the handshake that says something: after our key, say. It goes on. */
+  readonly handshakeStalled: { readonly why: string };
   /** A line for SSLKEYLOGFILE: with it anybody can read what was recorded. Only where `keyLog` is on. */
   readonly keyLog: { readonly line: string };
   /** A session of DTLS is open: after a handshake, or with the one that was kept. */

@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { hex, toHex, utf8, type StoreChange } from "@godwit/base";
 import {
   StoreError,
+  makeDirectory,
   writeFileAtomic,
   type Store,
   type StoreDone,
@@ -53,7 +54,7 @@ export class RecordFile implements Store {
       const next = changed(this.#records, calls);
       let fault: StoreError | undefined;
       try {
-        mkdirSync(dirname(this.#file), { recursive: true, mode: 0o700 });
+        makeDirectory(dirname(this.#file));
         await writeFileAtomic(this.#file, utf8(textOf(next)));
         this.#records = next;
       } catch (cause) {

@@ -103,6 +103,7 @@ export class ClientHandshake extends HandshakeBase<State> {
   #share: KeyShare | undefined;
   #asked = false;
   #master: Uint8Array = EMPTY;
+  #stalled = false;
   #ticket: { readonly ticket: Uint8Array; readonly lifetime: number } | undefined;
 
   constructor(
@@ -141,14 +142,28 @@ export class ClientHandshake extends HandshakeBase<State> {
     const isRefused = this.transport.plainAlert === Alert.handshakeFailure;
     if (!this.signals && this.state === "hello" && isRefused) {
       this.wantsSignal = true;
-      this.end(this.silence);
+      this.giveUp();
     }
     return isGood;
   }
 
   wake(now: Instant): void {
-    if (this.done || this.transport.wake(now)) return;
-    this.end(this.silence);
+    if (this.done) return;
+    const unanswered = this.#unanswered;
+    if (this.transport.wake(now)) {
+      if (unanswered === undefined || this.#stalled) return;
+      if (this.transport.transmissions < TELLING) return;
+      this.#stalled = true;
+      this.effects.push({ type: "stalled", why: unanswered });
+      return;
+    }
+    this.giveUp(unanswered);
+  }
+
+  /** What the server's silence means now that it has our key: it does not say so (RFC 4279 2). */
+  get #unanswered(): string | undefined {
+    if (this.state !== "serverFinished" || this.resumed) return undefined;
+    return this.suite?.exchange === "ecdheEcdsa" ? SILENCE.certificate : SILENCE.psk;
   }
 
   /** Whether the server is the one we mean. */
@@ -491,3 +506,10 @@ const INVENTED_ID = 8;
 /** A server whose cookie key changed in between may ask twice. */
 const MAX_COOKIES = 3;
 const FAR = 2 ** 47;
+/** Transmissions of our key without an answer before the silence says something: 3 s. */
+const TELLING = 3;
+const SILENCE = {
+  psk: "the server does not answer the handshake after our key: wrong key, identity unknown to it, or its answers are lost",
+  certificate:
+    "the server does not answer the handshake after our certificate: it is not admitted, or the answers are lost",
+} as const;

@@ -311,8 +311,18 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
           if (handshake.wantsSignal && this.#attempt !== undefined) {
             return this.#begin({ ...this.#attempt, signals: true }, this.#now);
           }
-          this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why, kept: 0 });
+          this.#outbox.push({
+            type: "failed",
+            path: handshake.path,
+            why: effect.why,
+            reason: effect.reason,
+            claimed: handshake.claimed,
+            kept: 0,
+          });
           return;
+        case "stalled":
+          this.#outbox.push(effect);
+          break;
         default:
           return unreachable(effect);
       }

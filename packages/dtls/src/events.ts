@@ -56,12 +56,41 @@ export type DtlsOutput =
   | { readonly type: "moved"; readonly session: SessionId; readonly validated: boolean }
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
-  /** A handshake that came to nothing. `kept`: how many from there, for such a reason, were not told of since the last. */
-  | { readonly type: "failed"; readonly path: Path; readonly why: string; readonly kept: number }
+  | HandshakeFailure
+  /** A client's handshake has gone silent at a point that says something; it goes on. */
+  | { readonly type: "stalled"; readonly why: string }
   | { readonly type: "lookup"; readonly id: number; readonly lookup: Lookup }
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
   | { readonly type: "keyLog"; readonly line: string }
   | StoreOutput;
+
+/** A handshake that came to nothing. For our own side alone: the peer is told less (RFC 4279 2: no oracle). */
+export type HandshakeFailure = {
+  readonly type: "failed";
+  readonly path: Path;
+  readonly why: string;
+  readonly reason: FailureReason;
+  /** Whom the peer claims to be; not proven. */
+  readonly claimed: Identity;
+  /** How many from its network, for such a reason, were not told of since the last. */
+  readonly kept: number;
+};
+
+/**
+ * - `unknownIdentity`: nobody has the PSK identity that the peer gave.
+ * - `wrongKey`: somebody has it, and what the peer sent under its key cannot be opened with ours.
+ * - `notAdmitted`: its public key or certificate is none of those that may in.
+ * - `noAnswer`: the peer fell silent.
+ * - `alert`: the peer ended it.
+ * - `protocol`: it does not fit together, or breaks a rule.
+ */
+export type FailureReason =
+  | "unknownIdentity"
+  | "wrongKey"
+  | "notAdmitted"
+  | "noAnswer"
+  | "alert"
+  | "protocol";
 
 /** Names of the tables in the store. */
 export const TABLES = {

@@ -14,7 +14,7 @@ import type { Association, AssociationState } from "./association.ts";
 import { Alert, HandshakeType } from "./codes.ts";
 import type { Generation, Lookup } from "./credentials.ts";
 import type { Established } from "./established.ts";
-import type { DtlsOutput } from "./events.ts";
+import type { DtlsOutput, FailureReason } from "./events.ts";
 import type { FlightItem } from "./flight.ts";
 import { type HandshakeEffect, identityOf } from "./handshake-effect.ts";
 import { HandshakeTransport } from "./handshake-transport.ts";
@@ -115,6 +115,11 @@ export abstract class HandshakeBase<State extends string> {
     return this.#receiving.has(this.state);
   }
 
+  /** Whom the peer says to be; proven once the handshake is through. */
+  get claimed(): Identity {
+    return this.identity;
+  }
+
   get done(): boolean {
     return this.state === "done" || this.state === "failed";
   }
@@ -160,12 +165,13 @@ export abstract class HandshakeBase<State extends string> {
   /** One message in its turn and in the right epoch. */
   protected abstract message(message: Message, now: Instant): void;
 
-  /** Why nothing came of it, once the peer has been given up. */
-  protected get silence(): string {
+  /** Ends it because the peer said nothing more. `unanswered`: what that means here. */
+  protected giveUp(unanswered = "no answer"): void {
     const { refused, plainAlert, lacksChange } = this.transport;
-    if (refused !== undefined) return refused;
-    if (plainAlert !== undefined) return `peer's alert ${plainAlert}`;
-    return lacksChange ? "no ChangeCipherSpec before Finished" : "no answer";
+    if (refused !== undefined) this.end(refused);
+    else if (plainAlert !== undefined) this.end(`peer's alert ${plainAlert}`, "alert");
+    else if (lacksChange) this.end("no ChangeCipherSpec before Finished");
+    else this.end(unanswered, "noAnswer");
   }
 
   /** Runs a step; what the peer did wrong ends the handshake with the alert for it. */
@@ -183,9 +189,9 @@ export abstract class HandshakeBase<State extends string> {
     if (!this.#receiving.has(before) && this.#receiving.has(this.state)) this.#run(now);
   }
 
-  protected end(why: string): void {
+  protected end(why: string, reason: FailureReason = "protocol"): void {
     this.state = "failed";
-    this.effects.push({ type: "failed", why });
+    this.effects.push({ type: "failed", why, reason });
   }
 
   /** Waits for the answer in `state`. */
@@ -293,7 +299,7 @@ export abstract class HandshakeBase<State extends string> {
       this.#step(message, now);
     }
     if (this.transport.sealedAlert !== undefined && !this.done) {
-      this.end(`peer's alert ${this.transport.sealedAlert}`);
+      this.end(`peer's alert ${this.transport.sealedAlert}`, "alert");
     }
   }
 

@@ -1,6 +1,7 @@
 import { type Identity, toHex } from "@godwit/base";
 import type { Lookup } from "./credentials.ts";
 import { parseCertificate } from "./crypto.ts";
+import type { FailureReason } from "./events.ts";
 import type { CertificateMessage } from "./handshake/certificate.ts";
 import { type Extensions, maxFragmentLength, recordSizeLimit } from "./handshake/extensions.ts";
 
@@ -10,7 +11,9 @@ export type HandshakeEffect =
   | { readonly type: "lookup"; readonly lookup: Lookup }
   /** The peer's Finished verified. Say `confirm` when the association is safe in the store. */
   | { readonly type: "verified" }
-  | { readonly type: "failed"; readonly why: string };
+  /** The peer has gone silent at a point that says something. The handshake goes on. */
+  | { readonly type: "stalled"; readonly why: string }
+  | { readonly type: "failed"; readonly why: string; readonly reason: FailureReason };
 
 /** Who the key in a certificate message belongs to. Throws FormatError for bytes that are no certificate. */
 export function identityOf(certificate: CertificateMessage): Identity {

@@ -31,6 +31,8 @@ export class HandshakeTransport {
   tooLong = false;
   /** Fragments that were looked at, for who bounds how many one datagram may have. */
   fragments = 0;
+  /** A protected record came that does not open with our keys. Anybody could have sent it. */
+  unopened = false;
   /** Next record number of epoch 0. */
   plainSequence: number;
   /** Largest plaintext the peer takes, as far as it has said. */
@@ -75,6 +77,11 @@ export class HandshakeTransport {
 
   get wakeAt(): Instant | undefined {
     return this.#dueAt;
+  }
+
+  /** How often the last flight was sent. */
+  get transmissions(): number {
+    return this.#transmissions;
   }
 
   get association(): Association | undefined {
@@ -232,7 +239,10 @@ export class HandshakeTransport {
     }
     const received = association.open(record);
     if (received.ok) this.#opened(received.type, received.content, record, now);
-    else this.#ledger.drop(received.why);
+    else {
+      this.unopened = true;
+      this.#ledger.drop(received.why);
+    }
     return received.ok;
   }
 

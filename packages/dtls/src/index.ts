@@ -24,7 +24,14 @@ export {
   signingKey,
   type Material,
 } from "./key-material.ts";
-export { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
+export {
+  type DtlsInput,
+  type DtlsOutput,
+  type FailureReason,
+  type HandshakeFailure,
+  type Sealer,
+  TABLES,
+} from "./events.ts";
 export { Alert } from "./codes.ts";
 export type { CertificateMessage } from "./handshake/certificate.ts";
 export { selfSigned } from "./self-signed.ts";

@@ -19,6 +19,7 @@ import {
   HandshakeType,
 } from "./codes.ts";
 import type { Certificate, ServerCredentials, Verdict } from "./credentials.ts";
+import type { FailureReason } from "./events.ts";
 import { type Ephemeral, ephemeral, signEcdsa, verifyEcdsa } from "./crypto.ts";
 import type { HelloMark } from "./hello-mark.ts";
 import type { FlightItem } from "./flight.ts";
@@ -104,7 +105,11 @@ export class ServerHandshake extends HandshakeBase<State> {
   #clientKind: "rpk" | "x509" | undefined;
   #agreed: Uint8Array | undefined;
   #resume: SavedSession | undefined;
-  #guessing = false;
+  /** What is wrong with the peer's key unless its Finished verifies. */
+  #doubt: "unknownIdentity" | "wrongKey" | undefined;
+  #refused = false;
+  /** `doubtfulKey` was put out. */
+  reported = false;
 
   /** `first`: the ClientHello. A server without memory goes on from its numbers (RFC 6347 4.2.1). */
   constructor(
@@ -140,17 +145,30 @@ export class ServerHandshake extends HandshakeBase<State> {
     if (this.done || this.transport.wake(now)) return;
     const { tooLong, refused } = this.transport;
     const { maxMessage } = this.#setup.tuning;
-    if (this.#guessing) this.end("unknown identity or wrong key");
+    const { doubtfulKey } = this;
+    if (doubtfulKey !== undefined) this.end(DOUBTS[doubtfulKey], doubtfulKey);
     else if (tooLong && refused === undefined) {
       this.end(`chain too long, or another message: above ${maxMessage} bytes`);
-    } else this.end(this.silence);
+    } else this.giveUp();
+  }
+
+  /**
+   * Set once the peer has sent something under its key that ours does not open. It is for our own side to know at once;
+   * the peer is told nothing, and waits as long whichever it is (RFC 4279 2).
+   */
+  get doubtfulKey(): "unknownIdentity" | "wrongKey" | undefined {
+    return this.transport.unopened ? this.#doubt : undefined;
+  }
+
+  protected override end(why: string, reason: FailureReason = "protocol"): void {
+    super.end(why, this.#refused ? "notAdmitted" : reason);
   }
 
   /** Answers the look-up of a key; undefined where nobody has that identity. */
   key(key: Uint8Array | undefined, now: Instant): void {
     if (this.state !== "lookupKey") return;
     // No oracle: an unknown identity goes the same way as a wrong key, to a Finished that does not verify.
-    this.#guessing = true;
+    this.#doubt = key === undefined ? "unknownIdentity" : "wrongKey";
     const psk = key ?? decoyKey(this.#setup.rng);
     this.guard(now, () => this.#derive(pskPremaster(psk, this.#agreed), now));
   }
@@ -164,6 +182,7 @@ export class ServerHandshake extends HandshakeBase<State> {
       });
     } else if (state === "lookupPeer") {
       this.guard(now, () => {
+        this.#refused = !verdict.ok;
         if (!verdict.ok) demand(false, verdict.alert ?? Alert.certificateUnknown, verdict.why);
         this.#recognize(verdict);
         this.state = "finished";
@@ -492,6 +511,12 @@ type State =
   | "certificateVerify"
   | "lookupPeer"
   | "finished";
+
+/** What is said of a key that does not prove itself. */
+export const DOUBTS = {
+  unknownIdentity: "unknown identity",
+  wrongKey: "wrong key",
+} as const;
 
 /** States in which the next message is taken. */
 const RECEIVING: ReadonlySet<State | SharedState> = new Set([

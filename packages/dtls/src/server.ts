@@ -18,7 +18,7 @@ import { Association, type AssociationState } from "./association.ts";
 import { Alert, ContentType } from "./codes.ts";
 import { drawCid } from "./draw-cid.ts";
 import { Established, type Host, associationChange } from "./established.ts";
-import { type DtlsOutput, TABLES } from "./events.ts";
+import { type DtlsOutput, type FailureReason, TABLES } from "./events.ts";
 import { type StoredAssociation, revive } from "./export.ts";
 import type { HelloStart } from "./handshake/client-hello.ts";
 import { beginsHello, firstHello } from "./handshake/first-hello.ts";
@@ -33,7 +33,7 @@ import { RefusalLimiter } from "./refusal-limiter.ts";
 import { Resumption } from "./resumption.ts";
 import { RunningHandshakes } from "./running-handshakes.ts";
 import { identityKey } from "./saved-session.ts";
-import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
+import { DOUBTS, ServerHandshake, type ServerSetup } from "./server-handshake.ts";
 import { type DtlsServerInput, type DtlsServerOptions, checkTuning } from "./server-options.ts";
 import {
   type DtlsRestored,
@@ -430,6 +430,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   #drain(handshake: ServerHandshake | undefined): void {
     if (handshake === undefined) return;
     handshake.sendAll(this.#outbox);
+    this.#reportKey(handshake);
     for (let effect = handshake.effects.take(); effect; effect = handshake.effects.take()) {
       switch (effect.type) {
         case "lookup": {
@@ -444,9 +445,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         case "failed":
           if (this.#isRunning(handshake)) {
             this.#drop(handshake);
-            this.#failed(handshake.path, effect.why);
+            if (!handshake.reported) this.#failed(handshake, effect.why, effect.reason);
           }
           return;
+        case "stalled":
+          break; // a client's
         default:
           return unreachable(effect);
       }
@@ -454,9 +457,17 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     if (this.#isRunning(handshake)) this.#schedule(handshake, handshake.wakeAt);
   }
 
-  #failed(path: Path, why: string): void {
+  /** A peer with a wrong key is not told so, and goes on for a while. Our own side hears of it at once, and once. */
+  #reportKey(handshake: ServerHandshake): void {
+    const { doubtfulKey } = handshake;
+    if (doubtfulKey === undefined || handshake.reported || !this.#isRunning(handshake)) return;
+    handshake.reported = true;
+    this.#failed(handshake, DOUBTS[doubtfulKey], doubtfulKey);
+  }
+
+  #failed({ path, claimed }: ServerHandshake, why: string, reason: FailureReason): void {
     const kept = this.#refusals.mayTell(path, why, this.#now);
-    if (kept !== undefined) this.#outbox.push({ type: "failed", path, why, kept });
+    if (kept !== undefined) this.#outbox.push({ type: "failed", path, why, reason, claimed, kept });
   }
 
   /** The client has proven itself: what must outlive a restart goes to the store, then the client hears of it. */

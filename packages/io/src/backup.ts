@@ -3,7 +3,6 @@ import {
   constants,
   copyFileSync,
   existsSync,
-  mkdirSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -16,6 +15,7 @@ import { requestBackup } from "./backup-request.ts";
 import { DATA_TABLE, lossOf } from "./data.ts";
 import { DataFiles, timeName } from "./data-files.ts";
 import { inspectStore, readStore } from "./inspect-store.ts";
+import { makeDirectory } from "./make-directory.ts";
 import { backUp } from "./sqlite-backup.ts";
 import { openSqlite, rowsOf, storeError, type Sqlite } from "./sqlite.ts";
 import { ownerOf } from "./sqlite-open.ts";
@@ -39,7 +39,7 @@ export async function backUpData(directory: string, to: string, now: number): Pr
   const isDirectory = to.endsWith("/") || (existsSync(to) && statSync(to).isDirectory());
   const file = isDirectory ? join(to, `godwit-${timeName(now)}.db`) : to;
   if (existsSync(file)) throw new Error(`${file} exists already; nothing was written over it`);
-  mkdirSync(dirname(resolve(file)), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(resolve(file)));
   const partial = `${file}.${randomBytes(6).toString("hex")}.tmp`;
   try {
     const fromRunningServer = !(await copyStopped(files, partial));
@@ -115,7 +115,7 @@ export async function restoreData({
   const files = new DataFiles(directory);
   if (isOpen(files))
     throw new StoreError("locked", `${directory} is in use by a server: stop it first`);
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory);
   const copy = `${files.database}.${randomBytes(6).toString("hex")}.tmp`;
   try {
     await readStore(source, (db) => backUp(db, copy));

@@ -20,6 +20,7 @@ export {
 export { systemRng } from "./entropy.ts";
 export { joinPorts } from "./join-ports.ts";
 export { kernelDrops } from "./kernel-drops.ts";
+export { makeDirectory } from "./make-directory.ts";
 export { measureLoad, type Load } from "./load.ts";
 export { removeLeftOvers } from "./left-overs.ts";
 export {

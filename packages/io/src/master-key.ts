@@ -1,8 +1,9 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { concat, equal, FormatError, toHex, UsageError, utf8 } from "@godwit/base";
 import { writeFileAtomicSync } from "./atomic-file.ts";
+import { makeDirectory } from "./make-directory.ts";
 
 /**
  * Seals secrets for the disk: AES-256-GCM under a key derived from the master key.
@@ -114,7 +115,7 @@ export type LoadedMasterKey = {
 };
 
 function createKey(path: string): Uint8Array {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(path));
   const key = randomBytes(KEY);
   writeFileAtomicSync(path, `${key.toString("hex")}\n`);
   return key;

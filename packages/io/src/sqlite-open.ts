@@ -1,5 +1,6 @@
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { makeDirectory } from "./make-directory.ts";
 import { openSqlite, rowsOf, storeError, type Sqlite } from "./sqlite.ts";
 import { StoreError } from "./store.ts";
 import { IO_TUNING } from "./tuning.ts";
@@ -8,7 +9,7 @@ import { IO_TUNING } from "./tuning.ts";
 export function openDatabase(file: string, options: { readonly maxBytes: number }): Sqlite {
   let db: Sqlite | undefined;
   try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(file));
     createPrivately(file);
     db = openSqlite(file, { timeout: 0 });
     // Exclusive: the lock is held until the process ends, however it ends, and the log's index needs no shared memory.

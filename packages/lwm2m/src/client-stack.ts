@@ -53,7 +53,10 @@ export type ClientStackOutput =
   | DatagramEvent
   | StoreOutput
   | Exclude<ClientOutput, { type: "coap" }>
-  | Extract<SecureTransportOutput, { type: "handshakeFailed" | "keyLog" | "stale" }>
+  | Extract<
+      SecureTransportOutput,
+      { type: "handshakeFailed" | "handshakeStalled" | "keyLog" | "stale" }
+    >
   /** A DTLS session is open: after a handshake, or with one that was kept. */
   | { readonly type: "secured"; readonly how: "full" | "resumed" | "kept" }
   /** Bytes were thrown away; the ledger has counted them. */
@@ -291,6 +294,7 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
       case "datagram":
       case "stale":
       case "handshakeFailed":
+      case "handshakeStalled":
       case "keyLog":
         this.#outbox.push(output);
         return;

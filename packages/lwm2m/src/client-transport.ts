@@ -77,6 +77,8 @@ export type SecureTransportOutput =
       /** undefined: when there is something to send. */
       readonly retryAt: Instant | undefined;
     }
+  /** The server has gone silent at a point of the handshake that says something; it goes on. */
+  | { readonly type: "handshakeStalled"; readonly why: string }
   | { readonly type: "keyLog"; readonly line: string }
   | StoreOutput;
 
@@ -224,6 +226,9 @@ export class SecureTransport implements Machine<SecureTransportInput, SecureTran
         return;
       case "failed":
         this.#failed(output.why, now);
+        return;
+      case "stalled":
+        this.#outbox.push({ type: "handshakeStalled", why: output.why });
         return;
       case "closed":
         if (this.#handshake === undefined) this.#later(output.why, now);

@@ -69,7 +69,7 @@ export {
   type ObjectEntry,
   type ObjectList,
 } from "./object-list.ts";
-export { refused, type Refusal } from "./refusal.ts";
+export { refused, type Refusal, type RefusalReason } from "./refusal.ts";
 export {
   DEFAULT_LIFETIME,
   MAX_LIFETIME,

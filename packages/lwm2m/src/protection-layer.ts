@@ -54,4 +54,8 @@ export type ProtectionOutput =
       readonly type: "dropped";
       readonly session: SessionId | undefined;
       readonly reason: string;
+      readonly from?: DroppedFrom;
     };
+
+/** Who sent what was thrown away: the sender id it gave, in hex, and by what it came. Neither is proven. */
+export type DroppedFrom = { readonly carrier: SessionId; readonly kid: string };

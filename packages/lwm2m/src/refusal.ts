@@ -7,10 +7,41 @@ export type Refusal = {
   readonly code: number;
   /** Goes into the payload (RFC 7252 5.5.2). Names what was wrong; holds nothing that the peer could not know. */
   readonly diagnostic: string;
+  /** `badRequest` unless given. */
+  readonly reason?: RefusalReason;
 };
 
-export function refused(code: number, diagnostic: string): Refusal {
-  return { type: "refused", code, diagnostic };
+/**
+ * Which rule a registration request broke.
+ *
+ * - `badRequest`: it is no request that LwM2M knows; the diagnostic says what is wrong with it.
+ * - `noSec`: the peer has proven nothing, and NoSec is switched off.
+ * - `endpointHasCredentials`: the peer has proven nothing, and the endpoint has credentials.
+ * - `endpointMismatch`: the endpoint it names is not the one that its credential belongs to.
+ * - `noEndpoint`: its credential belongs to no endpoint any more.
+ * - `notRegistered`: an Update or De-register of a registration that is not there.
+ * - `unknownProfile`: it names an object list that the server does not have.
+ * - `endpointTaken`: another peer is registered under this name and answers; nobody has proven anything.
+ * - `busy`: the name is being checked.
+ * - `full`: there is no room for another registration.
+ * - `storage`: the store has not taken it.
+ */
+export type RefusalReason =
+  | "badRequest"
+  | "noSec"
+  | "endpointHasCredentials"
+  | "endpointMismatch"
+  | "noEndpoint"
+  | "notRegistered"
+  | "unknownProfile"
+  | "endpointTaken"
+  | "busy"
+  | "full"
+  | "storage";
+
+export function refused(code: number, diagnostic: string, reason?: RefusalReason): Refusal {
+  const refusal = { type: "refused", code, diagnostic } as const;
+  return reason === undefined ? refusal : { ...refusal, reason };
 }
 
 /** A fault of the peer whose answer is another than 4.00. */

@@ -9,6 +9,7 @@ import {
   earlier,
   unreachable,
   type DatagramEvent,
+  type Identity,
   type Instant,
   type Machine,
   type Path,
@@ -34,7 +35,7 @@ import {
   type CredentialView,
 } from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
-import type { ProtectionOutput } from "./protection-layer.ts";
+import type { DroppedFrom, ProtectionOutput } from "./protection-layer.ts";
 import { ProtectedSessions, type ServerProtection } from "./server/protected-sessions.ts";
 import { FIRST_PROTECTED_SESSION, Numbers } from "./server/numbers.ts";
 import { SESSION_TABLE, encodePath } from "./server/path-records.ts";
@@ -56,6 +57,7 @@ import {
   ServerTransports,
   isRaw,
   isSecured,
+  type HandshakeFailed,
   type ServerTransportsOutput,
 } from "./server-transports.ts";
 
@@ -79,23 +81,20 @@ export type ServerStackOutput =
       readonly type: "credential";
       readonly ref: number;
       readonly ok: boolean;
-      /** Why not, in words. */
+      /** Why the store did not take it. */
       readonly why?: string;
     }
-  /**
-   * A DTLS handshake that came to nothing. `why` is our own text. `kept`: how many like it, from the same network, were not told
-   * of since the last.
-   */
-  | {
-      readonly type: "handshakeFailed";
-      readonly path: Path;
-      readonly why: string;
-      readonly kept: number;
-    }
+  | HandshakeFailed
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
   | { readonly type: "keyLog"; readonly line: string }
   /** Bytes of a peer were thrown away; the session's ledger has counted it. */
-  | { readonly type: "dropped"; readonly session: SessionId; readonly reason: string };
+  | {
+      readonly type: "dropped";
+      readonly session: SessionId;
+      readonly reason: string;
+      /** Who sent it, where somebody should know: a few times a second, however many come. */
+      readonly from?: DroppedFrom;
+    };
 
 export type ServerStackOptions = {
   readonly rng: Rng;
@@ -285,6 +284,11 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     const { strays } = this.#transports;
     strays.absorb(this.#strays);
     return strays.snapshot().drops;
+  }
+
+  /** The endpoint that a credential belongs to. */
+  endpointOf(identity: Identity): string | undefined {
+    return this.#credentials.endpointOf(identity);
   }
 
   /** Where the session's peer is now, for people to see. */

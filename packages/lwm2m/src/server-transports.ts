@@ -27,6 +27,7 @@ import {
   type DtlsOutput,
   type DtlsRestored,
   type DtlsStoredRow,
+  type HandshakeFailure,
   type Sealer,
 } from "@godwit/dtls";
 import type { CredentialBook } from "./server/credential-book.ts";
@@ -65,14 +66,15 @@ export type ServerTransportsOutput =
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
   /** A DTLS handshake that came to nothing. */
-  | {
-      readonly type: "handshakeFailed";
-      readonly path: Path;
-      readonly why: string;
-      readonly kept: number;
-    }
+  | HandshakeFailed
   | { readonly type: "keyLog"; readonly line: string }
   | StoreOutput;
+
+/** `why` is our own text; whom the peer claims to be is not proven, nor that the endpoint is its. */
+export type HandshakeFailed = Omit<HandshakeFailure, "type"> & {
+  readonly type: "handshakeFailed";
+  readonly endpoint: string | undefined;
+};
 
 export type ServerTransportsOptions = {
   readonly rng: Rng;
@@ -234,7 +236,13 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
         return undefined;
       }
       case "failed":
-        return { ...output, type: "handshakeFailed" };
+        return {
+          ...output,
+          type: "handshakeFailed",
+          endpoint: this.#options.credentials.endpointOf(output.claimed),
+        };
+      case "stalled":
+        return undefined; // of clients
       case "datagram":
       case "received":
       case "opened":

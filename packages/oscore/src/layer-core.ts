@@ -23,8 +23,13 @@ export class LayerCore {
     this.rng = rng;
   }
 
-  drop(session: SessionId | undefined, reason: DropReason): void {
-    this.outbox.push({ type: "dropped", session, reason });
+  drop(
+    session: SessionId | undefined,
+    reason: DropReason,
+    from?: { readonly carrier: SessionId; readonly kid: string },
+  ): void {
+    if (from === undefined) this.outbox.push({ type: "dropped", session, reason });
+    else this.outbox.push({ type: "dropped", session, reason, from });
   }
 
   derive(association: Association, idContext: Uint8Array | undefined): SecurityContext {

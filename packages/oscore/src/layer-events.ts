@@ -75,6 +75,8 @@ export type OscoreOutput =
       readonly type: "dropped";
       readonly session: SessionId | undefined;
       readonly reason: DropReason;
+      /** Who sent it, for people to know: a few times a second, however many come. */
+      readonly from?: { readonly carrier: SessionId; readonly kid: string };
     };
 
 export type RekeyReason = "sequence" | "encryptions" | "forgeries";

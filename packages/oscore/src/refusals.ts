@@ -21,14 +21,20 @@ export class Refusals {
 
   /** The answer, undefined while too many were given. */
   answer(refusal: Refusal, now: Instant): Response | undefined {
-    const { errorsPerSecond, errorBurst, diagnostics } = this.#tuning;
+    if (!this.spend(now)) return undefined;
+    const [code, words] = ANSWERS[refusal];
+    return response(code, this.#tuning.diagnostics ? { maxAge: 0, payload: utf8(words) } : {});
+  }
+
+  /** Whether one more may be given now; counts it. */
+  spend(now: Instant): boolean {
+    const { errorsPerSecond, errorBurst } = this.#tuning;
     const gained = (Math.max(0, now - (this.#since ?? now)) * errorsPerSecond) / 1_000;
     this.#allowance = Math.min(errorBurst, this.#allowance + gained);
     this.#since = now;
-    if (this.#allowance < 1) return undefined;
+    if (this.#allowance < 1) return false;
     this.#allowance -= 1;
-    const [code, words] = ANSWERS[refusal];
-    return response(code, diagnostics ? { maxAge: 0, payload: utf8(words) } : {});
+    return true;
   }
 }
 

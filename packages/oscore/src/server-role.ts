@@ -1,4 +1,12 @@
-import { EMPTY, UsageError, concat, equal, type Instant, type SessionId } from "@godwit/base";
+import {
+  EMPTY,
+  UsageError,
+  concat,
+  equal,
+  toHex,
+  type Instant,
+  type SessionId,
+} from "@godwit/base";
 import {
   Code,
   OptionNumber,
@@ -45,12 +53,21 @@ type Incoming = {
   readonly proven: boolean;
 };
 
+/** Who sent a message: by what, and the sender id it gives, a view of the datagram. */
+type From = { readonly carrier: SessionId; readonly kid: Uint8Array };
+
+function shown({ carrier, kid }: From): { readonly carrier: SessionId; readonly kid: string } {
+  return { carrier, kid: toHex(kid) };
+}
+
 /** Verifies the peer's requests and protects their responses. */
 export class ServerRole {
   readonly #core: LayerCore;
   readonly #keeper: SequenceKeeper;
   readonly #client: ClientRole;
   readonly #refusals: Refusals;
+  /** Limits what is said of requests that are not answered. */
+  readonly #told: Refusals;
   readonly #mint: EchoMint;
   #held = 0;
 
@@ -59,6 +76,7 @@ export class ServerRole {
     this.#keeper = keeper;
     this.#client = client;
     this.#refusals = new Refusals(core.tuning);
+    this.#told = new Refusals(core.tuning);
     this.#mint = new EchoMint(core.rng, core.tuning.echoLifetime);
   }
 
@@ -78,13 +96,15 @@ export class ServerRole {
       option.piv === undefined ||
       outer.payload.length === 0
     )
-      return this.#refuse(undefined, "badOption", now);
+      return this.#refuse(undefined, "badOption", now, { carrier, kid: EMPTY });
     if (outer.payload.length > this.#core.tuning.maxUnfragmented)
       return this.#silence(undefined, "tooLarge");
     const sharing = this.#core.directory.sharing(option.kid);
     if (sharing.length === 0) {
-      if (proven) return this.#refuse(undefined, "unknownContext", now);
-      return this.#silence(undefined, "unknownKid"); // nothing to gain for who only guesses
+      const from = { carrier, kid: option.kid };
+      if (proven) return this.#refuse(undefined, "unknownContext", now, from);
+      // Nothing to gain for who only guesses; our own side is told of a few.
+      return this.#silence(undefined, "unknownKid", this.#told.spend(now) ? from : undefined);
     }
     return this.#byTrial(sharing, { carrier, outer, option, ref, proven }, now);
   }
@@ -158,7 +178,8 @@ export class ServerRole {
       this.#core.wear(association, context);
     }
     const only = sharing.length === 1 ? sharing[0] : undefined;
-    return this.#refuse(only, failed.length > 0 ? "forged" : "unknownContext", now);
+    const reason = failed.length > 0 ? "forged" : "unknownContext";
+    return this.#refuse(only, reason, now, { carrier: incoming.carrier, kid: option.kid ?? EMPTY });
   }
 
   #verified(
@@ -401,10 +422,12 @@ export class ServerRole {
     association: Association | undefined,
     refusal: Refusal,
     now: Instant,
+    from?: From,
   ): UnprotectedRequest {
     const session = association?.session;
-    if (refusal !== "unavailable") this.#core.drop(session, refusal);
     const answer = this.#refusals.answer(refusal, now);
+    const told = from !== undefined && answer !== undefined ? shown(from) : undefined;
+    if (refusal !== "unavailable") this.#core.drop(session, refusal, told);
     if (answer !== undefined) return { kind: "reply", session, response: answer };
     return this.#silence(association, "errorRate");
   }
@@ -412,8 +435,9 @@ export class ServerRole {
   #silence(
     association: Association | undefined,
     reason: Extract<UnprotectedRequest, { kind: "silence" }>["reason"],
+    from?: From,
   ): UnprotectedRequest {
-    this.#core.drop(association?.session, reason);
+    this.#core.drop(association?.session, reason, from && shown(from));
     return { kind: "silence", reason };
   }
 }

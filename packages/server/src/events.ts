@@ -1,5 +1,6 @@
-import type { SessionId } from "@godwit/base";
+import { UsageError, type SessionId } from "@godwit/base";
 import type { StoreHealth } from "@godwit/io";
+import type { RefusalView } from "./refusals.ts";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
 /** What a server tells its listeners. Text that comes from devices is as they sent it: escape it before you show it. */
@@ -32,6 +33,12 @@ export type Events = {
     readonly path: string;
     readonly state: "active" | "ended";
   };
+  /**
+   * Somebody was not let in: at the handshake, by OSCORE, or at its Register, Update or De-register. Of OSCORE a few a second
+   * are told, however many come.
+   */
+  readonly refusal: RefusalView;
+  /** A Register, Update or De-register was refused; see `refusal` for words. */
   readonly refused: { readonly session: SessionId; readonly code: number; readonly detail: string };
   readonly dropped: { readonly session: SessionId; readonly reason: string };
   /**
@@ -59,7 +66,14 @@ export type Events = {
 export class Listeners {
   readonly #sets = new Map<keyof Events, Set<(event: never) => void>>();
 
+  /** @throws UsageError for an event that there is not */
   on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
+    if (!Object.hasOwn(NAMES, name))
+      throw new UsageError(
+        `there is no event ${JSON.stringify(name)}; there are: ${Object.keys(NAMES).join(", ")}`,
+      );
+    if (typeof listener !== "function")
+      throw new UsageError(`the listener of ${JSON.stringify(name)} is no function`);
     const set = this.#sets.get(name) ?? new Set();
     set.add(listener as (event: never) => void);
     this.#sets.set(name, set);
@@ -78,3 +92,21 @@ export class Listeners {
     }
   }
 }
+
+const NAMES: Readonly<Record<keyof Events, true>> = {
+  registered: true,
+  updated: true,
+  deregistered: true,
+  task: true,
+  notification: true,
+  observation: true,
+  refusal: true,
+  refused: true,
+  dropped: true,
+  handshakeFailed: true,
+  quarantined: true,
+  keyLog: true,
+  store: true,
+  note: true,
+  fault: true,
+};

@@ -1,5 +1,5 @@
-import type { LedgerSnapshot, Path, StoreChange } from "@godwit/base";
-import { UsageError, formatAddress } from "@godwit/base";
+import type { Instant, LedgerSnapshot, Path, SessionId, StoreChange } from "@godwit/base";
+import { formatAddress } from "@godwit/base";
 import type { CoapTuning, Request } from "@godwit/coap";
 import type { Certificate } from "@godwit/dtls";
 import {
@@ -35,11 +35,15 @@ import {
   type ServerStackOutput,
   type ServerTuning,
 } from "@godwit/lwm2m";
+import { checkOrderOptions, checkServerOptions, parseAddress } from "./check-options.ts";
+import { ClockWatch } from "./clock-watch.ts";
 import { RemoteDevice } from "./device.ts";
 import { checkMasterKey } from "./master-key-check.ts";
 import { oscoreProtection } from "./oscore.ts";
 import { ownCertificates } from "./server-key.ts";
 import { Listeners, type Events } from "./events.ts";
+import { Refusals, type RefusalView, type Refused } from "./refusals.ts";
+import { failedHandshake, refusedByOscore, refusedRegistration } from "./refused.ts";
 import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
 
 export type ServerOptions = {
@@ -92,6 +96,7 @@ export type OrderOptions = { readonly expires?: number };
 export class Server {
   readonly #options: ServerOptions;
   readonly #listeners = new Listeners();
+  readonly #refusals = new Refusals();
   readonly #definitions = builtInRegistry();
   readonly #store: Store;
   #running: Running | undefined;
@@ -99,7 +104,9 @@ export class Server {
   readonly #refs = new Map<number, (ok: boolean, why?: string) => void>();
   #lastRef = 0;
 
+  /** @throws UsageError that names the option that cannot be */
   constructor(options: ServerOptions) {
+    checkServerOptions(options);
     this.#options = options;
     this.#store = options.store ?? memoryStore();
   }
@@ -109,12 +116,11 @@ export class Server {
     const ports: UdpPort[] = [];
     try {
       const { coap, coaps } = this.#options;
-      if (coap === undefined && coaps === undefined)
-        throw new UsageError("a server needs coap or coaps, where it listens");
       await checkMasterKey(this.#store, this.#options.sealer);
       const [plain, secure] = [await this.#bind(coap, ports), await this.#bind(coaps, ports)];
       this.#run(plain, secure, joinPorts(...ports), await this.#certificates());
     } catch (fault) {
+      this.#running?.watch.stop();
       this.#running = undefined;
       for (const port of ports) await port.close(); // or they would keep the process from ending
       throw fault;
@@ -177,7 +183,8 @@ export class Server {
     if (meter !== undefined) meter.onChange = (health) => this.#listeners.emit("store", { health });
     // Outputs of the first moment find the server running.
     const now = (): number => clock.now();
-    this.#running = { stack, plain, secure, certificates, driver: undefined, now };
+    const watch = new ClockWatch(clock, (text) => this.#listeners.emit("note", { text }));
+    this.#running = { stack, plain, secure, certificates, driver: undefined, now, watch };
     const driver = new Driver<ServerStackInput, ServerStackOutput>({
       machine: stack,
       port,
@@ -196,6 +203,7 @@ export class Server {
 
   /** Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. */
   async close(): Promise<void> {
+    this.#running?.watch.stop();
     this.#running?.driver?.feed({ type: "park" });
     await this.#running?.driver?.close();
     this.#running = undefined;
@@ -247,6 +255,19 @@ export class Server {
   /** How much was thrown away that belongs to no device, by reason: unknown connection ids, what is no message at all. */
   get strays(): Readonly<Record<string, number>> {
     return this.#now.stack.strays;
+  }
+
+  /** Who was not let in, the latest first, those that are alike together; see also the event `refusal`. */
+  refusals(
+    limit = 100,
+    wanted: { readonly reason?: string | undefined; readonly endpoint?: string | undefined } = {},
+  ): readonly RefusalView[] {
+    return this.#refusals.list(limit, wanted);
+  }
+
+  /** How many were not let in since this server was made, by reason. */
+  get refusalCounts(): Readonly<Record<string, number>> {
+    return this.#refusals.counts;
   }
 
   on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
@@ -355,6 +376,7 @@ export class Server {
     options: OrderOptions = {},
   ): Promise<Task> {
     parseNodePath(path); // our caller's mistake is named here, not by the device
+    checkOrderOptions(options);
     const { stack, now } = this.#now;
     const id = stack.server.operationId();
     const expiresAt = now() + (options.expires ?? DAY);
@@ -365,12 +387,14 @@ export class Server {
 
   task(id: string): Task | undefined {
     const operation = this.#now.stack.server.operation(Number(id));
-    return operation && taskOf(operation, this.definitionsOf(operation.endpoint));
+    return operation && taskOf(operation, this.definitionsOf(operation.endpoint), this.#wall);
   }
 
   tasksOf(endpoint: string): readonly Task[] {
     const definitions = this.definitionsOf(endpoint);
-    return this.#now.stack.server.operationsOf(endpoint).map((one) => taskOf(one, definitions));
+    return this.#now.stack.server
+      .operationsOf(endpoint)
+      .map((one) => taskOf(one, definitions, this.#wall));
   }
 
   cancel(id: string): void {
@@ -423,13 +447,13 @@ export class Server {
         return;
       case "operation": {
         const definitions = this.definitionsOf(output.operation.endpoint);
-        this.#listeners.emit("task", { task: taskOf(output.operation, definitions) });
+        this.#listeners.emit("task", { task: taskOf(output.operation, definitions, this.#wall) });
         return;
       }
       case "notification": {
         const { endpoint, path, response } = output;
         const answer = answerOf(parseNodePath(path), response, this.definitionsOf(endpoint));
-        this.#listeners.emit("notification", { endpoint, path, answer, at: now });
+        this.#listeners.emit("notification", { endpoint, path, answer, at: this.#wall(now) });
         return;
       }
       case "credential":
@@ -437,17 +461,40 @@ export class Server {
         this.#refs.delete(output.ref);
         return;
       case "handshakeFailed": {
-        const address = formatAddress(output.path.remote);
-        this.#listeners.emit("handshakeFailed", { address, why: output.why, kept: output.kept });
-        return;
+        const { why, path, kept } = output;
+        this.#listeners.emit("handshakeFailed", { address: formatAddress(path.remote), why, kept });
+        return this.#refusal(failedHandshake(output));
+      }
+      case "refused":
+        this.#listeners.emit("refused", output);
+        return this.#refusal({
+          ...refusedRegistration(output),
+          address: this.#addressOf(output.session),
+        });
+      case "dropped": {
+        this.#listeners.emit("dropped", output);
+        const { from, reason } = output;
+        if (from === undefined) return;
+        const address = this.#addressOf(from.carrier);
+        return this.#refusal(refusedByOscore(reason, from.kid, address, this.#now.stack));
       }
       case "observation":
-      case "refused":
-      case "dropped":
       case "keyLog":
         this.#listeners.emit(output.type, output as never); // each under its own name
         return;
     }
+  }
+
+  /** Instants count on when the wall clock is set; people are shown what it says now. */
+  readonly #wall = (at: Instant): number => this.#now.watch.toWall(at);
+
+  #refusal(refused: Omit<Refused, "at">): void {
+    this.#listeners.emit("refusal", this.#refusals.add({ ...refused, at: Date.now() }));
+  }
+
+  #addressOf(session: SessionId): string {
+    const path = this.#now.stack.pathOf(session);
+    return path === undefined ? "" : formatAddress(path.remote);
   }
 
   #feed(input: ServerStackInput): void {
@@ -465,6 +512,10 @@ export class Server {
     const path: Path | undefined = stack.pathOf(session);
     return {
       ...rest,
+      registeredAt: this.#wall(rest.registeredAt),
+      updatedAt: this.#wall(rest.updatedAt),
+      seenAt: this.#wall(rest.seenAt),
+      expiresAt: rest.expiresAt === undefined ? undefined : this.#wall(rest.expiresAt),
       address: path && formatAddress(path.remote),
       ledger: stack.accountOf(session).snapshot(),
       observations: stack.server.observationsOf(registration.endpoint),
@@ -518,20 +569,9 @@ type Running = {
   readonly certificates: readonly Certificate[];
   readonly driver: Driver<ServerStackInput, ServerStackOutput> | undefined;
   readonly now: () => number;
+  readonly watch: ClockWatch;
 };
 
 type Heard = Exclude<ServerStackOutput, { type: "datagram" | "store" }>;
-
-/** "127.0.0.1:5683", "[::1]:5683". */
-export function parseAddress(text: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([0-9a-f:.%\w]+)\]|([^:\s]+)):(\d{1,5})$/i.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535) {
-    throw new Error(
-      `"${text}" is no address: write HOST:PORT, such as 127.0.0.1:5683 or [::]:5683`,
-    );
-  }
-  return { host: match[1] ?? match[2]!, port }; // one of the two matched
-}
 
 const DAY = 24 * 3_600_000;

@@ -1,4 +1,4 @@
-import type { LedgerSnapshot } from "@godwit/base";
+import type { Instant, LedgerSnapshot } from "@godwit/base";
 import { OptionNumber, codeName, findUint, formatCode } from "@godwit/coap";
 import {
   type Definitions,
@@ -53,7 +53,7 @@ export type PathValue = {
   readonly value: string | number | boolean | null;
 };
 
-/** A registered device for people and programs; plain data. */
+/** A registered device for people and programs; plain data. Times are the wall clock's, ms since 1970. */
 export type DeviceView = Omit<RegistrationView, "session"> & {
   /** "192.0.2.1:5683": for people to read, never to identify anything by. */
   readonly address: string | undefined;
@@ -61,17 +61,23 @@ export type DeviceView = Omit<RegistrationView, "session"> & {
   readonly observations: readonly string[];
 };
 
-export function taskOf(operation: OperationView, definitions: Definitions): Task {
+/** `wall`: the wall time of an instant. */
+export function taskOf(
+  operation: OperationView,
+  definitions: Definitions,
+  wall: (at: Instant) => number,
+): Task {
   const { state } = operation;
+  const ended = state.name === "waiting" || state.name === "sent" ? undefined : state.at;
   return {
     id: String(operation.id),
     endpoint: operation.endpoint,
     operation: operation.kind,
     path: operation.path,
     state: state.name,
-    createdAt: operation.createdAt,
-    expiresAt: operation.expiresAt,
-    endedAt: state.name === "waiting" || state.name === "sent" ? undefined : state.at,
+    createdAt: wall(operation.createdAt),
+    expiresAt: wall(operation.expiresAt),
+    endedAt: ended === undefined ? undefined : wall(ended),
     attempts: operation.attempts,
     reason: state.name === "failed" ? state.reason : undefined,
     answer:

@@ -166,6 +166,7 @@ export class SimulatedDevice {
     }
     if (output.type === "keyLog") return this.#options.onKeyLog?.(output.line);
     if (output.type === "dropped" || output.type === "stale") return;
+    if (output.type === "handshakeStalled") return;
     if (output.type === "store") {
       for (const { table, key, value } of output.changes) {
         if (value === undefined) this.#records.delete(keyOf({ table, key }));

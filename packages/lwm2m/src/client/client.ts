@@ -24,7 +24,7 @@ import { parseRoot } from "../node-path.ts";
 import type { ObjectList } from "../object-list.ts";
 import { endpointFault, formatDeregister, formatRegister, formatUpdate } from "../registration.ts";
 import { LWM2M_VERSIONS, type Lwm2mVersion } from "../version.ts";
-import type { ClientInput, ClientOutput } from "./events.ts";
+import type { ClientInput, ClientOutput, Unreachable } from "./events.ts";
 import { KeepAlive, type BindingKnowledge } from "./keep-alive.ts";
 import { Management } from "./management.ts";
 import type { ClientOptions } from "./options.ts";
@@ -167,7 +167,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
         this.#answered(input.id, input.response, now);
         break;
       case "failed":
-        this.#failed(input.id, now);
+        this.#failed(input.id, input.reason, now);
         break;
       case "alive":
         if (this.#probe !== undefined && input.session === this.#session) this.#probe.taken = true;
@@ -553,7 +553,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     this.#extendWake(now);
   }
 
-  #failed(id: RequestId, now: Instant): void {
+  #failed(id: RequestId, why: Unreachable["why"], now: Instant): void {
     if (id === this.#probe?.request) return this.#probeLost(now);
     if (id === this.#ping) {
       this.#ping = undefined;
@@ -563,13 +563,13 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     const state = this.#state;
     if (state.name === "registering" && id === state.request) {
       const retryAt = this.#retryRegister(now, state.lwm2m);
-      this.#outbox.push({ type: "unreachable", retryAt });
+      this.#outbox.push({ type: "unreachable", why, retryAt });
     } else if (state.name === "registered" && id === state.update?.request) {
       state.update = undefined;
       this.#suspect = undefined; // the server itself may be away: nothing is learned about the binding
       this.#doubtBinding();
       const retryAt = this.#backOff(now);
-      this.#outbox.push({ type: "unreachable", retryAt });
+      this.#outbox.push({ type: "unreachable", why, retryAt });
       if (retryAt !== undefined) this.#timers.set("update", retryAt);
     } else if (state.name === "deregistering" && id === state.request) this.#left(state.then, now);
   }

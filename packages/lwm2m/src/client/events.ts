@@ -108,8 +108,7 @@ export type ClientEvent =
       /** undefined: there is no further attempt. */
       readonly retryAt: Instant | undefined;
     }
-  /** No answer. The next attempt is at `retryAt`; a new session may help, see `connected`. */
-  | { readonly type: "unreachable"; readonly retryAt: Instant | undefined }
+  | Unreachable
   /** All attempts of /1/x/17 and /1/x/20 were in vain. `bootstrap`: /1/x/16 asks for a bootstrap now. */
   | { readonly type: "exhausted"; readonly bootstrap: boolean }
   /** What is known about the way to the server: silence of `binding` seconds is proven to be harmless. */
@@ -127,3 +126,13 @@ export type ClientEvent =
   | { readonly type: "observation"; readonly path: NodePath; readonly active: boolean }
   /** What `snapshot` returns has changed in a way worth keeping. */
   | { readonly type: "stateChanged" };
+
+/**
+ * No answer that can be used. The next attempt is at `retryAt`; a new session may help, see `connected`. `unprotected`: the
+ * server refused without OSCORE, as anybody could have: it does not have our keys.
+ */
+export type Unreachable = {
+  readonly type: "unreachable";
+  readonly why: Extract<EndpointOutput, { type: "failed" }>["reason"];
+  readonly retryAt: Instant | undefined;
+};

@@ -12,7 +12,7 @@ import {
   type StoreChange,
 } from "@godwit/base";
 import { Code, response as buildResponse, type ExchangeId, type Response } from "@godwit/coap";
-import type { Refusal } from "../refusal.ts";
+import { refused, type Refusal } from "../refusal.ts";
 import type { ServerOutput } from "./events.ts";
 import type { Enrolment } from "./enrolling.ts";
 import { ObjectLists } from "./object-lists.ts";
@@ -151,19 +151,27 @@ export class ServerCore {
     this.out.push({ type: "coap", input: { type: "respond", exchange, response } });
   }
 
-  refuse(exchange: ExchangeId, session: SessionId, { code, diagnostic }: Refusal): void {
-    this.out.push({ type: "refused", session, code, detail: diagnostic });
+  /** `endpoint`: the name that the peer claims, or that of the registration it asks about. */
+  refuse(exchange: ExchangeId, session: SessionId, refusal: Refusal, endpoint?: string): void {
+    const { code, diagnostic, reason = "badRequest" } = refusal;
+    const identity = this.identity(session);
+    this.out.push({
+      type: "refused",
+      session,
+      code,
+      detail: diagnostic,
+      reason,
+      endpoint: endpoint ?? this.around.endpointOf?.(identity),
+      identity,
+    });
     const later = code === Code.ServiceUnavailable ? { maxAge: RETRY_AFTER } : {};
     this.respond(exchange, buildResponse(code, { payload: diagnostic, ...later }));
   }
 
   /** The store did not take it: nothing is promised, and the device may try again. `why` is for its diagnostic. */
-  refuseForNow(exchange: ExchangeId, session: SessionId, why: string): void {
-    this.refuse(exchange, session, {
-      type: "refused",
-      code: Code.ServiceUnavailable,
-      diagnostic: why,
-    });
+  refuseForNow(exchange: ExchangeId, session: SessionId, why: string, endpoint: string): void {
+    const refusal = refused(Code.ServiceUnavailable, why, "storage");
+    this.refuse(exchange, session, refusal, endpoint);
   }
 
   /** Another number each time that the identity of a session, or what it stands for, may have changed; NaN: nobody knows. */

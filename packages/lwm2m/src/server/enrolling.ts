@@ -163,7 +163,7 @@ export class Enrolling {
     if (refusal !== undefined) {
       for (const old of leaving.keys()) this.#core.registry.resume(old);
       this.#letGo(enrolment);
-      return this.#core.refuseForNow(exchange, session, refusal);
+      return this.#core.refuseForNow(exchange, session, refusal, endpoint);
     }
     const replaced = [...leaving.values()].includes("replaced");
     for (const [old, why] of leaving) {
@@ -173,7 +173,7 @@ export class Enrolling {
     if (typeof admitted !== "string") {
       this.#letGo(enrolment);
       this.#core.record(this.#core.forgetting(registration));
-      return this.#core.refuse(exchange, session, admitted);
+      return this.#core.refuse(exchange, session, admitted, endpoint);
     }
     this.#core.registry.add(registration);
     this.#forget(enrolment);

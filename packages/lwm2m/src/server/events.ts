@@ -1,5 +1,6 @@
 import type { EndpointInput, EndpointOutput, ExchangeId, Request, Response } from "@godwit/coap";
 import type { Identity, SessionId, StoreChange, StoredInput, StoreOutput } from "@godwit/base";
+import type { RefusalReason } from "../refusal.ts";
 import type { OperationView } from "./operation.ts";
 import type { RegistrationView } from "./registration.ts";
 
@@ -96,12 +97,16 @@ export type ServerEvent =
       readonly registration: RegistrationView;
       readonly why: "device" | "expired" | "replaced" | "evicted" | RemovedBecause;
     }
-  /** A Register, Update or De-register was refused. Text from the device is in `detail`: escape it. */
+  /** A Register, Update or De-register was refused. Text from the device is in `detail` and `endpoint`: escape it. */
   | {
       readonly type: "refused";
       readonly session: SessionId;
       readonly code: number;
       readonly detail: string;
+      readonly reason: RefusalReason;
+      /** As the peer claims; else that of its credential. */
+      readonly endpoint: string | undefined;
+      readonly identity: Identity;
     }
   | { readonly type: "operation"; readonly operation: OperationView }
   | {

@@ -135,14 +135,15 @@ export class Registering {
     const identity = this.#core.identity(session);
     if (identity.kind === "none" && !this.#core.tuning.nosec)
       // What a stranger wants is not read any further: reading costs more than all that was done to bring it here.
-      return this.#core.refuse(exchange, session, this.#stranger(claimedEndpoint(request)));
+      return this.#refuseStranger(exchange, session, claimedEndpoint(request));
     const parsed = parseRegister(request);
     if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
     const parameters = parsed.registration;
+    const named = parameters.endpoint;
     if (parameters.objects === undefined)
-      return this.#core.refuse(exchange, session, UNKNOWN_PROFILE);
+      return this.#core.refuse(exchange, session, UNKNOWN_PROFILE, named);
     const admitted = this.#admit(identity, parameters.endpoint);
-    if (typeof admitted !== "string") return this.#core.refuse(exchange, session, admitted);
+    if (typeof admitted !== "string") return this.#core.refuse(exchange, session, admitted, named);
     const endpoint = admitted;
     const there = this.#core.registry.bySession(session) ?? this.#enrolling.bySession(session);
     if (there !== undefined && there.endpoint !== endpoint && identity.kind === "none") {
@@ -153,7 +154,7 @@ export class Registering {
     const incumbent = this.#core.registry.byEndpoint(endpoint);
     const taken = this.#core.registry.size + this.#enrolling.size;
     if (incumbent === undefined && taken >= this.#core.tuning.maxRegistrations) {
-      return this.#core.refuse(exchange, session, NO_ROOM);
+      return this.#core.refuse(exchange, session, NO_ROOM, endpoint);
     }
     const mayReplace =
       incumbent === undefined ||
@@ -172,22 +173,25 @@ export class Registering {
       return this.#core.around.isSecured?.(claimed) === true ? HAS_CREDENTIALS : claimed;
     }
     const own = this.#core.around.endpointOf?.(identity);
-    if (own === undefined) return refused(Code.Forbidden, "credential of no endpoint");
+    if (own === undefined)
+      return refused(Code.Forbidden, "credential of no endpoint", "noEndpoint");
     if (claimed === undefined || claimed === own) return own;
-    return refused(Code.BadRequest, "ep is not the credential's");
+    return refused(Code.BadRequest, "ep is not the credential's", "endpointMismatch");
   }
 
-  /** Why somebody who proves nothing may not register, where NoSec is off. */
-  #stranger(claimed: string | undefined): Refusal {
+  /** Somebody who proves nothing may not register where NoSec is off. */
+  #refuseStranger(exchange: ExchangeId, session: SessionId, claimed: string | undefined): void {
     const isSecured = claimed !== undefined && this.#core.around.isSecured?.(claimed) === true;
-    return isSecured ? HAS_CREDENTIALS : NOSEC_IS_OFF;
+    const why = isSecured ? HAS_CREDENTIALS : NOSEC_IS_OFF;
+    this.#core.refuse(exchange, session, why, claimed);
   }
 
   /** Nobody has proven anything on raw UDP: whoever answers at the old address keeps the name. */
   #askIncumbent(takeover: Takeover, now: Instant): void {
     const asked = [...this.#takeovers.values()].some((t) => t.endpoint === takeover.endpoint);
     if (asked || this.#takeovers.size >= this.#core.tuning.maxTakeovers) {
-      return this.#core.refuse(takeover.exchange, takeover.session, BEING_CHECKED);
+      const { exchange, session, endpoint } = takeover;
+      return this.#core.refuse(exchange, session, BEING_CHECKED, endpoint);
     }
     const id = this.#core.operationId();
     this.#takeovers.set(id, takeover);
@@ -204,7 +208,8 @@ export class Registering {
     this.#takeovers.delete(id);
     this.#takeoverDue.stop(id);
     this.#orders.seen(takeover.incumbent.session, now);
-    this.#core.refuse(takeover.exchange, takeover.session, INCUMBENT_ANSWERS);
+    const { exchange, session, endpoint } = takeover;
+    this.#core.refuse(exchange, session, INCUMBENT_ANSWERS, endpoint);
   }
 
   incumbentSilent(id: number, now: Instant): void {
@@ -228,7 +233,7 @@ export class Registering {
     }
     const registration = this.#locate(session, id);
     if (registration === undefined || this.#core.leaving.has(registration)) {
-      return this.#core.refuse(exchange, session, refused(Code.NotFound, ""));
+      return this.#core.refuse(exchange, session, NOT_REGISTERED);
     }
     if (this.#followed(exchange, session, registration)) return;
     if (request.code === Code.DELETE) return this.#deregister(exchange, registration);
@@ -279,7 +284,8 @@ export class Registering {
     now: Instant,
   ): void {
     const parsed = parseUpdate(request, registration.version);
-    if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
+    if (parsed.type === "refused")
+      return this.#core.refuse(exchange, session, parsed, registration.endpoint);
     const moved = this.#rebound.delete(session) || registration.session !== session;
     if (registration.session !== session) this.changeSession(registration, session);
     const before = agreed(registration, parsed.update);
@@ -399,7 +405,8 @@ export class Registering {
     const { exchange, registration } = pending;
     if (refusal !== undefined) {
       this.#takeBack(pending);
-      return this.#core.refuseForNow(exchange, registration.session, refusal);
+      const { session, endpoint } = registration;
+      return this.#core.refuseForNow(exchange, session, refusal, endpoint);
     }
     switch (pending.kind) {
       case "update": {
@@ -482,13 +489,27 @@ function applyUpdate(
 }
 
 const CHANGED: Response = buildResponse(Code.Changed);
-const UNKNOWN_PROFILE = refused(Code.Conflict, "pid is unknown: send the object list");
-const HAS_CREDENTIALS = refused(Code.Forbidden, "this endpoint has credentials");
-const NOSEC_IS_OFF = refused(Code.Forbidden, "NoSec is switched off");
-const NO_ROOM = refused(Code.ServiceUnavailable, "no room for registrations");
-const BEING_CHECKED = refused(Code.ServiceUnavailable, "this endpoint name is being checked");
+const NOT_REGISTERED = refused(Code.NotFound, "", "notRegistered");
+const UNKNOWN_PROFILE = refused(
+  Code.Conflict,
+  "pid is unknown: send the object list",
+  "unknownProfile",
+);
+const HAS_CREDENTIALS = refused(
+  Code.Forbidden,
+  "this endpoint has credentials",
+  "endpointHasCredentials",
+);
+const NOSEC_IS_OFF = refused(Code.Forbidden, "NoSec is switched off", "noSec");
+const NO_ROOM = refused(Code.ServiceUnavailable, "no room for registrations", "full");
+const BEING_CHECKED = refused(
+  Code.ServiceUnavailable,
+  "this endpoint name is being checked",
+  "busy",
+);
 const INCUMBENT_ANSWERS = refused(
   Code.Forbidden,
   "the endpoint is registered elsewhere and answers there",
+  "endpointTaken",
 );
 const RESOURCES = '</rd>;rt="core.rd",</nat>';

@@ -92,6 +92,7 @@ export class SecuredClient implements LoadClient {
       case "moved":
       case "validated":
       case "lookup":
+      case "stalled":
       case "keyLog":
       case "store":
         return;

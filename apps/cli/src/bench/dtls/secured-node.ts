@@ -85,6 +85,7 @@ export class SecuredNode implements Machine<SecuredNodeInput, SecuredNodeOutput>
           break;
         }
         case "failed":
+        case "stalled":
         case "keyLog":
         case "store":
           break;

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { RefusalView } from "@godwit/server";
+import { Served } from "./crash/served.test-kit.ts";
+
+const GODWIT = fileURLToPath(new URL("../bin/godwit.mjs", import.meta.url));
+const [KEY, OTHER] = ["000102030405060708090a0b0c0d0e0f", "ff0102030405060708090a0b0c0d0e0f"];
+const OSCORE = { senderId: "01", recipientId: "02", masterSecret: KEY };
+
+type Case = {
+  readonly what: string;
+  readonly device: (served: Served, directory: string) => readonly string[];
+  readonly nosec?: boolean;
+  readonly found: Partial<RefusalView>;
+  /** What the device says of it. */
+  readonly says?: RegExp;
+};
+
+const secured =
+  (identity: string, key: string, endpoint = "safe") =>
+  ({ ports }: Served): readonly string[] => [
+    ...["--server", `coaps://127.0.0.1:${ports.coaps}`, "--endpoint", endpoint],
+    ...["--psk-identity", identity, "--psk-key", key],
+  ];
+const protectedBy =
+  (more: object) =>
+  ({ server }: Served, directory: string): readonly string[] => {
+    const file = join(directory, "oscore.json");
+    writeFileSync(file, JSON.stringify({ ...OSCORE, ...more, derivation: "negotiated" }));
+    return ["--server", server, "--endpoint", "shielded", "--oscore", file];
+  };
+
+const CASES: readonly Case[] = [
+  {
+    what: "an unknown identity",
+    device: secured("nobody", KEY),
+    found: { stage: "handshake", reason: "unknownIdentity", identity: "psk:nobody" },
+    says: /does not answer the handshake after our key: wrong key, identity unknown/,
+  },
+  {
+    what: "a wrong key",
+    device: secured("s1", OTHER),
+    found: { stage: "handshake", reason: "wrongKey", identity: "psk:s1", endpoint: "safe" },
+    says: /does not answer the handshake after our key: wrong key, identity unknown/,
+  },
+  {
+    what: "another's endpoint name",
+    device: secured("s1", KEY, "other"),
+    found: {
+      stage: "registration",
+      reason: "endpointMismatch",
+      code: "4.00",
+      identity: "psk:s1",
+      endpoint: "other",
+    },
+    says: /refused: 4\.00 "ep is not the credential's"/,
+  },
+  {
+    what: "no proof where NoSec is off",
+    device: ({ server }) => ["--server", server, "--endpoint", "plain"],
+    nosec: false,
+    found: { stage: "registration", reason: "noSec", code: "4.03", endpoint: "plain" },
+    says: /refused: 4\.03 "NoSec is switched off"/,
+  },
+  {
+    what: "no proof for an endpoint with credentials",
+    device: ({ server }) => ["--server", server, "--endpoint", "safe"],
+    found: {
+      stage: "registration",
+      reason: "endpointHasCredentials",
+      code: "4.03",
+      endpoint: "safe",
+    },
+    says: /refused: 4\.03 "this endpoint has credentials"/,
+  },
+  {
+    what: "an unknown OSCORE sender id",
+    device: protectedBy({ senderId: "0909" }),
+    found: { stage: "oscore", reason: "unknownContext", identity: "oscore:0909" },
+  },
+  {
+    what: "a wrong OSCORE master secret",
+    device: protectedBy({ masterSecret: OTHER }),
+    found: { stage: "oscore", reason: "forged", identity: "oscore:01", endpoint: "shielded" },
+    says: /the server refuses us without OSCORE: it has other keys/,
+  },
+];
+
+for (const { what, device, nosec = true, found, says } of CASES) {
+  test(`${what} is explained within seconds, in the log, by the API and by the device`, async () => {
+    const directory = mkdtempSync(join(tmpdir(), "godwit-refusals-"));
+    const file = join(directory, "credentials.json");
+    const shielded = { kind: "oscore", endpoint: "shielded", senderId: "02", recipientId: "01" };
+    writeFileSync(
+      file,
+      JSON.stringify([
+        { kind: "psk", endpoint: "safe", identity: "s1", key: KEY },
+        { ...shielded, masterSecret: KEY, derivation: "negotiated" },
+      ]),
+    );
+    const args = ["--credentials", file, "--log-level", "warn"];
+    const served = await Served.start({ data: join(directory, "data"), dtls: true, nosec, args });
+    const running = spawn(process.execPath, [GODWIT, "device", ...device(served, directory)]);
+    try {
+      let said = "";
+      running.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+      const entry = await until(10_000, async () => {
+        const { body } = await served.call("GET", "/api/v1/refusals?limit=10");
+        return (body as { items: RefusalView[] }).items.find(
+          ({ reason }) => reason === found.reason,
+        );
+      });
+      assert.deepEqual({ ...entry, ...found }, entry);
+      assert.match(entry.address, /^127\.0\.0\.1:\d+$/);
+      assert.ok(entry.rule.length > 10 && entry.advice.length > 10);
+      const { body } = await served.call("GET", `/api/v1/refusals?reason=${found.reason}`);
+      assert.ok(((body as { counts: Record<string, number> }).counts[entry.reason] ?? 0) >= 1);
+      const line = await until(2_000, async () =>
+        served.said
+          .split("\n")
+          .filter((text) => text.startsWith("{"))
+          .map((text) => JSON.parse(text) as Record<string, unknown>)
+          .find(({ reason }) => reason === found.reason),
+      );
+      for (const name of ["endpoint", "identity", "address", "code", "rule", "advice"] as const) {
+        assert.equal(line[name], entry[name], name);
+      }
+      assert.ok(!served.said.includes(KEY) && !served.said.includes(OTHER));
+      if (says !== undefined) await until(8_000, async () => (says.test(said) ? true : undefined));
+    } finally {
+      await ended(running);
+      await served.end("SIGTERM");
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+}
+
+/** What `look` finds, looked for until `most` ms have passed. */
+async function until<T>(most: number, look: () => Promise<T | undefined>): Promise<T> {
+  for (const began = performance.now(); ; await new Promise((done) => setTimeout(done, 50))) {
+    const found = await look();
+    if (found !== undefined) return found;
+    assert.ok(performance.now() - began < most, `nothing within ${most} ms`);
+  }
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  child.kill("SIGKILL");
+  if (child.exitCode === null && child.signalCode === null) await once(child, "close");
+}

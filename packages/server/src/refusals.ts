@@ -1,0 +1,135 @@
+import { isIP } from "node:net";
+import type { FailureReason } from "@godwit/dtls";
+import type { RefusalReason } from "@godwit/lwm2m";
+import { ADVICE } from "./refusal-words.ts";
+
+/** Somebody who was not let in, or asked for what is not done; plain data. Text that comes from devices is cut. */
+export type RefusalView = {
+  /** Where it was refused: in the DTLS handshake, by OSCORE, or at its Register, Update or De-register. */
+  readonly stage: "handshake" | "oscore" | "registration";
+  readonly reason: RefusedFor;
+  /** The CoAP code of the answer, "4.03"; none where the peer is not told. */
+  readonly code: string | undefined;
+  /** The endpoint name that it claims, or that its credential belongs to. */
+  readonly endpoint: string | undefined;
+  /** The credential that it claims to have, as `credentials` lists it: "psk:dev01". */
+  readonly identity: string | undefined;
+  /** "192.0.2.1:40000", of the last time. */
+  readonly address: string;
+  /** What was wrong, in our own words. */
+  readonly rule: string;
+  /** What to do about it. */
+  readonly advice: string;
+  /** ms since 1970. */
+  readonly firstAt: number;
+  readonly lastAt: number;
+  /** How often it came: the same reason, source, endpoint and identity are one entry. */
+  readonly count: number;
+};
+
+export type RefusedFor = RefusalReason | FailureReason | "unknownContext" | "forged" | "badOption";
+
+/** What is known of a refusal when it happens. */
+export type Refused = Pick<
+  RefusalView,
+  "stage" | "reason" | "code" | "endpoint" | "identity" | "address" | "rule"
+> & { readonly at: number };
+
+/**
+ * The latest refusals, newest first, those that are alike together. One source has at most so many entries: whoever floods
+ * us with names does not push out the others.
+ */
+export class Refusals {
+  readonly #entries = new Map<string, RefusalView>();
+  readonly #bySource = new Map<string, Set<string>>();
+  readonly #counts = new Map<RefusedFor, number>();
+
+  /** Returns the entry that it is counted in. */
+  add({ at, ...refused }: Refused): RefusalView {
+    const { reason, address } = refused;
+    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1);
+    const source = sourceOf(address);
+    const shown = {
+      ...refused,
+      endpoint: cut(refused.endpoint),
+      identity: cut(refused.identity),
+      rule: cut(refused.rule) ?? "",
+    };
+    const key = JSON.stringify([reason, source, shown.endpoint, shown.identity, shown.rule]);
+    const known = this.#entries.get(key);
+    const entry: RefusalView = {
+      ...shown,
+      advice: ADVICE[reason],
+      firstAt: known?.firstAt ?? at,
+      lastAt: at,
+      count: (known?.count ?? 0) + 1,
+    };
+    this.#entries.delete(key); // the newest stand last
+    this.#entries.set(key, entry);
+    if (known === undefined) this.#makeRoom(source, key);
+    return entry;
+  }
+
+  /** The newest first, at most `limit`. */
+  list(
+    limit: number,
+    wanted: { readonly reason?: string | undefined; readonly endpoint?: string | undefined } = {},
+  ): readonly RefusalView[] {
+    const { reason, endpoint } = wanted;
+    return [...this.#entries.values()]
+      .toReversed()
+      .filter(
+        (one) =>
+          (reason === undefined || one.reason === reason) &&
+          (endpoint === undefined || one.endpoint === endpoint),
+      )
+      .slice(0, limit);
+  }
+
+  /** How many there were since the start, by reason. */
+  get counts(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#counts);
+  }
+
+  #makeRoom(source: string, key: string): void {
+    const own = this.#bySource.get(source) ?? new Set();
+    this.#bySource.set(source, own.add(key));
+    if (own.size > PER_SOURCE) this.#forget(own.values().next().value ?? key);
+    if (this.#entries.size > ENTRIES) this.#forget(this.#entries.keys().next().value ?? key);
+  }
+
+  #forget(key: string): void {
+    const entry = this.#entries.get(key);
+    this.#entries.delete(key);
+    const source = sourceOf(entry?.address ?? "");
+    const own = this.#bySource.get(source);
+    own?.delete(key);
+    if (own?.size === 0) this.#bySource.delete(source);
+  }
+}
+
+/** Who sent something, as far as limits go: an IPv4 address, or the /64 of an IPv6 address. `address`: "host:port", or a host. */
+export function sourceOf(address: string): string {
+  const host =
+    isIP(address) === 6 ? address : address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, "");
+  if (isIP(host) !== 6) return host;
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(host)?.[1];
+  if (mapped !== undefined) return mapped;
+  const [head = "", tail] = host.replace(/%.*$/, "").split("::");
+  const left = head === "" ? [] : head.split(":");
+  const right = tail === undefined || tail === "" ? [] : tail.split(":");
+  const missing = tail === undefined ? 0 : Math.max(0, 8 - left.length - right.length);
+  const groups = [...left, ...Array<string>(missing).fill("0"), ...right];
+  return `${groups
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(":")}::/64`;
+}
+
+function cut(text: string | undefined): string | undefined {
+  return text === undefined || text.length <= LETTERS ? text : `${text.slice(0, LETTERS)}…`;
+}
+
+const ENTRIES = 1_000;
+const PER_SOURCE = 50;
+const LETTERS = 256;

@@ -1,0 +1,65 @@
+import { formatAddress } from "@godwit/base";
+import { formatCode } from "@godwit/coap";
+import { credentialIdOf, type ServerStack, type ServerStackOutput } from "@godwit/lwm2m";
+import { RULES } from "./refusal-words.ts";
+import type { Refused, RefusedFor } from "./refusals.ts";
+
+type Output<T> = Extract<ServerStackOutput, { readonly type: T }>;
+
+export function failedHandshake(output: Output<"handshakeFailed">): Omit<Refused, "at"> {
+  const { reason, why, claimed, endpoint, path } = output;
+  return {
+    stage: "handshake",
+    reason,
+    code: undefined,
+    endpoint,
+    identity: credentialIdOf(claimed),
+    address: formatAddress(path.remote),
+    rule: RULES[reason] ?? why,
+  };
+}
+
+export function refusedRegistration(output: Output<"refused">): Omit<Refused, "at" | "address"> {
+  const { reason, code, detail, endpoint, identity } = output;
+  return {
+    stage: "registration",
+    reason,
+    code: formatCode(code),
+    endpoint,
+    identity: credentialIdOf(identity),
+    rule: RULES[reason] ?? detail,
+  };
+}
+
+/** `kid`: the sender id that the message gives, in hex. */
+export function refusedByOscore(
+  dropped: string,
+  kid: string,
+  address: string,
+  stack: Pick<ServerStack, "endpointOf">,
+): Omit<Refused, "at"> {
+  const reason = OSCORE.get(dropped) ?? "badOption";
+  const identity = { kind: "oscore", senderId: kid, idContext: undefined } as const;
+  return {
+    stage: "oscore",
+    reason,
+    code: dropped === "unknownKid" ? undefined : CODES.get(reason),
+    endpoint: stack.endpointOf(identity),
+    identity: credentialIdOf(identity),
+    address,
+    rule: RULES[reason] ?? dropped,
+  };
+}
+
+const OSCORE: ReadonlyMap<string, RefusedFor> = new Map([
+  ["unknownKid", "unknownContext"],
+  ["unknownContext", "unknownContext"],
+  ["forged", "forged"],
+  ["badOption", "badOption"],
+]);
+/** RFC 8613 8.2. */
+const CODES: ReadonlyMap<RefusedFor, string> = new Map([
+  ["unknownContext", "4.01"],
+  ["forged", "4.00"],
+  ["badOption", "4.02"],
+]);
