@@ -19,6 +19,7 @@ import {
   type OnStoreFailure,
 } from "./store-failure.ts";
 import { untilStopped } from "./stop.ts";
+import { LogLimit } from "./log-limit.ts";
 import { openLog } from "./log.ts";
 
 type Options = {
@@ -221,7 +222,6 @@ function openServer(
     log.info({ endpoint: device.endpoint, lifetime: device.lifetime, replaced }, "registered");
   });
   server.on("deregistered", (event) => log.info(event, "deregistered"));
-  server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
   let setAside = 0;
   server.on("quarantined", (record) => {
     setAside += 1;
@@ -229,8 +229,19 @@ function openServer(
     else if (setAside === NAMED_RECORDS + 1)
       log.error("more stored records were set aside: GET /api/v1/quarantine shows all");
   });
-  server.on("handshakeFailed", ({ address, why }) => {
-    log.warn({ address, why: nameAlerts(why) }, "handshake failed");
+  const refusals = new LogLimit();
+  server.on("refused", ({ code, detail }) => {
+    const leftOut = refusals.pass(`${code} ${detail}`);
+    if (leftOut === undefined) return;
+    log.warn({ code, detail, ...unlessZero({ notLogged: leftOut }) }, "refused");
+  });
+  server.on("handshakeFailed", ({ address, why, kept }) => {
+    const leftOut = refusals.pass(`${address.replace(PORT, "")} ${why}`);
+    if (leftOut === undefined) return;
+    log.warn(
+      { address, why: nameAlerts(why), ...unlessZero({ notLogged: leftOut + kept }) },
+      "handshake failed",
+    );
   });
   if (keylog !== undefined) {
     log.warn(keyLogWarning(keylog));
@@ -245,6 +256,10 @@ function openServer(
     log.warn(`${data.rollbackReason}; the keys of its sessions are dropped, devices make new ones`);
   }
   return server;
+}
+
+function unlessZero(fields: { readonly notLogged: number }): object {
+  return fields.notLogged === 0 ? {} : fields;
 }
 
 async function addCredentials(server: Server, file: string): Promise<void> {
@@ -284,6 +299,8 @@ async function listen(platform: Platform, { host, port }: Address): Promise<stri
   }
 }
 
+/** Of an address: a host may try from as many as it likes. */
+const PORT = /:\d+$/;
 const ADVICE: ReadonlyMap<string, string> = new Map([
   ["EADDRINUSE", "another program has this port; stop it or choose another port"],
   ["EACCES", "not allowed; ports below 1024 need root or CAP_NET_BIND_SERVICE"],

@@ -1,3 +1,4 @@
+export { addressPrefix } from "./address-prefix.ts";
 export { aesCcm, type AesCcm } from "./aes/ccm.ts";
 export { Arena } from "./arena.ts";
 export { base64, fromBase64, toBase64 } from "./base64.ts";
@@ -33,7 +34,7 @@ export { SelfKeyed, byNumber, type Keying } from "./self-keyed.ts";
 export { SERIALS_PER_SLOT, slotOf, type SlotId, type SlottedId } from "./slot.ts";
 export { type StoreChange, type StoreOutput, type StoredInput } from "./store.ts";
 export { HmacSha256, sha256 } from "./sha256.ts";
-export { fromUtf8, utf8 } from "./text.ts";
+export { fromUtf8, isUtf8, utf8 } from "./text.ts";
 export { Tickets } from "./tickets.ts";
 export { TimerTable } from "./timer-table.ts";
 export { Writer } from "./writer.ts";

@@ -74,6 +74,7 @@ export class CoapNode implements Machine<CoapNodeInput, CoapNodeOutput> {
       case "resumeObservation":
       case "respond":
       case "challenge":
+      case "ignore":
       case "notify":
       case "unobserve":
       case "ping":

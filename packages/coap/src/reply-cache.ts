@@ -180,6 +180,12 @@ export class ReplyCache {
     while (this.#bytes > this.#tuning.maxReplyBytes) this.#remove(this.#oldest);
   }
 
+  /** Forgets a message: when it comes again it is new. */
+  forget(replies: SessionReplies, mid: number, hash: number, now: Instant): void {
+    const place = this.find(replies, mid, hash, now);
+    if (place !== NONE) this.#remove(place, false);
+  }
+
   /** The answer to the same bytes of an unsafe method from longer ago than EXCHANGE_LIFETIME, if they are kept. */
   kept(session: SessionId, mid: number, hash: number, now: Instant): Uint8Array | undefined {
     return this.#kept?.find(session, mid, hash, now);

@@ -90,8 +90,9 @@ export class Association extends ReplayWindow {
   generation: Generation;
   /** Records that did not verify under the read key. */
   forgeries = 0;
-  /** Tells a late copy of the ClientHello that led here from a new one. */
-  helloMark: number | undefined;
+  /** The halves of the `HelloMark` of the ClientHello that led here: tell a late copy of it from a new one. */
+  helloHigh: number | undefined;
+  helloLow = 0;
   /** Waits for reserved numbers. */
   held: Uint8Array[] | undefined;
   /** A reservation is on its way to the store. */

@@ -14,6 +14,8 @@ export type DtlsInput =
   | { readonly type: "send"; readonly session: SessionId; readonly bytes: Uint8Array }
   /** Says goodbye to the peer and ends the association. */
   | { readonly type: "close"; readonly session: SessionId }
+  /** Says goodbye to whoever is at the peer's address, which was not proven. The association stays. */
+  | { readonly type: "dismiss"; readonly session: SessionId }
   /** Answers a `psk` look-up; no key where nobody has that identity. */
   | {
       readonly type: "psk";
@@ -54,8 +56,8 @@ export type DtlsOutput =
   | { readonly type: "moved"; readonly session: SessionId; readonly validated: boolean }
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
-  /** A handshake that came to nothing. */
-  | { readonly type: "failed"; readonly path: Path; readonly why: string }
+  /** A handshake that came to nothing. `kept`: how many from there, for such a reason, were not told of since the last. */
+  | { readonly type: "failed"; readonly path: Path; readonly why: string; readonly kept: number }
   | { readonly type: "lookup"; readonly id: number; readonly lookup: Lookup }
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
   | { readonly type: "keyLog"; readonly line: string }

@@ -1,5 +1,6 @@
 export { DtlsClient, type DtlsClientInput, type DtlsClientOptions } from "./client.ts";
-export { DtlsServer, type DtlsServerInput, type DtlsServerOptions } from "./server.ts";
+export { DtlsServer } from "./server.ts";
+export type { DtlsServerInput, DtlsServerOptions } from "./server-options.ts";
 export {
   type DtlsRestored,
   type DtlsStoredRow,

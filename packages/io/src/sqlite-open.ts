@@ -87,6 +87,7 @@ export function adviceFor({ fault, message, cause }: StoreError, file: string): 
   if (fault === "locked") return `${file} is in use by ${holder(file)}; one process at a time`;
   if (fault === "corrupt") return damaged(file);
   if (fault === "foreign") return notOurs(file);
+  if (fault === "full") return `${message}; make room on the disk of ${dirname(file)}`;
   if (fault !== "readonly") return message;
   return `${message}; give ${dirname(file)} to the user who runs this, or choose another directory`;
 }

@@ -36,9 +36,15 @@ import {
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
 import type { ProtectionOutput } from "./protection-layer.ts";
 import { ProtectedSessions, type ServerProtection } from "./server/protected-sessions.ts";
-import { Doubt } from "./server/doubt.ts";
 import { FIRST_PROTECTED_SESSION, Numbers } from "./server/numbers.ts";
 import { SESSION_TABLE, encodePath } from "./server/path-records.ts";
+import {
+  PROOF,
+  RestartReplayGuard,
+  isProofToken,
+  proofId,
+  proofToken,
+} from "./server/restart-replay-guard.ts";
 import type { ServerDtlsOptions } from "./server/peers.ts";
 import { Quarantine, type Quarantined, type QuarantineView } from "./server/quarantine.ts";
 import { Restorer } from "./server/restorer.ts";
@@ -76,8 +82,16 @@ export type ServerStackOutput =
       /** Why not, in words. */
       readonly why?: string;
     }
-  /** A DTLS handshake that came to nothing. `why` is our own text. */
-  | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
+  /**
+   * A DTLS handshake that came to nothing. `why` is our own text. `kept`: how many like it, from the same network, were not told
+   * of since the last.
+   */
+  | {
+      readonly type: "handshakeFailed";
+      readonly path: Path;
+      readonly why: string;
+      readonly kept: number;
+    }
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
   | { readonly type: "keyLog"; readonly line: string }
   /** Bytes of a peer were thrown away; the session's ledger has counted it. */
@@ -114,7 +128,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #sessionChanges: StoreChange[] = [];
   readonly #pinned = new Set<SessionId>();
   readonly #credentials: CredentialBook;
-  readonly #doubt = new Doubt();
+  readonly #replays = new RestartReplayGuard();
+  readonly #rng: Rng;
   readonly #writes: StoreWrites;
   readonly #commands: CredentialCommands;
   readonly #protected: ProtectedSessions<unknown> | undefined;
@@ -126,6 +141,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     const { protection, dtls, rolledBack } = options;
     const numbers = new Numbers();
     this.#numbers = numbers;
+    this.#rng = rng;
     this.#writes = new StoreWrites(numbers, (output) => this.#out.push(output));
     this.#protected =
       protection && new ProtectedSessions(protection, () => numbers.protected.next());
@@ -146,6 +162,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       numbers,
       dtls,
       sealer: sealer && dtlsSealer(sealer),
+      strange: protection && ((datagram) => protection.layer.strange(datagram)),
     });
     this.#endpoint = new Endpoint({
       tuning,
@@ -373,13 +390,13 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#out.push(output);
         return;
       case "received":
-        this.#doubt.note(output.session, output.fresh);
+        this.#replays.note(output.session, output.fresh);
         this.#endpoint.handle(output, now);
         return;
       case "moved":
         this.#endpoint.handle(output, now);
         if (!isSecured(output.session)) return;
-        this.#doubt.moved(output.session, output.validated);
+        this.#replays.moved(output.session, output.validated);
         this.server.handle(output, now);
         return;
       case "validated":
@@ -388,7 +405,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "opened":
         return this.#opened(output, now);
       case "closed":
-        this.#doubt.forget(output.session);
+        this.#replays.forget(output.session);
         return this.#closed(output.session, now);
       case "store":
         this.#writes.write(output.changes, (ok, at) => {
@@ -480,6 +497,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     if (output.type === "send") this.#transports.handle(output, now);
     else if (output.type === "dropped") this.#out.push(output);
     else if (output.type === "proven") this.#proven(output.session, now);
+    else if ("id" in output && output.id < 0) this.#proved(output, now);
     else if (output.type !== "request" || this.#mayObey(output, now)) {
       this.server.handle(output, now);
     }
@@ -492,9 +510,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   /** What may be a replay of what was received before a restart is not obeyed. */
   #mayObey(asked: Extract<EndpointOutput, { type: "request" }>, now: Instant): boolean {
-    const { session, exchange, request, validated } = asked;
+    const { session, exchange, request, validated, echoed = false } = asked;
     if (validated) this.#proven(session, now);
-    const judgement = this.#doubt.judge(session, request, validated);
+    const judgement = this.#replays.judge(session, request, echoed, now);
     switch (judgement) {
       case "obey":
         return true;
@@ -504,11 +522,35 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "ask":
         this.#endpoint.handle({ type: "challenge", exchange }, now);
         return false;
+      case "prove":
+      case "ignore":
+        this.#endpoint.handle({ type: "ignore", exchange }, now);
+        if (judgement === "prove") this.#prove(session, now);
+        return false;
       case "close":
-        this.#transports.handle({ type: "close", session }, now);
+      case "dismiss":
+        this.#endpoint.handle({ type: "ignore", exchange }, now);
+        this.#transports.handle({ type: judgement, session }, now);
         return false;
       default:
         return unreachable(judgement);
+    }
+  }
+
+  /** Asks the peer something: its answer shows that it speaks now. */
+  #prove(session: SessionId, now: Instant): void {
+    const { mid } = this.#endpoint.allocate(session, now);
+    const again = { mid, token: proofToken(this.#rng) };
+    const id = proofId(session);
+    this.#endpoint.handle({ type: "request", id, session, request: PROOF, again }, now);
+  }
+
+  #proved(output: Extract<EndpointOutput, { id: number }>, now: Instant): void {
+    if (output.type !== "response" && output.type !== "failed") return;
+    const { type, session } = output;
+    const answered = type === "response" && isProofToken(output.token);
+    if (this.#replays.proved(session, answered) && answered) {
+      this.#transports.handle({ type: "fresh", session }, now);
     }
   }
 

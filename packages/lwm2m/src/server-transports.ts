@@ -38,6 +38,8 @@ export type ServerTransportsInput =
   | UdpSessionsInput
   /** The peer was seen to receive at its address, as of `path`. */
   | { readonly type: "validated"; readonly session: SessionId }
+  /** Says goodbye to whoever is at the peer's unproven address; the session stays. */
+  | { readonly type: "dismiss"; readonly session: SessionId }
   /** The peer was seen to speak now, not in an earlier life of ours. */
   | { readonly type: "fresh"; readonly session: SessionId }
   /** A credential is no longer good: who came in by it is cut off. */
@@ -63,7 +65,12 @@ export type ServerTransportsOutput =
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
   /** A DTLS handshake that came to nothing. */
-  | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
+  | {
+      readonly type: "handshakeFailed";
+      readonly path: Path;
+      readonly why: string;
+      readonly kept: number;
+    }
   | { readonly type: "keyLog"; readonly line: string }
   | StoreOutput;
 
@@ -77,6 +84,8 @@ export type ServerTransportsOptions = {
   readonly sealer: Sealer | undefined;
   /** As they go on after an earlier run. */
   readonly numbers: Numbers;
+  /** See UdpSessions. */
+  readonly strange: ((datagram: Uint8Array) => string | undefined) | undefined;
 };
 
 export class ServerTransports implements Machine<ServerTransportsInput, ServerTransportsOutput> {
@@ -89,9 +98,11 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
     const { dtls, sealer, now, rng, numbers, credentials } = options;
     this.#options = options;
     this.#now = now;
+    const { strange } = options;
     this.#udp = new UdpSessions(options.coap, {
       first: numbers.raw.ahead,
       last: FIRST_PROTECTED_SESSION - 1,
+      ...(strange === undefined ? {} : { strange }),
     });
     if (dtls === undefined) return;
     const { certificates: _shown, anchors: _roots, port: _port, wall: _wall, ...rest } = dtls;
@@ -167,6 +178,7 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
         return this.#of(input.session).handle(input, now);
       case "validated":
       case "fresh":
+      case "dismiss":
         return isRaw(input.session) ? undefined : this.#dtls?.handle(input, now);
       case "revoke":
       case "stored":
@@ -192,7 +204,10 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
   poll(): ServerTransportsOutput | undefined {
     const raw = this.#udp.poll();
     if (raw !== undefined) {
-      if (raw.type === "received") return { ...raw, fresh: true };
+      if (raw.type === "received") {
+        const { session, bytes } = raw; // no spread: this is made for every datagram
+        return { type: "received", session, bytes, fresh: true };
+      }
       return raw.type === "opened" ? { ...raw, identity: NOBODY, how: "raw" } : raw;
     }
     for (let output = this.#dtls?.poll(); output !== undefined; output = this.#dtls?.poll()) {

@@ -8,6 +8,7 @@ import {
   joinPorts,
   memoryStore,
   openUdp,
+  refusalWords,
   systemClock,
   systemRng,
   type Clock,
@@ -283,6 +284,20 @@ export class Server {
     this.#feed({ type: "remove", endpoint });
   }
 
+  /**
+   * Resolves once all that was asked for so far, by `remove` and `cancel` for two, is durable: a killed server does not take it
+   * up again. Rejects with what is in the way; then it has taken effect, and is written when the store takes it.
+   */
+  kept(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      // Answers come in the order of the calls.
+      this.#store.write([], (error) => {
+        if (error === undefined) resolve();
+        else reject(new NotKept(refusalWords(error)));
+      });
+    });
+  }
+
   ledgerOf(endpoint: string): LedgerSnapshot | undefined {
     return this.deviceView(endpoint)?.ledger;
   }
@@ -423,7 +438,7 @@ export class Server {
         return;
       case "handshakeFailed": {
         const address = formatAddress(output.path.remote);
-        this.#listeners.emit("handshakeFailed", { address, why: output.why });
+        this.#listeners.emit("handshakeFailed", { address, why: output.why, kept: output.kept });
         return;
       }
       case "observation":

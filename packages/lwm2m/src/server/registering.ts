@@ -19,6 +19,7 @@ import {
   type Response,
 } from "@godwit/coap";
 import {
+  claimedEndpoint,
   parseRegister,
   parseUpdate,
   type Registration as RegisterParameters,
@@ -131,12 +132,15 @@ export class Registering {
   }
 
   #register(exchange: ExchangeId, session: SessionId, request: Request, now: Instant): void {
+    const identity = this.#core.identity(session);
+    if (identity.kind === "none" && !this.#core.tuning.nosec)
+      // What a stranger wants is not read any further: reading costs more than all that was done to bring it here.
+      return this.#core.refuse(exchange, session, this.#stranger(claimedEndpoint(request)));
     const parsed = parseRegister(request);
     if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
     const parameters = parsed.registration;
     if (parameters.objects === undefined)
       return this.#core.refuse(exchange, session, UNKNOWN_PROFILE);
-    const identity = this.#core.identity(session);
     const admitted = this.#admit(identity, parameters.endpoint);
     if (typeof admitted !== "string") return this.#core.refuse(exchange, session, admitted);
     const endpoint = admitted;
@@ -165,15 +169,18 @@ export class Registering {
   #admit(identity: Identity, claimed: string | undefined): string | Refusal {
     if (identity.kind === "none") {
       if (claimed === undefined) return refused(Code.BadRequest, "ep is missing");
-      if (this.#core.around.isSecured?.(claimed) === true) {
-        return refused(Code.Forbidden, "this endpoint has credentials");
-      }
-      return this.#core.tuning.nosec ? claimed : refused(Code.Forbidden, "NoSec is switched off");
+      return this.#core.around.isSecured?.(claimed) === true ? HAS_CREDENTIALS : claimed;
     }
     const own = this.#core.around.endpointOf?.(identity);
     if (own === undefined) return refused(Code.Forbidden, "credential of no endpoint");
     if (claimed === undefined || claimed === own) return own;
     return refused(Code.BadRequest, "ep is not the credential's");
+  }
+
+  /** Why somebody who proves nothing may not register, where NoSec is off. */
+  #stranger(claimed: string | undefined): Refusal {
+    const isSecured = claimed !== undefined && this.#core.around.isSecured?.(claimed) === true;
+    return isSecured ? HAS_CREDENTIALS : NOSEC_IS_OFF;
   }
 
   /** Nobody has proven anything on raw UDP: whoever answers at the old address keeps the name. */
@@ -476,6 +483,8 @@ function applyUpdate(
 
 const CHANGED: Response = buildResponse(Code.Changed);
 const UNKNOWN_PROFILE = refused(Code.Conflict, "pid is unknown: send the object list");
+const HAS_CREDENTIALS = refused(Code.Forbidden, "this endpoint has credentials");
+const NOSEC_IS_OFF = refused(Code.Forbidden, "NoSec is switched off");
 const NO_ROOM = refused(Code.ServiceUnavailable, "no room for registrations");
 const BEING_CHECKED = refused(Code.ServiceUnavailable, "this endpoint name is being checked");
 const INCUMBENT_ANSWERS = refused(
