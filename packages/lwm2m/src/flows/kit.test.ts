@@ -31,6 +31,7 @@ import {
   writeRequest,
   nodesOf,
 } from "../server/requests.ts";
+import type { CredentialSealer } from "../server/credential-book.ts";
 import type { Credential } from "../server/credential.ts";
 import type { ServerTuning } from "../server/tuning.ts";
 import type { ClientDtlsOptions } from "../client-transport.ts";
@@ -552,7 +553,7 @@ type DeviceSaid = Exclude<
 >;
 
 /** As a cipher with a tag: what was not sealed, was changed or is another's is not opened. */
-const SEALER = {
+export const SEALER: CredentialSealer = {
   seal: (secret: Uint8Array, context: string) =>
     checkedRow(
       context,
