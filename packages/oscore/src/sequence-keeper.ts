@@ -59,7 +59,8 @@ export class SequenceKeeper {
    * waits for the write.
    */
   raiseWindow(association: Association, context: SecurityContext, piv: number, now: Instant): void {
-    const { maxWindowStride, busyWindowStride, windowStrideTime } = this.#core.tuning;
+    const { tuning } = this.#core;
+    const { maxWindowStride, busyWindowStride, windowStrideTime } = tuning;
     if (maxWindowStride === undefined || context !== association.active) return;
     context.windowUsed = now;
     if (association.stale || association.storing) return; // what is under way is followed by the next
@@ -71,6 +72,8 @@ export class SequenceKeeper {
       const most =
         took < windowStrideTime / 2 ? maxWindowStride : Math.max(FEW, context.windowStride);
       context.windowStride = Math.min(most, Math.max(1, context.windowStride * 2));
+    } else {
+      context.windowStride >>>= 1;
     }
     if (!this.#mayWrite(now)) {
       context.windowStride = Math.min(
@@ -78,7 +81,8 @@ export class SequenceKeeper {
         Math.max(busyWindowStride, context.windowStride),
       );
     }
-    if (context.windowStride > 0) this.#core.settles.set(association, now + windowStrideTime);
+    if (context.windowStride > 0)
+      this.#core.settles.set(association, now + tuning.windowSettleTime);
     context.windowSince = now;
     context.windowPromised = Math.max(context.windowPromised, piv + 1 + context.windowStride);
     this.#reserveUpTo(association, context, Math.max(context.bound, context.promised));
@@ -87,13 +91,13 @@ export class SequenceKeeper {
   /** Who says nothing more has nothing ahead: what it says next is known to be new after a crash, too. */
   settleWindow(association: Association, now: Instant): void {
     const context = association.active;
-    const { windowStrideTime } = this.#core.tuning;
+    const { windowSettleTime } = this.#core.tuning;
     if (context === undefined || association.stale || association.windowLost) return;
-    const quietAt = context.windowUsed + windowStrideTime;
+    const quietAt = context.windowUsed + windowSettleTime;
     const bound = context.windowTop + 1;
     if (bound >= context.windowPromised) return;
     if (quietAt > now || association.storing || !this.#mayWrite(now)) {
-      this.#core.settles.set(association, Math.max(quietAt, now + windowStrideTime));
+      this.#core.settles.set(association, Math.max(quietAt, now + windowSettleTime / 10));
       return;
     }
     context.windowStride = 0;

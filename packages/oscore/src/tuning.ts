@@ -28,8 +28,10 @@ export type OscoreTuning = {
    */
   readonly windowWritesPerSecond: number;
   readonly busyWindowStride: number;
-  /** A window stride used up faster than this makes the next one twice as long; who says nothing for so long has none. */
+  /** A window stride used up faster than this makes the next one twice as long, else half as long. */
   readonly windowStrideTime: number;
+  /** Who says nothing for so long has none. */
+  readonly windowSettleTime: number;
   /** How long after a failed write the next is tried. */
   readonly storeRetry: number;
   /** Requests of one session, and of all, that wait for the store; one more is dropped, and comes again. */
@@ -94,6 +96,7 @@ const DEFAULTS: OscoreTuning = {
   windowWritesPerSecond: 500,
   busyWindowStride: 64,
   windowStrideTime: 3_000,
+  windowSettleTime: 30_000,
   storeRetry: 1_000,
   maxHeldPerSession: 4,
   maxHeld: 10_000,
