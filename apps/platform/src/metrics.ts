@@ -62,6 +62,17 @@ export function metrics(server: Server): {
     },
   });
   void new Gauge({
+    name: "godwit_quarantined_records",
+    help: "Records of the store that could not be restored: set aside, or left in place where there was no room",
+    labelNames: ["where"],
+    registers,
+    collect() {
+      const { items, leftInPlace } = server.quarantine;
+      this.set({ where: "quarantine" }, items.length);
+      this.set({ where: "place" }, leftInPlace);
+    },
+  });
+  void new Gauge({
     name: "godwit_store_working",
     help: "1 while the store takes writes, 0 while it refuses them",
     registers,
@@ -98,7 +109,7 @@ export function metrics(server: Server): {
       refused(`${code >> 5}.${String(code & 31).padStart(2, "0")}`),
     ),
     server.on("dropped", ({ reason }) => dropped(reason)),
-    server.on("handshakeFailed", () => handshakes.inc()),
+    server.on("handshakeFailed", ({ kept }) => handshakes.inc(1 + kept)),
     server.on("task", ({ task }) => {
       if (task.endedAt !== undefined) tasks.inc({ op: task.operation, result: task.state });
     }),

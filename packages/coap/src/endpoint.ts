@@ -169,6 +169,9 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       case "challenge":
         this.#server.challenge(input.exchange, now);
         break;
+      case "ignore":
+        this.#server.ignore(input.exchange, now);
+        break;
       case "remember":
         this.#server.remember(input);
         break;
@@ -286,9 +289,11 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sender.drop(session, type === ACK ? "strayAck" : "strayReset");
       return;
     }
-    this.#sender.proven(session);
     const { account } = outgoing;
-    if (account.isProtected && account.link === session) this.#protection?.proven(account.id);
+    if (outgoing.proves(mid, session.path.nonce)) {
+      this.#sender.proven(session);
+      if (account.isProtected && account.link === session) this.#protection?.proven(account.id);
+    }
     this.#layer.done(outgoing, now);
     if (type === RST) {
       this.#client.reset(outgoing, now);

@@ -1,4 +1,4 @@
-import { EMPTY, FormatError, UsageError } from "@godwit/base";
+import { EMPTY, FormatError, UsageError, misfit } from "@godwit/base";
 import type { Option } from "./message.ts";
 
 /** What follows the token of a message, and the code in an OSCORE plaintext. */
@@ -142,8 +142,9 @@ export function extension(bytes: Uint8Array, at: number, width: number): number 
   return width === 1 ? bytes[at]! + 13 : ((bytes[at]! << 8) | bytes[at + 1]!) + 269;
 }
 
-/** Writes the extension of a value of at least 13; returns the offset behind it. */
+/** Writes the extension of a value of 13 to MAX_EXTENDED; returns the offset behind it. */
 export function writeExtension(out: Uint8Array, at: number, value: number): number {
+  if (!(value >= 13 && value <= MAX_EXTENDED)) misfit("an extended length", value);
   if (value < 269) {
     out[at] = value - 13;
     return at + 1;

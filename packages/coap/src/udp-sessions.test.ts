@@ -79,7 +79,7 @@ for (const [what, bytes, reason, path] of [
 test("what the layers above know for nobody's opens no session either, and is counted; a known path is not asked about", () => {
   const strange = (bytes: Uint8Array): string | undefined =>
     bytes[3] === 2 ? "nobody" : undefined;
-  const sessions = new UdpSessions(coapTuning(), 1, strange);
+  const sessions = new UdpSessions(coapTuning(), { strange });
   sessions.handle({ type: "datagram", path: from(1), bytes: hex("40010002") }, 0);
   assert.deepEqual(said(sessions), []);
   assert.equal(sessions.strays.snapshot().drops["nobody"], 1);
@@ -162,7 +162,7 @@ test("rebind of sessions that are gone, or of one onto itself, changes nothing",
 });
 
 test("restore: a session comes back pinned under its number, and no number is given out twice", () => {
-  const sessions = new UdpSessions(coapTuning(), 40);
+  const sessions = new UdpSessions(coapTuning(), { first: 40 });
   sessions.handle({ type: "restore", session: 77, path: from(1) }, 0);
   sessions.handle({ type: "datagram", path: from(1), bytes: ping }, 1_000_000);
   assert.deepEqual(said(sessions), ["received 77"]);

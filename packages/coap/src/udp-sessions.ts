@@ -35,6 +35,15 @@ export type UdpSessionsInput =
   | { readonly type: "pin"; readonly session: SessionId }
   | { readonly type: "unpin"; readonly session: SessionId };
 
+export type UdpSessionsOptions = {
+  /** The number of the first session, above all that were given out before a restart. */
+  readonly first?: SessionId;
+  /** No session has a higher number. */
+  readonly last?: SessionId;
+  /** Why a message from a new path is thrown away before there is a session, for reasons of the layers above. */
+  readonly strange?: (bytes: Uint8Array) => string | undefined;
+};
+
 /** Tells the sessions of plain UDP apart by their paths (RFC 7252 4.1: the endpoint is an IP address and a port). */
 export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   readonly #tuning: CoapTuning;
@@ -46,6 +55,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   /** What came without belonging to a session. */
   readonly strays: Ledger = new Ledger();
   #next: SessionId;
+  readonly #end: SessionId;
   /** Whose paths are other peers' now: nothing is sent to them until their own peers speak again. */
   readonly #displaced = new Set<UdpSession>();
   /** Heard last: most of what is sent is an answer to it. */
@@ -55,18 +65,12 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   #oldest: UdpSession | undefined;
   #newest: UdpSession | undefined;
 
-  /**
-   * `first`: the number of the first session, above all that were given out before a restart. `strange`: why a message from a
-   * new path is thrown away before there is a session, for reasons of the layers above; undefined where it is not.
-   */
-  constructor(
-    tuning: CoapTuning,
-    first: SessionId = 1,
-    strange: (bytes: Uint8Array) => string | undefined = nothing,
-  ) {
+  constructor(tuning: CoapTuning, options: UdpSessionsOptions = {}) {
+    const { first = 1, last = Infinity, strange = nothing } = options;
     this.#tuning = tuning;
     this.#strangeAbove = strange;
     this.#next = first;
+    this.#end = last;
   }
 
   /** The number the next session will get: store it, with a stride, so that none is given out twice. */
@@ -185,6 +189,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     // RFC 7252 4.3: a NON that is no message is passed over. A CON gets its RST (4.2).
     if (type === NON && !isRequest(bytes[1]!) && !isResponse(bytes[1]!)) return "format"; // there are four
     if (local.multicast) return "multicast";
+    if (this.#next > this.#end) return "numbersUsedUp";
     return this.#strangeAbove(bytes);
   }
 

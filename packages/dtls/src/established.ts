@@ -98,6 +98,11 @@ export class Established {
     this.#host.end(a, "closed");
   }
 
+  /** As `close`, but only who is where the peer seems to be shall go: the peer itself may be elsewhere. */
+  dismiss(a: Association): void {
+    this.#alert(a, WARNING, Alert.closeNotify);
+  }
+
   /** The peer receives at its address: the layer above has seen it. */
   validated(a: Association): void {
     if (a.claim === undefined) return;
@@ -134,14 +139,14 @@ export class Established {
   }
 
   /** Writes the association as it is, with a bound for its sequence numbers, and lets it write up to there. */
-  save(a: Association, then?: (ok: boolean) => void): void {
+  save(a: Association, then?: (ok: boolean) => void, also: readonly StoreChange[] = []): void {
     if (!this.#host.durable) {
       then?.(true);
       return;
     }
     const bound = Math.max(a.writeSequence, a.reserved ?? 0) + this.#host.tuning.stride;
     a.reserving = true;
-    this.#host.store([associationChange(a, bound, this.#host)], (ok) => {
+    this.#host.store([...also, associationChange(a, bound, this.#host)], (ok) => {
       a.reserving = false;
       if (ok) a.reserved = bound;
       then?.(ok);

@@ -21,6 +21,10 @@ export class HandshakeTransport {
   readonly early: { readonly content: Uint8Array; readonly record: DtlsRecord }[] = [];
   /** The peer's fatal alert, not authenticated: a hint, no command. */
   plainAlert: number | undefined;
+  /** What was wrong with a message in the clear that was thrown away, as anybody could have sent it. */
+  refused: string | undefined;
+  /** The peer has sent ChangeCipherSpec: what is sealed may be taken from now on (RFC 5246 7.1). */
+  cipherChanged = false;
   /** The peer's fatal alert or close_notify under the new keys. */
   sealedAlert: number | undefined;
   /** A message above `maxMessage` was thrown away: why the handshake came to nothing, maybe. Anybody could have sent it. */
@@ -31,6 +35,8 @@ export class HandshakeTransport {
   plainSequence: number;
   /** Largest plaintext the peer takes, as far as it has said. */
   limit: number = 2 ** 14;
+  /** The peer takes several handshake messages in one record, as far as known. */
+  coalesces: boolean;
   readonly #tuning: DtlsTuning;
   readonly #rng: Rng;
   readonly #ledger: Ledger;
@@ -40,6 +46,9 @@ export class HandshakeTransport {
   #deferred: DtlsRecord[] = [];
   #flight: readonly FlightItem[] = [];
   #transmissions = 0;
+  /** How often the flight had gone out when the first sign came that the peer will not go on. */
+  #doubtedAt: number | undefined;
+  #alertedAt: Instant = -Infinity;
   #sentAt: Instant = -Infinity;
   #dueAt: Instant | undefined;
   #timeout: number;
@@ -59,6 +68,7 @@ export class HandshakeTransport {
     this.#ledger = options.ledger;
     this.#sendSeq = options.sendSeq;
     this.plainSequence = options.plainSequence;
+    this.coalesces = options.tuning.coalesce === "always";
     this.#timeout = options.tuning.initialTimeout;
     this.#reassembly = reassembly(options.receiveSeq, options.tuning);
   }
@@ -94,7 +104,27 @@ export class HandshakeTransport {
 
   /** The next message in order. It joins the transcript when the caller says `note`. */
   take(): Message | undefined {
-    return this.#reassembly.take();
+    return this.lacksChange ? undefined : this.#reassembly.take();
+  }
+
+  /** A sealed message waits for the ChangeCipherSpec that has to come before it. */
+  get lacksChange(): boolean {
+    return !this.cipherChanged && this.#reassembly.nextEpoch === 1;
+  }
+
+  /** The message that `take` gave last is as good as lost: the peer's own may come in its place. */
+  putBack(): void {
+    this.#reassembly.putBack();
+  }
+
+  /** As `putBack`, and the peer is told why, in case that it was the peer's. */
+  refuse(alert: number | undefined, why: string, now: Instant): void {
+    this.putBack();
+    this.refused = why;
+    this.#doubt();
+    if (alert === undefined || now - this.#alertedAt < this.#tuning.resendGap) return;
+    this.#alertedAt = now;
+    this.alert(alert, false);
   }
 
   note(message: Message): void {
@@ -116,8 +146,9 @@ export class HandshakeTransport {
   /** Sends a flight; it is repeated until `settled`, unless it is the last one. */
   send(flight: readonly FlightItem[], now: Instant, last = false): void {
     this.#flight = flight;
+    this.#reassembly.forget(); // an answer to this cannot have come: it answers an earlier attempt, or is forged
     this.#transmissions = 0;
-    this.plainAlert = undefined;
+    this.#goesOn();
     this.#timeout = this.#tuning.initialTimeout;
     this.#transmit(now);
     if (last) this.#dueAt = undefined;
@@ -126,14 +157,15 @@ export class HandshakeTransport {
   /** The peer answered: nothing to repeat until the next flight. */
   settled(): void {
     this.#dueAt = undefined;
-    this.plainAlert = undefined;
+    this.#goesOn();
   }
 
   /** Runs the retransmission timer; false when the peer has been given up. */
   wake(now: Instant): boolean {
     if (this.#dueAt === undefined || this.#dueAt > now) return true;
-    // Anybody could have sent the alert, so it only ends what did not go on in the meantime.
-    if (this.plainAlert !== undefined) return false;
+    // Anybody could have sent the alert or the bad message, so it only ends what does not go on however often we ask.
+    const { alertPatience } = this.#tuning;
+    if (this.#transmissions - (this.#doubtedAt ?? Infinity) >= alertPatience) return false;
     if (this.#transmissions >= this.#tuning.maxTransmissions) return false;
     this.#timeout = Math.min(this.#timeout * 2, this.#tuning.maxTimeout);
     this.#transmit(now);
@@ -166,16 +198,30 @@ export class HandshakeTransport {
         this.#fragments(record.fragment, 0, now);
         return;
       case ContentType.changeCipherSpec:
-        return; // says nothing that the epoch of the next record does not say, and has no number to order it by
+        // It has no number to order it by. What it says is believed once Finished verifies.
+        if (record.fragment.length === 1 && record.fragment[0] === 1) this.cipherChanged = true;
+        return;
       case ContentType.alert:
         if (record.fragment.length === 2 && record.fragment[0] === FATAL) {
           this.plainAlert = record.fragment[1];
+          this.#doubt();
         }
         this.#ledger.drop("plainAlert");
         return;
       default:
         this.#ledger.drop("plainContent");
     }
+  }
+
+  #doubt(): void {
+    this.#doubtedAt ??= this.#transmissions;
+  }
+
+  /** The peer has shown that it goes on. */
+  #goesOn(): void {
+    this.plainAlert = undefined;
+    this.refused = undefined;
+    this.#doubtedAt = undefined;
   }
 
   #receiveSealed(record: DtlsRecord, now: Instant): boolean {
@@ -266,7 +312,7 @@ export class HandshakeTransport {
         limit: this.limit,
       },
       mtu,
-      this.#tuning.coalesce,
+      this.coalesces,
     );
   }
 }
@@ -290,7 +336,7 @@ export function repackLastFlight(
       limit: association.peerLimit,
     },
     tuning.mtus[0],
-    tuning.coalesce,
+    false, // its handshake messages are of different epochs
   );
 }
 

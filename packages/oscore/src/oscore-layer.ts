@@ -68,7 +68,8 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
   }
 
   get wakeAt(): Instant | undefined {
-    return earlier(this.#core.retries.next, this.#core.runs.next);
+    const { retries, runs, settles } = this.#core;
+    return earlier(retries.next, earlier(runs.next, settles.next));
   }
 
   /** A request under a kid that nobody has leads to nothing at all: see RequestProtection. */
@@ -219,6 +220,11 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       this.#keeper.reserve(association, now);
     }
     for (;;) {
+      const association = this.#core.settles.expired(now);
+      if (association === undefined) break;
+      this.#keeper.settleWindow(association, now);
+    }
+    for (;;) {
       const association = this.#core.runs.expired(now);
       if (association === undefined) break;
       const { nonces } = association;
@@ -267,6 +273,11 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       association.sendIdContext = record.sendIdContext;
       association.windowLost = true;
       association.windowTop = record.windowTop;
+      if (this.#core.tuning.maxWindowStride !== undefined) {
+        association.lostBelow = record.windowBound;
+        context.windowBound = record.windowBound;
+        context.windowPromised = record.windowBound ?? 0;
+      }
       association.stale = !trusted;
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
@@ -295,6 +306,7 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
     this.#core.directory.remove(association);
     this.#core.retries.stop(association);
     this.#core.runs.stop(association);
+    this.#core.settles.stop(association);
     this.#client.removed(association);
     this.#server.release(association, false, now);
     this.#keeper.forget(association);

@@ -1,4 +1,4 @@
-import { EMPTY, FormatError, UsageError } from "@godwit/base";
+import { EMPTY, FormatError, UsageError, fits, misfit } from "@godwit/base";
 
 //    0 1 2 3 4 5 6 7 <------- n bytes ------->
 //   |0 0 0|h|k|  n  | Partial IV (if any) ...
@@ -88,8 +88,9 @@ export function encodeOscoreOption({ piv, kidContext, kid }: OscoreOption): Uint
   return out;
 }
 
-/** A sequence number as Partial IV: 1 to 5 bytes without leading zeros (RFC 8613 5). */
+/** A sequence number as Partial IV: 1 to 5 bytes without leading zeros (RFC 8613 5). Throws UsageError for what needs more. */
 export function encodePiv(sequence: number): Uint8Array {
+  if (!fits(sequence, 2 ** 40)) misfit("a Partial IV", sequence);
   let n = 1;
   for (let limit = 0x100; n < MAX_PIV && sequence >= limit; limit *= 0x100) n++;
   const piv = new Uint8Array(n);

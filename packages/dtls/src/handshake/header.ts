@@ -55,6 +55,11 @@ function u24(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!; // callers keep at + 3 within
 }
 
+/** Whether a fragment is all of its message. */
+export function isWhole({ body, length }: Fragment): boolean {
+  return body.length === length;
+}
+
 /** One fragment. A whole message is the fragment with offset 0 and all of the body. */
 export function writeFragment(fragment: Fragment): Uint8Array {
   const { type, length, messageSeq, offset, body } = fragment;

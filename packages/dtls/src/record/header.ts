@@ -1,4 +1,4 @@
-import { EMPTY, FormatError } from "@godwit/base";
+import { EMPTY, FormatError, fits, misfit } from "@godwit/base";
 import { ContentType } from "../codes.ts";
 
 /**
@@ -79,6 +79,8 @@ export function writeHeader(
   length: number,
 ): number {
   const { type, epoch, sequence, cid, version = 0xfefd } = header;
+  if (!fits(epoch, 2 ** 16)) misfit("u16", epoch);
+  if (!fits(length, 2 ** 16)) misfit("u16", length);
   out[at] = type;
   out[at + 1] = version >>> 8;
   out[at + 2] = version;
@@ -107,6 +109,7 @@ export function read48(bytes: Uint8Array, at: number): number {
 }
 
 export function write48(out: Uint8Array, at: number, value: number): void {
+  if (!fits(value, 2 ** 48)) misfit("u48", value);
   const high = Math.floor(value / 0x1_0000_0000);
   out[at] = high >>> 8;
   out[at + 1] = high;

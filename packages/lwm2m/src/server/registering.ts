@@ -35,6 +35,7 @@ import {
 } from "./core.ts";
 import { credentialIdOf } from "./credential.ts";
 import { Enrolling } from "./enrolling.ts";
+import type { RemovedBecause, ServerOutput } from "./events.ts";
 import type { ObjectLists } from "./object-lists.ts";
 import type { Orders } from "./orders.ts";
 import { TABLES, encodeRegistration } from "./records.ts";
@@ -188,7 +189,7 @@ export class Registering {
     if (asked || this.#takeovers.size >= this.#core.tuning.maxTakeovers) {
       return this.#core.refuse(takeover.exchange, takeover.session, BEING_CHECKED);
     }
-    const id = this.#core.operationId(now);
+    const id = this.#core.operationId();
     this.#takeovers.set(id, takeover);
     this.#takeoverDue.set(id, now + this.#core.tuning.takeoverProbe);
     this.#core.out.push({
@@ -237,6 +238,10 @@ export class Registering {
   /** Whether the device's path changed: then the endpoint gives the request back under the right session, once only. */
   #followed(exchange: ExchangeId, session: SessionId, registration: Registration): boolean {
     if (registration.session === session || registration.identity.kind !== "none") return false;
+    if (this.#core.lost.has(registration.session)) {
+      this.changeSession(registration, session);
+      return false;
+    }
     const into = registration.session;
     const before = this.#core.registry.bySession(session);
     if (before !== undefined) before.reach.silent = true; // its address is this device's now
@@ -294,6 +299,7 @@ export class Registering {
 
   /** The device came back with a new association for the same credential. */
   changeSession(registration: Registration, session: SessionId): void {
+    this.#core.lost.delete(registration.session);
     this.#core.out.push({ type: "unpin", session: registration.session });
     this.#core.registry.move(registration, session);
     this.#core.out.push({ type: "pin", session });
@@ -354,20 +360,22 @@ export class Registering {
     this.#probes.set(exchange, now + wait * 1_000);
   }
 
-  remove(endpoint: string, now: Instant): void {
+  /** Ends the registration of an endpoint, if there is one. */
+  remove(endpoint: string, why: RemovedBecause, now: Instant): void {
     const registration = this.#core.registry.byEndpoint(endpoint);
     if (registration === undefined) return;
-    this.drop(registration, "removed", now);
+    this.drop(registration, why, now);
     this.#core.record(this.#core.forgetting(registration));
   }
 
   /** Takes a registration out of memory. Its operations stay: they wait for the endpoint, not for the registration. */
   drop(
     registration: Registration,
-    why: "device" | "expired" | "replaced" | "removed" | "evicted",
+    why: Extract<ServerOutput, { type: "deregistered" }>["why"],
     now: Instant,
   ): void {
     this.#core.registry.remove(registration);
+    this.#core.lost.delete(registration.session);
     this.#orders.release(registration);
     const { session } = registration;
     const isUsed =

