@@ -72,6 +72,7 @@ export abstract class HandshakeBase<State extends string> {
   protected identity: Identity = { kind: "none" };
   /** message_seq of the peer's Finished. */
   protected peerFinished = 0;
+  #badMessages = 0;
   readonly #side: "client" | "server";
   readonly #shared: SharedSetup;
   readonly #receiving: ReadonlySet<State | SharedState>;
@@ -124,12 +125,13 @@ export abstract class HandshakeBase<State extends string> {
     return this.state === "done" || this.state === "failed";
   }
 
-  /** Takes in one record. False: it does not verify. */
+  /** Takes in one record. False: it does not verify, or has a message that anybody could have sent and the peer would not. */
   receive(record: DtlsRecord, now: Instant): boolean {
     if (this.done) return true;
-    const isGood = this.transport.receive(record, now);
-    if (isGood) this.#run(now);
-    return isGood;
+    if (!this.transport.receive(record, now)) return false;
+    const before = this.#badMessages;
+    this.#run(now);
+    return this.#badMessages === before;
   }
 
   /** Lets the datagrams that wait go out, counted. */
@@ -323,6 +325,7 @@ export abstract class HandshakeBase<State extends string> {
       this.#take(message, now);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
+      this.#badMessages += 1;
       this.state = state;
       this.transport.transcript.length = noted;
       const alert = alertFor(error);

@@ -1,4 +1,5 @@
-import { type Instant, addressPrefix } from "@godwit/base";
+import { type Instant, type Path, addressPrefix } from "@godwit/base";
+import { PathKeys } from "./path-claim.ts";
 import type { ServerHandshake } from "./server-handshake.ts";
 import type { DtlsTuning } from "./tuning.ts";
 
@@ -9,6 +10,7 @@ import type { DtlsTuning } from "./tuning.ts";
  */
 export class RunningHandshakes {
   readonly #tuning: DtlsTuning;
+  readonly #keys = new PathKeys();
   readonly #byPath = new Map<string, ServerHandshake>();
   readonly #byHost = new Map<string, Set<ServerHandshake>>();
   readonly #byNetwork = new Map<string, Set<ServerHandshake>>();
@@ -26,8 +28,8 @@ export class RunningHandshakes {
     return this.#byHost.size + this.#byNetwork.size;
   }
 
-  get(path: string): ServerHandshake | undefined {
-    return this.#byPath.get(path);
+  at(path: Path): ServerHandshake | undefined {
+    return this.size === 0 ? undefined : this.#byPath.get(this.#keys.of(path));
   }
 
   /** All of them now, the oldest first. */
@@ -59,18 +61,19 @@ export class RunningHandshakes {
     return gone === undefined ? "full" : { gone };
   }
 
-  set(path: string, handshake: ServerHandshake): void {
+  /** Puts it at its path. */
+  set(handshake: ServerHandshake): void {
     const { host } = handshake.path.remote;
-    this.#byPath.set(path, handshake);
+    this.#byPath.set(this.#keys.of(handshake.path), handshake);
     joined(this.#byHost, host).add(handshake);
     joined(this.#byNetwork, addressPrefix(host)).add(handshake);
   }
 
-  delete(path: string): void {
-    const handshake = this.#byPath.get(path);
-    if (handshake === undefined) return;
+  /** Takes it out, if it is the one at its path. */
+  delete(handshake: ServerHandshake): void {
+    if (this.at(handshake.path) !== handshake) return;
     const { host } = handshake.path.remote;
-    this.#byPath.delete(path);
+    this.#byPath.delete(this.#keys.of(handshake.path));
     left(this.#byHost, host, handshake);
     left(this.#byNetwork, addressPrefix(host), handshake);
   }

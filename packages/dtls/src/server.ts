@@ -16,19 +16,20 @@ import {
 import { BY_CID, BY_IDENTITY, BY_PATH, BY_SESSION } from "./association-keys.ts";
 import { Association, type AssociationState } from "./association.ts";
 import { Alert, ContentType } from "./codes.ts";
+import { DatagramEffort } from "./datagram-effort.ts";
 import { drawCid } from "./draw-cid.ts";
 import { Established, type Host, associationChange } from "./established.ts";
 import { type DtlsOutput, type FailureReason, TABLES } from "./events.ts";
 import { type StoredAssociation, revive } from "./export.ts";
 import type { HelloStart } from "./handshake/client-hello.ts";
-import { beginsHello, firstHello } from "./handshake/first-hello.ts";
+import { firstHello } from "./handshake/first-hello.ts";
 import type { Fragment } from "./handshake/header.ts";
 import { HelloGate } from "./hello-gate.ts";
 import { KeySlab } from "./keys.ts";
 import { latin1 } from "./latin1.ts";
-import { PathKeys, samePath } from "./path-claim.ts";
+import { samePath } from "./path-claim.ts";
 import { PendingWrites } from "./pending-writes.ts";
-import { type DtlsRecord, recordAt, sizeOfNameless } from "./record/header.ts";
+import { type DtlsRecord, recordAt } from "./record/header.ts";
 import { RefusalLimiter } from "./refusal-limiter.ts";
 import { Resumption } from "./resumption.ts";
 import { RunningHandshakes } from "./running-handshakes.ts";
@@ -41,6 +42,7 @@ import {
   type Vouch,
   restoreRows,
 } from "./server-restore.ts";
+import { StrayRecords } from "./stray-records.ts";
 import { SUITES } from "./suites.ts";
 import { DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
 
@@ -65,7 +67,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #established: Established;
   readonly #host: Host;
   readonly #setup: ServerSetup;
-  readonly #pathKeys = new PathKeys();
   readonly #bySession = new SelfKeyed(BY_SESSION);
   readonly #byCid = new SelfKeyed(BY_CID);
   /** Connection ids that are held for handshakes. */
@@ -88,12 +89,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   #now: Instant = 0;
   /** Who spoke last: most of what is sent is the answer. */
   #heard: Association | undefined;
-  /** Of the datagram at hand: a record verified; a hello was in it; what is behind is not looked at. */
-  #hasVerified = false;
-  #hasGreeted = false;
-  #inVain = false;
-  /** Parts of handshake messages in it. */
-  #fragments = 0;
+  readonly #effort = new DatagramEffort();
+  readonly #strays = new StrayRecords(this.ledger, (path) => this.#byPath.get(path) !== undefined);
 
   constructor(options: DtlsServerOptions) {
     const tuning = { ...DEFAULT_TUNING, ...options.tuning };
@@ -235,18 +232,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
   }
 
-  /**
-   * The records of a datagram come from one sender, so what is in vain costs once: it is looked at no further where a hello was
-   * answered with a cookie, or where a record names nothing known or does not verify and none before it did.
-   */
   #datagram(bytes: Uint8Array, path: Path, now: Instant): void {
-    this.#hasVerified = false;
-    this.#hasGreeted = false;
-    this.#inVain = false;
-    this.#fragments = 0;
+    this.#effort.begin();
     let counted: Ledger | undefined;
-    let at = this.#passOver(bytes, path);
-    for (let records = 0; at < bytes.length && !this.#inVain; records++) {
+    const isRunning = this.#handshakes.at(path) !== undefined;
+    let at = isRunning ? 0 : this.#strays.passOver(bytes, path);
+    for (let records = 0; at < bytes.length && !this.#effort.isOver; records++) {
       const record =
         records < this.#tuning.maxRecords
           ? recordAt(bytes, at, this.#tuning.cidLength)
@@ -265,57 +256,28 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     if (counted === undefined) this.ledger.datagram("in");
   }
 
-  /** Where the first record is that may mean something. What has no name and is nobody's is counted together, for it costs least. */
-  #passOver(bytes: Uint8Array, path: Path): number {
-    let size = sizeOfNameless(bytes, 0);
-    if (size === 0 || this.#handshakeAt(path) !== undefined) return 0;
-    let isKnown: boolean | undefined;
-    let plain = 0;
-    let sealed = 0;
-    let at = 0;
-    for (; size > 0; size = sizeOfNameless(bytes, at)) {
-      if (bytes[at + 3] === 0 && bytes[at + 4] === 0) {
-        if (beginsHello(bytes, at, size)) break;
-        plain += 1;
-      } else {
-        isKnown ??= this.#byPath.get(path) !== undefined;
-        if (isKnown) break;
-        sealed += 1;
-      }
-      at += size;
-      if (plain + sealed < MAX_STRAYS) continue;
-      at = bytes.length;
-      break;
-    }
-    if (plain > 0) this.ledger.drop("strayPlain", plain);
-    if (sealed > 0) this.ledger.drop("noAssociation", sealed);
-    return at;
-  }
-
   /** One record to where it belongs; returns the ledger that it is counted in. */
   #record(record: DtlsRecord, path: Path, now: Instant): Ledger {
     if (record.version >>> 8 !== 0xfe) return this.#nobodys("version");
     if (record.type === ContentType.tls12Cid) return this.#cidRecord(record, path, now);
-    const handshake = this.#handshakeAt(path);
+    const handshake = this.#handshakes.at(path);
     if (record.epoch === 0) return this.#plain(record, path, handshake, now);
     const association = this.#byPath.get(path);
     if (association === undefined) {
       if (handshake === undefined) return this.#nobodys("noAssociation");
-      this.#toHandshake(handshake, record, now);
-      return handshake.ledger;
+      return this.#toHandshake(handshake, record, now);
     }
     if (handshake === undefined) return this.#toAssociation(association, record, path, now);
     // A new handshake beside a live association: the record is whose keys open it, and failing costs neither anything.
     const before = association.forgeries;
     const received = association.open(record);
     if (received.ok) {
-      this.#hasVerified = true;
+      this.#effort.record(true);
       this.#established.process(association, received, record, path, now);
       return association.ledger;
     }
     association.forgeries = before;
-    this.#toHandshake(handshake, record, now);
-    return handshake.ledger;
+    return this.#toHandshake(handshake, record, now);
   }
 
   #cidRecord(record: DtlsRecord, path: Path, now: Instant): Ledger {
@@ -326,21 +288,20 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         ? undefined
         : this.#cidsHeld.get(latin1(record.cid));
     if (handshake === undefined) return this.#nobodys("unknownCid");
-    if (samePath(handshake.path, path)) this.#toHandshake(handshake, record, now);
-    else handshake.ledger.drop("handshakeElsewhere");
+    if (samePath(handshake.path, path)) return this.#toHandshake(handshake, record, now);
+    handshake.ledger.drop("handshakeElsewhere");
     return handshake.ledger;
   }
 
   #toAssociation(association: Association, record: DtlsRecord, path: Path, now: Instant): Ledger {
     this.#heard = association;
-    if (this.#established.receive(association, record, path, now)) this.#hasVerified = true;
-    else if (!this.#hasVerified) this.#inVain = true;
+    this.#effort.record(this.#established.receive(association, record, path, now));
     return association.ledger;
   }
 
   /** Counts what names nothing known; there is no more of worth behind it. */
   #nobodys(why: string): Ledger {
-    if (!this.#hasVerified) this.#inVain = true;
+    this.#effort.record(false);
     this.ledger.drop(why);
     return this.ledger;
   }
@@ -354,15 +315,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     const hello = record.type === ContentType.handshake ? firstHello(record) : undefined;
     if (hello === "bad") return this.#nobodys("badHello");
     if (hello === undefined) {
-      if (handshake !== undefined) {
-        this.#toHandshake(handshake, record, now);
-        return handshake.ledger;
-      }
+      if (handshake !== undefined) return this.#toHandshake(handshake, record, now);
       this.ledger.drop("strayPlain");
       return this.ledger;
     }
-    if (this.#hasGreeted) return this.#nobodys("secondHello");
-    this.#hasGreeted = true;
+    if (!this.#effort.greets()) return this.#nobodys("secondHello");
     return this.#hello(record, hello.fragment, hello.start, path, handshake, now);
   }
 
@@ -381,7 +338,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     const verdict = this.#gate.judge({ fragment, start, sequence }, path, now, state);
     switch (verdict.kind) {
       case "ask": {
-        this.#inVain = true; // nobody is there yet whose the rest could be
+        this.#effort.asked();
         const { bytes } = verdict;
         this.ledger.add("in", "handshake", record.size);
         this.ledger.add("out", "handshake", bytes.length);
@@ -393,7 +350,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         this.ledger.drop(verdict.why);
         return this.ledger;
       case "again":
-        break;
+        return running === undefined ? this.ledger : this.#toHandshake(running, record, now);
       case "begin": {
         const { mark, gone } = verdict;
         if (gone !== undefined && gone !== running) this.ledger.drop("halfOpenGaveWay");
@@ -401,29 +358,21 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         this.#resumption.rotate(now);
         const first = { start, fragment, mark, sequence };
         const handshake = new ServerHandshake(this.#setup, path, first, new Ledger(), now);
-        this.#handshakes.set(this.#pathKeys.of(path), handshake);
-        this.#toHandshake(handshake, record, now);
-        return handshake.ledger;
+        this.#handshakes.set(handshake);
+        return this.#toHandshake(handshake, record, now);
       }
       default:
         return unreachable(verdict);
     }
-    if (running === undefined) return this.ledger; // there is one to go on with
-    this.#toHandshake(running, record, now);
-    return running.ledger;
   }
 
-  #toHandshake(handshake: ServerHandshake, record: DtlsRecord, now: Instant): void {
+  #toHandshake(handshake: ServerHandshake, record: DtlsRecord, now: Instant): Ledger {
     handshake.ledger.add("in", "handshake", record.size);
     const before = handshake.transport.fragments;
-    const isGood = handshake.receive(record, now);
-    this.#fragments += handshake.transport.fragments - before;
-    if (!this.#hasVerified && (!isGood || this.#fragments > MAX_FRAGMENTS)) this.#inVain = true;
+    if (!handshake.receive(record, now)) this.#effort.record(false);
+    this.#effort.parts(handshake.transport.fragments - before);
     this.#drain(handshake);
-  }
-
-  #handshakeAt(path: Path): ServerHandshake | undefined {
-    return this.#handshakes.size === 0 ? undefined : this.#handshakes.get(this.#pathKeys.of(path));
+    return handshake.ledger;
   }
 
   /** Carries out what a handshake wants done. */
@@ -516,7 +465,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   /** The handshake becomes an association; what it replaces ends now and not earlier. */
   #open(handshake: ServerHandshake, association: Association): void {
-    const key = this.#pathKeys.of(handshake.path);
     const before = this.#byPath.get(handshake.path);
     if (before !== undefined) {
       const same = identityKey(before.identity) === identityKey(association.identity);
@@ -534,7 +482,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
     handshake.confirm(this.#now);
     handshake.sendAll(this.#outbox);
-    this.#handshakes.delete(key);
+    this.#handshakes.delete(handshake);
     this.#deadlines.stop(handshake);
     association.helloHigh = handshake.mark.high;
     association.helloLow = handshake.mark.low;
@@ -550,7 +498,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   /** Takes a handshake out of every table and wipes its keys. */
   #drop(handshake: ServerHandshake): void {
-    this.#handshakes.delete(this.#pathKeys.of(handshake.path));
+    this.#handshakes.delete(handshake);
     this.#deadlines.stop(handshake);
     const cid = latin1(handshake.ownCid);
     if (this.#cidsHeld.get(cid) === handshake) this.#cidsHeld.delete(cid);
@@ -561,7 +509,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #isRunning(handshake: ServerHandshake): boolean {
-    return this.#handshakes.get(this.#pathKeys.of(handshake.path)) === handshake;
+    return this.#handshakes.at(handshake.path) === handshake;
   }
 
   #answered(id: number): ServerHandshake | undefined {
@@ -707,9 +655,5 @@ function deletionOf({ session }: Association): StoreChange {
   return { table: TABLES.association, key: String(session), value: undefined };
 }
 
-/** Records in the clear before the one that means something: a client's last flight has four. */
-const MAX_STRAYS = 8;
-/** Parts of handshake messages that are looked at in one datagram. */
-const MAX_FRAGMENTS = 24;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BenchOptions } from "../command.ts";
 import { atLeast, load, machine, type Figure, type Report, type Target } from "../report.ts";
+import { spread } from "../statistics.ts";
 import { FIXED, NEGOTIATED, type FloodAnswer, type Flooded, type Updates } from "./asks.ts";
 import { measureInProcess, type InProcessRow } from "./in-process.ts";
 import { FloodProcess, serveFlooded, type Served } from "./processes.ts";
@@ -110,17 +111,32 @@ class Bench {
     this.#updateCost = (cpu * 1e6) / Math.max(1, answer.answered);
   }
 
+  /** Each sort once; those that the others are held against at the beginning, in the middle and at the end. */
   async floods(): Promise<readonly FloodRow[]> {
+    const references = SORTS.filter(isReference);
+    const others = SORTS.filter((sort) => !isReference(sort));
+    const half = others.length >> 1;
+    const ordered = [
+      ...[...references, ...others.slice(0, half)],
+      ...[...references, ...others.slice(half)],
+      ...references,
+    ];
     const rows: FloodRow[] = [];
-    // First those that the others are held against.
-    const isReference = ({ name, against }: Sort): boolean => name === against;
-    const ordered = [...SORTS.filter(isReference), ...SORTS.filter((sort) => !isReference(sort))];
     for (const [i, sort] of ordered.entries()) {
       if (i % QUIET_EVERY === 0) await this.#measureQuiet();
       this.#progress(`${i + 1} of ${ordered.length}: ${sort.name}`);
       rows.push(await this.#flood(sort));
     }
-    return rows;
+    for (const { name, against } of references) {
+      const costs = rows.filter(({ sort }) => sort === name).map((row) => row.microseconds);
+      this.#costs.set(against, spread(costs).median);
+    }
+    return SORTS.flatMap(({ name, against }) => {
+      const row = rows.findLast(({ sort }) => sort === name);
+      const held = this.#costs.get(against);
+      if (row === undefined || held === undefined) return row ?? [];
+      return { ...row, ratio: row.microseconds / held };
+    });
   }
 
   async #flood(sort: Sort): Promise<FloodRow> {
@@ -151,9 +167,6 @@ class Bench {
     const { name, against, atMost } = sort;
     const own = server.cpu * 1e6 - answered * this.#updateCost;
     const cost = Math.max(0, own) / Math.max(1, sent - server.lost);
-    if (name === against) this.#costs.set(against, cost);
-    const held = this.#costs.get(against);
-    const ratio = held === undefined ? undefined : cost / held;
     return {
       sort: name,
       perSecond: sent / elapsed,
@@ -161,7 +174,7 @@ class Bench {
       lost: server.lost / Math.max(1, sent),
       microseconds: cost,
       against,
-      ratio,
+      ratio: undefined,
       atMost,
       updatesAtOnce: atOnce / due,
       updatesAnswered: answered / due,
@@ -214,6 +227,10 @@ class Bench {
     const answer = await run();
     return { answer, cpu: usage().cpu - before };
   }
+}
+
+function isReference({ name, against }: Sort): boolean {
+  return name === against;
 }
 
 function targetsOf(
