@@ -42,6 +42,8 @@ export type EndpointOptions = {
   readonly fragments?: boolean;
   /** Protects the requests and responses of some sessions, in the messages of others: OSCORE. */
   readonly protection?: RequestProtection;
+  /** A notification that is never acknowledged ends no observation: the application decides, see `unnotified`. */
+  readonly lastingObservers?: boolean;
   /** Options the application understands beyond those of plain CoAP. */
   readonly options?: OptionTable;
 };
@@ -95,6 +97,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sizes,
       (id) => this.#sessions.get(id),
       options.fragments ?? false,
+      options.lastingObservers ?? false,
       options.protection,
       (id, now) => {
         const session = this.#session(id, true);
@@ -162,6 +165,9 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
         break;
       case "notify":
         this.#server.notifier.notify(input.exchange, input.response, input.confirmable, now);
+        break;
+      case "resumeObserver":
+        this.#server.notifier.resume(this.#session(input.session, true), input, now);
         break;
       case "unobserve":
         this.#server.notifier.unobserve(input.exchange, now);

@@ -3,7 +3,7 @@ import type { AnswerSender } from "./answer-sender.ts";
 import { observable } from "./answers.ts";
 import { szxFor } from "./block-option.ts";
 import { isSuccess } from "./codes.ts";
-import type { EndpointOutput, ExchangeId } from "./endpoint-events.ts";
+import type { EndpointInput, EndpointOutput, ExchangeId } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
 import type { Outgoing } from "./message-layer.ts";
 import type { Request, Response } from "./message.ts";
@@ -65,6 +65,18 @@ export class Notifier {
       return { ...answer, options: withOption(options, observeOption(value)) };
     this.#outbox.push({ type: "unobserved", exchange: id, why: "full" });
     return { ...answer, options };
+  }
+
+  /** See EndpointInput. What the notifications of a protected session are bound to is lost (RFC 8613 B.1.3). */
+  resume(
+    session: EndpointSession,
+    input: Extract<EndpointInput, { type: "resumeObserver" }>,
+    now: Instant,
+  ): void {
+    const { exchange, token, request, sequence } = input;
+    const registration = { exchange, session: session.id, token, request };
+    if (session.isProtected || !this.#observers.resume(registration, sequence, now))
+      this.#outbox.push({ type: "unobserved", exchange, why: "full" });
   }
 
   /** A new state of what the peer observes. */
@@ -137,7 +149,7 @@ export class Notifier {
     for (;;) {
       const output = this.#observers.poll();
       if (output === undefined) return;
-      if (output.type === "unobserved") {
+      if (output.type !== "notify") {
         this.#outbox.push(output);
         continue;
       }

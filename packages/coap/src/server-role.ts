@@ -83,6 +83,7 @@ export class ServerRole {
     sizes: PathSizes,
     sessionOf: (id: SessionId) => EndpointSession | undefined,
     fragments: boolean,
+    lastingObservers: boolean,
     protection: RequestProtection | undefined,
     follow: (id: SessionId, now: Instant) => EndpointSession,
   ) {
@@ -97,7 +98,7 @@ export class ServerRole {
     this.#fragments = fragments;
     this.#blocks = new BlockServer(tuning, rng);
     this.#outer = protection && new OuterBlocks(tuning, rng, protection.maxUnfragmented);
-    const observers = new Observers(tuning);
+    const observers = new Observers(tuning, lastingObservers);
     this.#sending = new AnswerSender({
       tuning,
       rng,
@@ -493,6 +494,7 @@ export class ServerRole {
       request: exchange.request,
       validated: exchange.link.path.proven,
       name: exchange.name,
+      token: exchange.token,
     });
   }
 

@@ -487,6 +487,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     if (output.type === "send") this.#transports.handle(output, now);
     else if (output.type === "dropped") this.#out.push(output);
     else if (output.type === "proven") this.#proven(output.session, now);
+    else if (output.type === "unnotified") return; // nobody observes the server
     else if (output.type !== "request" || this.#mayObey(output, now)) {
       this.server.handle(output, now);
     }

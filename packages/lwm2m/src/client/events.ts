@@ -14,7 +14,9 @@ export type PerformId = number;
 export type ClientInput =
   | Extract<
       EndpointOutput,
-      { type: "request" | "response" | "failed" | "alive" | "unobserved" | "pong" }
+      {
+        type: "request" | "response" | "failed" | "alive" | "unobserved" | "unnotified" | "pong";
+      }
     >
   /** There is a way to the server, for the first time or again. Registers, or updates a registration that still runs. */
   | { readonly type: "connected"; readonly session: SessionId }

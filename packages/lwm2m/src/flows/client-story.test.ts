@@ -96,7 +96,8 @@ export class ClientStory {
   ask(code: number, path: string, parts: RequestParts = {}, session = 1): ExchangeId {
     const exchange = ++this.#exchange;
     const asked = request(code, { path, ...parts });
-    this.tell({ type: "request", exchange, session, request: asked, validated: true });
+    const token = Uint8Array.of(exchange % 256);
+    this.tell({ type: "request", exchange, session, request: asked, validated: true, token });
     return exchange;
   }
 
@@ -170,6 +171,7 @@ export class ClientStory {
         break;
       }
       case "received":
+      case "resumeObserver":
       case "proceed":
       case "remember":
       case "resumeObservation":

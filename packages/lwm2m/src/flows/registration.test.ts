@@ -415,6 +415,7 @@ test("whatever comes in whatever order, no exception escapes and what is kept st
         session: 1,
         request: request(path.startsWith("/1") ? Code.POST : Code.GET, { path, observe: 0 }),
         validated: true,
+        token: Uint8Array.of(exchange % 256),
       })),
     fc.nat(400_000),
   );

@@ -81,7 +81,8 @@ class Bench {
   /** Feeds a request and returns the answer, if one was given at once. */
   ask(session: number, req: Request): Response | undefined {
     const exchange = ++this.#exchange;
-    this.feed({ type: "request", exchange, session, request: req, validated: false });
+    const token = Uint8Array.of(exchange % 256);
+    this.feed({ type: "request", exchange, session, request: req, validated: false, token });
     return this.answerTo(exchange);
   }
 
