@@ -10,7 +10,6 @@ import {
   Code,
   ContentFormat,
   diagnostic,
-  observeOption,
   response,
   type EndpointInput,
   type ExchangeId,
@@ -18,25 +17,21 @@ import {
   type RequestName,
   type Response,
 } from "@godwit/coap";
-import {
-  applyAttributes,
-  checkConsistent,
-  effectiveAttributes,
-  type AttributeChange,
-  type Attributes,
-} from "../attributes.ts";
+import type { AttributeChange, Attributes } from "../attributes.ts";
 import { impliedVersion, type Definitions, type Registry } from "../definition.ts";
-import { formatNodePath, isWithin, parseNodePath, samePath, type NodePath } from "../node-path.ts";
+import { formatNodePath, type NodePath } from "../node-path.ts";
 import type { ObjectEntry } from "../object-list.ts";
-import { orRefused, refused, type Refusal } from "../refusal.ts";
-import { valueFormat } from "../value-format.ts";
+import { refused, type Refusal } from "../refusal.ts";
 import type { ValueNode } from "../value.ts";
 import type { Lwm2mVersion } from "../version.ts";
+import { AttachedAttributes } from "./attached-attributes.ts";
+import { contentOf, isAbsent } from "./content.ts";
 import { Deeds, answerOf, type Deed } from "./deeds.ts";
 import { discoverLinks } from "./discovery.ts";
 import type { ClientEvent, ClientOutput, Operation, Outcome, PerformId } from "./events.ts";
-import { Observations, type Observation } from "./observations.ts";
+import type { Observation } from "./observations.ts";
 import { readOperation, type Announced, type Asked } from "./operation.ts";
+import { Reporting } from "./reporting.ts";
 import type { ServerObject } from "./server-object.ts";
 import type { ClientTuning } from "./tuning.ts";
 
@@ -70,8 +65,8 @@ export class Management implements Announced {
   readonly #host: ManagementHost;
   readonly #options: ManagementOptions;
   readonly #server: ServerObject;
-  readonly #observations: Observations;
-  readonly #attributes = new Map<string, Attributes>();
+  readonly #attached: AttachedAttributes;
+  readonly #reporting: Reporting;
   readonly #deeds: Deeds;
   readonly #pending = new Map<PerformId, Pending>();
   readonly #timeouts = new Deadlines<PerformId>();
@@ -84,9 +79,21 @@ export class Management implements Announced {
     this.#host = host;
     this.#options = options;
     this.#server = options.server;
-    for (const [path, attributes] of options.attributes) this.#attributes.set(path, attributes);
+    const { tuning, server } = options;
+    this.#attached = new AttachedAttributes(tuning.maxAttributePaths, options.attributes);
+    this.#reporting = new Reporting({
+      host: {
+        coap: (input, now) => host.coap(input, now),
+        emit: (event) => host.emit(event),
+        look: (exchange, path, now) =>
+          this.#perform({ type: "look", operation: { type: "read", path }, exchange }, now),
+        readable: (nodes) => this.#readable(nodes),
+      },
+      attached: this.#attached,
+      server,
+      maxObservations: tuning.maxObservations,
+    });
     this.#deeds = new Deeds(options.tuning.maxDeeds, options.deeds);
-    this.#observations = new Observations((observation) => this.#effective(observation));
     this.#objects = withServer(options.objects, options.server.instance);
     this.#definitions = this.#define();
   }
@@ -113,11 +120,11 @@ export class Management implements Announced {
   }
 
   get observed(): boolean {
-    return this.#observations.size > 0;
+    return this.#reporting.size > 0;
   }
 
   get attributes(): readonly (readonly [string, Attributes])[] {
-    return Array.from(this.#attributes);
+    return this.#attached.all;
   }
 
   get deeds(): readonly Deed[] {
@@ -125,7 +132,7 @@ export class Management implements Announced {
   }
 
   get wakeAt(): Instant | undefined {
-    return earlier(this.#timeouts.next, this.#observations.wakeAt);
+    return earlier(this.#timeouts.next, this.#reporting.wakeAt);
   }
 
   hasObject(object: number): boolean {
@@ -170,21 +177,17 @@ export class Management implements Announced {
   }
 
   changed(path: NodePath, now: Instant): void {
-    this.#observations.changed(path, now);
+    this.#reporting.changed(path, now);
   }
 
   /** The peer or the transport ended it. */
   unobserved(exchange: ExchangeId): void {
-    const ended = this.#observations.remove(exchange);
-    if (ended !== undefined) this.#observing(ended.path, false);
+    this.#reporting.unobserved(exchange);
   }
 
   /** A new registration voids the observations of the old one (OMA TS Core 6.2.1). */
   forgetObservations(now: Instant): void {
-    for (const exchange of this.#observations.exchanges) {
-      this.#host.coap({ type: "unobserve", exchange }, now);
-      this.unobserved(exchange);
-    }
+    this.#reporting.forgetAll(now);
   }
 
   wake(now: Instant, reachable: boolean): void {
@@ -193,13 +196,7 @@ export class Management implements Announced {
       if (id === undefined) break;
       this.performed(id, refused(Code.GatewayTimeout, "the device took too long"), now);
     }
-    if (!reachable) return;
-    for (;;) {
-      const observation = this.#observations.due(now);
-      if (observation === undefined) break;
-      const { path, exchange } = observation;
-      this.#perform({ type: "look", operation: { type: "read", path }, exchange }, now);
-    }
+    if (reachable) this.#reporting.wake(now);
   }
 
   #take(exchange: ExchangeId, asked: Asked, now: Instant, name: RequestName | undefined): void {
@@ -224,18 +221,10 @@ export class Management implements Announced {
 
   #read(exchange: ExchangeId, asked: Extract<Asked, { type: "read" }>, now: Instant): void {
     const { path, accept, observe } = asked;
-    let observation: Observation | undefined;
-    if (observe !== undefined && this.#observations.size < this.#options.tuning.maxObservations) {
-      const own = applyAttributes({}, observe);
-      observation = {
-        exchange,
-        path,
-        accept,
-        own: Object.keys(own).length === 0 ? undefined : own,
-      };
-      const checked = this.#inconsistency(this.#effective(observation));
-      if (checked !== undefined) return this.#refuse(exchange, checked, now);
-    }
+    const observation =
+      observe === undefined ? undefined : this.#reporting.asked(exchange, path, accept, observe);
+    if (observation !== undefined && "type" in observation)
+      return this.#refuse(exchange, observation, now);
     this.#perform(
       { type: "read", exchange, operation: { type: "read", path }, accept, observation },
       now,
@@ -248,18 +237,9 @@ export class Management implements Announced {
     change: AttributeChange,
     now: Instant,
   ): void {
-    const name = formatNodePath(path);
-    const attributes = applyAttributes(this.#attributes.get(name) ?? {}, change);
-    const checked = this.#inconsistency({ ...this.#inherited(path), ...attributes });
-    if (checked !== undefined) return this.#refuse(exchange, checked, now);
-    if (Object.keys(attributes).length === 0) this.#attributes.delete(name);
-    else if (
-      !this.#attributes.has(name) &&
-      this.#attributes.size >= this.#options.tuning.maxAttributePaths
-    ) {
-      return this.#refuse(exchange, refused(Code.InternalServerError, "too many attributes"), now);
-    } else this.#attributes.set(name, attributes);
-    this.#observations.reschedule(now);
+    const fault = this.#attached.change(path, change);
+    if (fault !== undefined) return this.#refuse(exchange, fault, now);
+    this.#reporting.reschedule(now);
     this.#respond(exchange, response(Code.Changed), now);
     this.#host.emit({ type: "stateChanged" });
   }
@@ -284,7 +264,7 @@ export class Management implements Announced {
   }
 
   #finish(pending: Pending, outcome: Outcome, now: Instant): void {
-    if (pending.type === "look") return this.#looked(pending, outcome, now);
+    if (pending.type === "look") return this.#reporting.looked(pending.exchange, outcome, now);
     if (outcome.type === "refused") return this.#refuse(pending.exchange, outcome, now);
     switch (pending.type) {
       case "read":
@@ -292,8 +272,7 @@ export class Management implements Announced {
       case "discover": {
         if (outcome.type !== "resources") throw misfit("discover", outcome);
         const { path } = pending.operation;
-        const attached = (at: NodePath): Attributes | undefined =>
-          this.#attributes.get(formatNodePath(at));
+        const attached = (at: NodePath): Attributes | undefined => this.#attached.at(at);
         const version = this.#announcedVersion(path[0] ?? 0);
         const executables = this.#withInstances(path);
         const existing = [...executables, ...outcome.paths];
@@ -321,7 +300,7 @@ export class Management implements Announced {
     if (isAbsent(path, nodes)) {
       return this.#refuse(exchange, refused(Code.NotFound, `no ${formatNodePath(path)}`), now);
     }
-    const content = this.#content(path, accept, nodes, observation !== undefined);
+    const content = contentOf(path, accept, nodes, observation !== undefined);
     if (content === undefined) {
       return this.#refuse(
         exchange,
@@ -330,9 +309,7 @@ export class Management implements Announced {
       );
     }
     this.#respond(exchange, content, now);
-    if (observation === undefined) return;
-    this.#observations.add(observation, nodes, now);
-    this.#observing(path, true);
+    if (observation !== undefined) this.#reporting.begin(observation, nodes, now);
   }
 
   #answerDone(pending: Extract<Pending, { type: "answer" }>, outcome: Outcome, now: Instant): void {
@@ -367,32 +344,6 @@ export class Management implements Announced {
       default:
         return unreachable(operation);
     }
-  }
-
-  #looked(pending: Extract<Pending, { type: "look" }>, outcome: Outcome, now: Instant): void {
-    const { exchange } = pending;
-    const observation = this.#observations.at(exchange);
-    if (observation === undefined) return;
-    if (outcome.type === "refused") {
-      return outcome.code === Code.NotFound
-        ? this.#gone(exchange, now)
-        : this.#observations.failed(exchange, now);
-    }
-    if (outcome.type !== "values") throw misfit("read", outcome);
-    const nodes = this.#readable(outcome.nodes);
-    if (isAbsent(observation.path, nodes)) return this.#gone(exchange, now);
-    const content = this.#content(observation.path, observation.accept, nodes, true);
-    if (content === undefined) return this.#observations.failed(exchange, now);
-    if (!this.#observations.looked(exchange, nodes, now)) return;
-    const { con } = this.#effective(observation);
-    const confirmable = con === undefined ? this.#server.confirmableNotifications : con === 1;
-    this.#host.coap({ type: "notify", exchange, response: content, confirmable }, now);
-  }
-
-  /** What is observed is there no more (RFC 7641 3.2: an error response ends the observation). */
-  #gone(exchange: ExchangeId, now: Instant): void {
-    this.#host.coap({ type: "notify", exchange, response: response(Code.NotFound) }, now);
-    this.unobserved(exchange);
   }
 
   /** Operations on /1 are the client's own. */
@@ -436,12 +387,12 @@ export class Management implements Announced {
     for (const { path: at, value } of nodes) {
       if (at[2] !== undefined && value !== undefined) this.#server.write(at[2], value);
     }
-    this.#observations.reschedule(now);
+    this.#reporting.reschedule(now);
     return { type: "done" };
   }
 
   #written(path: NodePath, now: Instant): void {
-    this.#observations.changed(path, now);
+    this.#reporting.changed(path, now);
     if (path[0] !== 1) return;
     this.#host.emit({ type: "stateChanged" });
     this.#host.parametersChanged(now);
@@ -457,7 +408,7 @@ export class Management implements Announced {
         ? { ...entry, instances: [...entry.instances, instance].toSorted((a, b) => a - b) }
         : entry,
     );
-    this.#observations.changed([object, instance], now);
+    this.#reporting.changed([object, instance], now);
     this.#host.parametersChanged(now);
   }
 
@@ -469,33 +420,9 @@ export class Management implements Announced {
           : entry,
       );
     }
-    for (const name of this.#attributes.keys()) {
-      if (isWithin(parseNodePath(name), path)) this.#attributes.delete(name);
-    }
-    for (const exchange of this.#observations.exchanges) {
-      const observed = this.#observations.at(exchange)?.path;
-      if (observed === undefined || !isWithin(observed, path)) continue;
-      this.#gone(exchange, now);
-    }
-    this.#observations.changed(path, now);
+    this.#attached.deleted(path);
+    this.#reporting.deleted(path, now);
     if (path.length === 2) this.#host.parametersChanged(now);
-  }
-
-  /** The answer with these values, in the format asked for or the plainest that holds them. */
-  #content(
-    path: NodePath,
-    accept: number | undefined,
-    nodes: readonly ValueNode[],
-    observed: boolean,
-  ): Response | undefined {
-    const formats = accept === undefined ? PLAINEST : [accept];
-    const contentFormat = formats.find((format) => valueFormat(format)?.fits(path, nodes) === true);
-    if (contentFormat === undefined) return undefined;
-    return response(Code.Content, {
-      contentFormat,
-      payload: valueFormat(contentFormat)?.encode(path, nodes) ?? new Uint8Array(),
-      ...(observed && { options: [observeOption(0)] }), // the endpoint numbers them
-    });
   }
 
   #readable(nodes: readonly ValueNode[]): readonly ValueNode[] {
@@ -504,29 +431,6 @@ export class Management implements Announced {
         resource === undefined ? undefined : this.#definitions.resource(object, resource);
       return definition === undefined || definition.operations.includes("R");
     });
-  }
-
-  #effective({ path, own }: Observation): Attributes {
-    return effectiveAttributes(
-      path,
-      (at) => {
-        if (own === undefined) return this.#attributes.get(formatNodePath(at));
-        return samePath(at, path) ? own : undefined;
-      },
-      this.#server.periods,
-    );
-  }
-
-  #inherited(path: NodePath): Attributes {
-    return effectiveAttributes(path.slice(0, -1), (at) => this.#attributes.get(formatNodePath(at)));
-  }
-
-  #inconsistency(attributes: Attributes): Refusal | undefined {
-    const checked = orRefused(() => {
-      checkConsistent(attributes);
-      return { type: "fine" as const };
-    });
-    return checked.type === "refused" ? checked : undefined;
   }
 
   /** The instances that an answer about an object shows even if they are empty. */
@@ -551,11 +455,6 @@ export class Management implements Announced {
     return this.#options.registry.of(
       new Map(this.#objects.map(({ id }) => [id, this.#versionOf(id)])),
     );
-  }
-
-  #observing(path: NodePath, active: boolean): void {
-    this.#host.emit({ type: "observation", path, active });
-    this.#host.emit({ type: "stateChanged" });
   }
 
   #refuse(exchange: ExchangeId, refusal: Refusal, now: Instant): void {
@@ -589,11 +488,6 @@ function isOnce(operation: Operation): boolean {
   );
 }
 
-/** A resource without a node is not there; an instance without resources is, and is empty. */
-function isAbsent(path: NodePath, nodes: readonly ValueNode[]): boolean {
-  return path.length > 2 && nodes.length === 0;
-}
-
 function misfit(operation: string, outcome: Outcome): UsageError {
   return new UsageError(`${operation} was answered by ${outcome.type}`);
 }
@@ -623,10 +517,3 @@ type Pending =
       readonly exchange: ExchangeId;
       readonly operation: Extract<Operation, { type: "read" }>;
     };
-
-/** Without an Accept: what holds one value plainly, else TLV. */
-const PLAINEST: readonly number[] = [
-  ContentFormat.OctetStream,
-  ContentFormat.Text,
-  ContentFormat.Lwm2mTlv,
-];
