@@ -9,7 +9,7 @@ import {
   type SessionId,
 } from "@godwit/base";
 import { Code, response, type EndpointInput, type Response } from "@godwit/coap";
-import { parseRoot } from "../node-path.ts";
+import { parseRoot, type NodePath } from "../node-path.ts";
 import { endpointFault } from "../registration.ts";
 import type { ClientInput, ClientOutput } from "./events.ts";
 import { KeepAlive } from "./keep-alive.ts";
@@ -20,6 +20,7 @@ import { ServerObject } from "./server-object.ts";
 import type { ClientSnapshot } from "./snapshot.ts";
 import type { TimerName } from "./state.ts";
 import { clientTuning, type ClientTuning } from "./tuning.ts";
+import { Way } from "./way.ts";
 
 //   connected, closed, moved, answers ──> Registering ──> Register, Update, De-register, keep-alive
 //   requests of the server ──> Management ──> perform, answers, notifications
@@ -33,6 +34,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
   readonly #management: Management;
   readonly #keepAlive: KeepAlive;
   readonly #registering: Registering;
+  readonly #way: Way;
   readonly #outbox = new Outbox<ClientOutput>();
   readonly #timers = new TimerTable<TimerName>();
   /** The session in which repetitions of what was asked for before it are known. */
@@ -54,11 +56,15 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
       ...snapshot?.server,
     });
     this.#keepAlive = new KeepAlive(keepAlive, this.#tuning, rng, snapshot?.binding);
+    const { pathKind = () => "followed" } = options;
+    this.#way = new Way(pathKind, () => this.#keepAlive.remembered);
     this.#management = new Management(
       {
         coap: (input, now) => this.#coap(input, now),
         emit: (event) => this.#outbox.push(event),
         triggered: (what, now) => this.#registering.triggered(what, now),
+        reopen: (now) => this.#registering.reopen(now),
+        renew: (now) => this.#registering.renew(now),
         parametersChanged: (now) => this.#registering.announce(now),
       },
       {
@@ -69,6 +75,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
         objects,
         attributes: snapshot?.attributes ?? [],
         deeds: snapshot?.deeds ?? [],
+        way: this.#way,
       },
     );
     this.#registering = new Registering({
@@ -77,6 +84,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
         emit: (event) => this.#outbox.push(event),
         extendWake: (now) => this.#extendWake(now),
         sleeps: () => this.#sleeps,
+        resume: () => this.#outbox.push({ type: "resume" }),
       },
       options,
       tuning: this.#tuning,
@@ -84,6 +92,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
       server: this.#server,
       management: this.#management,
       keepAlive: this.#keepAlive,
+      way: this.#way,
       timers: this.#timers,
     });
   }
@@ -98,8 +107,13 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     return this.#registering.asking;
   }
 
+  /** The paths that the server observes. */
+  get observed(): readonly NodePath[] {
+    return this.#management.reporting.paths;
+  }
+
   get wakeAt(): Instant | undefined {
-    return earlier(this.#timers.next, this.#reachable ? this.#management.wakeAt : undefined);
+    return earlier(this.#timers.next, this.#management.wakeAt(this.#reachable));
   }
 
   handle(input: ClientInput, now: Instant): void {
@@ -149,9 +163,13 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
         if (input.session === this.#registering.session) this.#registering.keeper.taken();
         break;
       case "unobserved":
-        this.#management.unobserved(input.exchange);
+        this.#management.reporting.unobserved(input.exchange, input.why, now);
         break;
       case "unnotified":
+        this.#management.reporting.unnotified(input.exchange, now);
+        break;
+      case "rekeyed":
+        this.#management.reporting.forgetAll(now);
         break;
       case "pong":
         this.#registering.keeper.pong(input.id);
@@ -179,7 +197,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
   /** What outlives a restart; take it after each `stateChanged`. */
   snapshot(): ClientSnapshot {
     return {
-      registration: this.#registering.registration(this.#management.observed),
+      ...this.#registering.kept,
       server: this.#server.plain(),
       attributes: this.#management.attributes,
       binding: this.#keepAlive.knowledge,
@@ -197,8 +215,9 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
       return this.#answer(exchange, response(Code.Unauthorized), now);
     if (!this.#registering.isRegistered)
       return this.#answer(exchange, response(Code.ServiceUnavailable), now);
+    this.#way.known(now); // it reached us
     this.#registering.keeper.disturbed(now);
-    this.#management.request(exchange, input.request, now, input.name);
+    this.#management.request(input, now, input.name);
   }
 
   #answer(exchange: number, answer: Response, now: Instant): void {
@@ -213,6 +232,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
         this.#outbox.push({ type: "awake" });
       }
       this.#extendWake(now);
+      this.#way.used(now);
       if (input.type === "notify" || input.type === "respond")
         this.#registering.keeper.disturbed(now);
     }

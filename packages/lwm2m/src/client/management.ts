@@ -13,7 +13,6 @@ import {
   response,
   type EndpointInput,
   type ExchangeId,
-  type Request,
   type RequestName,
   type Response,
 } from "@godwit/coap";
@@ -31,9 +30,10 @@ import { discoverLinks } from "./discovery.ts";
 import type { ClientEvent, ClientOutput, Operation, Outcome, PerformId } from "./events.ts";
 import type { Observation } from "./observations.ts";
 import { readOperation, type Announced, type Asked } from "./operation.ts";
-import { Reporting } from "./reporting.ts";
+import { Reporting, type AskedExchange } from "./reporting.ts";
 import type { ServerObject } from "./server-object.ts";
 import type { ClientTuning } from "./tuning.ts";
+import type { Way } from "./way.ts";
 
 //   request ──> refusal ─────────────────────────────────> respond
 //           ──> /1: done here ───────────────────────────> respond
@@ -46,6 +46,10 @@ export interface ManagementHost {
   emit(event: ClientEvent | Extract<ClientOutput, { type: "perform" }>): void;
   /** The server executed /1/x/8 or /1/x/4. */
   triggered(what: "update" | "disable", now: Instant): void;
+  /** There is something to report, and the server may not know us where we are. */
+  reopen(now: Instant): void;
+  /** The server must observe anew: a registration is due. */
+  renew(now: Instant): void;
   /** Something of the registration may have changed: /1, or the instances. */
   parametersChanged(now: Instant): void;
 }
@@ -58,6 +62,7 @@ export type ManagementOptions = {
   readonly objects: readonly ObjectEntry[];
   readonly attributes: readonly (readonly [path: string, attributes: Attributes])[];
   readonly deeds: readonly Deed[];
+  readonly way: Way;
 };
 
 /** Answers the server's operations and notifies it of what it observes. */
@@ -88,10 +93,13 @@ export class Management implements Announced {
         look: (exchange, path, now) =>
           this.#perform({ type: "look", operation: { type: "read", path }, exchange }, now),
         readable: (nodes) => this.#readable(nodes),
+        reopen: (now) => host.reopen(now),
+        renew: (now) => host.renew(now),
       },
       attached: this.#attached,
       server,
-      maxObservations: tuning.maxObservations,
+      way: options.way,
+      tuning,
     });
     this.#deeds = new Deeds(options.tuning.maxDeeds, options.deeds);
     this.#objects = withServer(options.objects, options.server.instance);
@@ -119,8 +127,9 @@ export class Management implements Announced {
     return this.#pending.size > 0;
   }
 
-  get observed(): boolean {
-    return this.#reporting.size > 0;
+  /** What the server observes, and the notifications of it. */
+  get reporting(): Reporting {
+    return this.#reporting;
   }
 
   get attributes(): readonly (readonly [string, Attributes])[] {
@@ -131,8 +140,9 @@ export class Management implements Announced {
     return this.#deeds.all;
   }
 
-  get wakeAt(): Instant | undefined {
-    return earlier(this.#timeouts.next, this.#reporting.wakeAt);
+  /** `reachable`: there is a server to report to. */
+  wakeAt(reachable: boolean): Instant | undefined {
+    return earlier(this.#timeouts.next, reachable ? this.#reporting.wakeAt : undefined);
   }
 
   hasObject(object: number): boolean {
@@ -144,12 +154,8 @@ export class Management implements Announced {
   }
 
   /** `name`: by which a repetition is known. */
-  request(
-    exchange: ExchangeId,
-    request: Request,
-    now: Instant,
-    name: RequestName | undefined,
-  ): void {
+  request(asking: AskedExchange, now: Instant, name: RequestName | undefined): void {
+    const { exchange, request } = asking;
     const asked = readOperation(request, {
       root: this.#options.root,
       lwm2m: this.#lwm2m,
@@ -157,7 +163,7 @@ export class Management implements Announced {
       announced: this,
     });
     if (asked.type === "refused") this.#refuse(exchange, asked, now);
-    else this.#take(exchange, asked, now, name);
+    else this.#take(asking, asked, now, name);
   }
 
   /** The server may repeat in this session what it asked for in others, or of an earlier life. */
@@ -180,16 +186,6 @@ export class Management implements Announced {
     this.#reporting.changed(path, now);
   }
 
-  /** The peer or the transport ended it. */
-  unobserved(exchange: ExchangeId): void {
-    this.#reporting.unobserved(exchange);
-  }
-
-  /** A new registration voids the observations of the old one (OMA TS Core 6.2.1). */
-  forgetObservations(now: Instant): void {
-    this.#reporting.forgetAll(now);
-  }
-
   wake(now: Instant, reachable: boolean): void {
     for (;;) {
       const id = this.#timeouts.expired(now);
@@ -199,10 +195,11 @@ export class Management implements Announced {
     if (reachable) this.#reporting.wake(now);
   }
 
-  #take(exchange: ExchangeId, asked: Asked, now: Instant, name: RequestName | undefined): void {
+  #take(asking: AskedExchange, asked: Asked, now: Instant, name: RequestName | undefined): void {
+    const { exchange } = asking;
     switch (asked.type) {
       case "read":
-        return this.#read(exchange, asked, now);
+        return this.#read(asking, asked, now);
       case "discover": {
         const { path, depth } = asked;
         return this.#perform(
@@ -219,10 +216,11 @@ export class Management implements Announced {
     }
   }
 
-  #read(exchange: ExchangeId, asked: Extract<Asked, { type: "read" }>, now: Instant): void {
+  #read(asking: AskedExchange, asked: Extract<Asked, { type: "read" }>, now: Instant): void {
+    const { exchange } = asking;
     const { path, accept, observe } = asked;
     const observation =
-      observe === undefined ? undefined : this.#reporting.asked(exchange, path, accept, observe);
+      observe === undefined ? undefined : this.#reporting.asked(asking, path, accept, observe);
     if (observation !== undefined && "type" in observation)
       return this.#refuse(exchange, observation, now);
     this.#perform(

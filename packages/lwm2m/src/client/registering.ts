@@ -22,6 +22,7 @@ import type { ClientEvent } from "./events.ts";
 import type { KeepAlive } from "./keep-alive.ts";
 import type { Management } from "./management.ts";
 import type { ClientOptions } from "./options.ts";
+import type { KeptObservations } from "./reporting.ts";
 import { Retry } from "./retry.ts";
 import type { ServerObject } from "./server-object.ts";
 import type { ClientSnapshot, Told } from "./snapshot.ts";
@@ -33,12 +34,14 @@ import {
   type TimerName,
 } from "./state.ts";
 import type { ClientTuning } from "./tuning.ts";
+import type { Way } from "./way.ts";
 
 //   idle ──connected──> holding (/1/x/14) ──> registering ──2.01──> registered ──deregister, /1/x/4──> deregistering
 //                          ^                   │  │ 4.12: one version down        │  ^                     │      │
 //                          └─── waiting <──────┘  └──> registering                │  └─ Update 2.04        idle  disabled
 //                               (back-off)  <── Update 4.xx, lifetime over ───────┘                              │
 //                                                                              registering <── /1/x/5 ───────────┘
+//   registered ── what is observed must be observed anew (RST, lost) ──> registering, once in a while
 //
 // While registered, an Update leaves before the lifetime ends, when a parameter changes, when the server asks for it, and as a
 // keep-alive; one at a time. One that is lost is repeated by the rules of Retry until the lifetime ends.   OMA TS Core 6.2
@@ -50,6 +53,8 @@ export interface RegisteringHost {
   /** A sleeping device stays awake for what follows. */
   extendWake(now: Instant): void;
   sleeps(): boolean;
+  /** The session is bound to an address that may not be ours any more. */
+  resume(): void;
 }
 
 export type RegisteringParts = {
@@ -60,6 +65,7 @@ export type RegisteringParts = {
   readonly server: ServerObject;
   readonly management: Management;
   readonly keepAlive: KeepAlive;
+  readonly way: Way;
   readonly timers: TimerTable<TimerName>;
 };
 
@@ -76,17 +82,22 @@ export class Registering {
   readonly keeper: BindingKeeper;
   readonly #retry = new Retry();
   readonly #timers: TimerTable<TimerName>;
+  readonly #way: Way;
   #state: State = { name: "idle" };
   #session: SessionId | undefined;
   /** A registration from before a restart that has not been confirmed yet. */
   #kept: ClientSnapshot["registration"];
+  /** And what was observed in it. */
+  #keptObservations: KeptObservations | undefined;
+  /** When what is observed last made us register. */
+  #renewedAt: Instant = Number.NEGATIVE_INFINITY;
   #registeredBefore: boolean;
   /** Something was asked for that the Update in flight does not bring. */
   #updateAgain = false;
   #lastRequest: RequestId = 0;
 
   constructor(parts: RegisteringParts) {
-    const { host, options, tuning, root, server, management, keepAlive, timers } = parts;
+    const { host, options, tuning, root, server, management, keepAlive, way, timers } = parts;
     this.#host = host;
     this.#options = options;
     this.#tuning = tuning;
@@ -95,8 +106,10 @@ export class Registering {
     this.#server = server;
     this.#management = management;
     this.#timers = timers;
+    this.#way = way;
     this.#registeredBefore = options.snapshot?.registeredBefore ?? false;
     this.#kept = options.snapshot?.registration;
+    this.#keptObservations = options.snapshot?.observations;
     this.keeper = new BindingKeeper({
       host: {
         session: () => this.#session,
@@ -146,11 +159,20 @@ export class Registering {
     return this.#registeredBefore;
   }
 
-  /** For a snapshot. */
-  registration(observed: boolean): ClientSnapshot["registration"] {
-    if (this.#state.name !== "registered") return this.#kept;
+  /** For a snapshot. Observations that cannot be taken up after a restart make the device register then. */
+  get kept(): Pick<ClientSnapshot, "registration" | "observations"> {
+    const { reporting } = this.#management;
+    if (this.#state.name !== "registered") {
+      const observations = this.#keptObservations;
+      return { registration: this.#kept, ...(observations && { observations }) };
+    }
     const { location, lwm2m, expiresAt, told } = this.#state;
-    return { location, lwm2m, expiresAt, told, observed };
+    const resumable = this.#options.resumesObservations !== false;
+    const observed = !resumable && reporting.size > 0;
+    return {
+      registration: { location, lwm2m, expiresAt, told, observed },
+      ...(resumable && { observations: reporting.kept }),
+    };
   }
 
   // ── the way to the server ────────────────────────────────────────────────────────────────────────────────────────
@@ -160,7 +182,7 @@ export class Registering {
     this.#session = session;
     switch (this.#state.name) {
       case "idle":
-        this.#start(now);
+        this.#start(session, now);
         break;
       case "waiting":
         this.#register(this.#state.lwm2m, now);
@@ -182,14 +204,17 @@ export class Registering {
     }
   }
 
-  #start(now: Instant): void {
+  #start(session: SessionId, now: Instant): void {
     const kept = this.#kept;
+    const observations = this.#keptObservations;
     this.#kept = undefined;
+    this.#keptObservations = undefined;
     if (kept !== undefined && !kept.observed && now < (kept.expiresAt ?? Infinity)) {
       const { location, lwm2m, expiresAt, told } = kept;
       this.#management.lwm2m = lwm2m;
       this.#state = { name: "registered", location, lwm2m, expiresAt, told, update: undefined };
       if (expiresAt !== undefined) this.#timers.set("expiry", expiresAt);
+      if (observations !== undefined) this.#management.reporting.resume(observations, session, now);
       this.update(now, false);
       return;
     }
@@ -202,6 +227,7 @@ export class Registering {
   /** The way to the server is gone. */
   closed(): void {
     this.#session = undefined;
+    this.#way.shut();
     this.keeper.stop();
     this.#timers.stop("sleep");
     if (this.#state.name === "registered") this.#state.update = undefined;
@@ -222,6 +248,25 @@ export class Registering {
     this.update(now, false);
   }
 
+  /** There is something to report, and the server may not know us where we are: an Update tells it. */
+  reopen(now: Instant): void {
+    this.#way.shut();
+    const state = this.#state;
+    if (state.name !== "registered" || this.#session === undefined) return;
+    if (state.update !== undefined) return; // its answer says as much
+    if (this.#way.kind === "session") this.#host.resume();
+    this.update(now, false);
+  }
+
+  /** The server must observe anew what it observed: only a registration makes it. */
+  renew(now: Instant): void {
+    if (this.#state.name !== "registered") return; // one is on its way, or none is wanted
+    const at = this.#renewedAt + this.#tuning.renewInterval;
+    if (now < at) return this.#timers.set("renew", at);
+    this.#renewedAt = now;
+    this.#register(this.#state.lwm2m, now);
+  }
+
   // ── registration ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   get #firstVersion(): Lwm2mVersion {
@@ -229,6 +274,7 @@ export class Registering {
   }
 
   #register(lwm2m: Lwm2mVersion, now: Instant): void {
+    this.#timers.stop("renew");
     if (this.#session === undefined) {
       this.#state = { name: "waiting", lwm2m };
       return;
@@ -237,7 +283,7 @@ export class Registering {
     this.#timers.stop("update");
     this.#timers.stop("expiry");
     this.keeper.stop();
-    this.#management.forgetObservations(now);
+    this.#management.reporting.forgetAll(now);
     this.#management.lwm2m = lwm2m;
     const told = this.#parameters(lwm2m);
     const { endpoint, verbose, versionOnInstance } = this.#options;
@@ -268,6 +314,7 @@ export class Registering {
     if (answer.code !== Code.Created || location.length === 0)
       return this.#refused(state, answer, now);
     this.#retry.succeeded();
+    this.#way.known(now);
     this.#registeredBefore = true;
     const { lwm2m, told } = state;
     const { lifetime } = told;
@@ -347,6 +394,7 @@ export class Registering {
     state.update = undefined;
     if (answer.code === Code.Changed) {
       this.#retry.succeeded();
+      this.#way.known(now);
       state.told = sent.told;
       this.#refreshed(state, sent.since, now);
       this.keeper.updateAnswered();
@@ -428,8 +476,8 @@ export class Registering {
   /** The server was told, or cannot be: we are gone either way. */
   #left(then: "stop" | "disable", now: Instant | undefined): void {
     this.keeper.stop();
-    for (const timer of ["update", "expiry", "attempt"] as const) this.#timers.stop(timer);
-    if (now !== undefined) this.#management.forgetObservations(now);
+    for (const timer of ["update", "expiry", "attempt", "renew"] as const) this.#timers.stop(timer);
+    if (now !== undefined) this.#management.reporting.forgetAll(now);
     this.#timers.stop("sleep");
     let until: Instant | undefined;
     if (then === "disable" && now !== undefined) {
@@ -476,6 +524,7 @@ export class Registering {
       this.#host.emit({ type: "unreachable", retryAt });
     } else if (state.name === "registered" && id === state.update?.request) {
       state.update = undefined;
+      this.#way.shut();
       this.keeper.updateFailed(); // the server itself may be away: nothing is learned about the binding
       this.keeper.doubt();
       const retryAt = this.#backOff(now);
@@ -507,6 +556,8 @@ export class Registering {
       case "expiry":
         if (this.#state.name === "registered") this.#register(this.#state.lwm2m, now);
         return;
+      case "renew":
+        return this.renew(now);
       case "keepAlive":
         return this.keeper.beat(now);
       case "probe":

@@ -50,6 +50,8 @@ export class ClientStory {
   }[] = [];
   readonly performed: Operation[] = [];
   readonly ended: ExchangeId[] = [];
+  /** Observations that were taken up after a restart. */
+  readonly resumed: ExchangeId[] = [];
   /** Answers what the client asks. */
   server: (asked: Request) => Reply = registrar();
   /** Performs what the server asks; undefined leaves it open. */
@@ -127,6 +129,7 @@ export class ClientStory {
 
   #take(output: ClientOutput): void {
     if (output.type === "coap") return this.#coap(output.input);
+    if (output.type === "resume") throw new Error("there is no session to resume");
     if (output.type !== "perform") {
       this.events.push(output);
       return;
@@ -170,8 +173,10 @@ export class ClientStory {
         if (left >= 0) this.#queue.splice(left, 1);
         break;
       }
-      case "received":
       case "resumeObserver":
+        this.resumed.push(input.exchange);
+        break;
+      case "received":
       case "proceed":
       case "remember":
       case "resumeObservation":

@@ -580,13 +580,18 @@ test("OMA Core 6.2.1: a new registration ends the observations of the old one", 
 test("RFC 7641 4.1: one observation too many is a plain Read", () => {
   const { maxObservations } = clientTuning;
   const story = thermometer();
-  const asked = Array.from({ length: maxObservations + 1 }, () =>
-    story.ask(Code.GET, "/3303/0/5700", { observe: 0 }),
-  );
-  const observed = asked.map(
-    (id) => findUint(story.answers.get(id)?.options ?? [], OptionNumber.Observe) !== undefined,
-  );
-  assert.deepEqual(observed, [...Array<boolean>(maxObservations).fill(true), false]);
+  story.device = (operation) => ({
+    type: "values",
+    nodes:
+      "path" in operation ? [{ path: operation.path, value: { type: "float", value: 1 } }] : [],
+  });
+  const observed = (id: number): boolean => {
+    const exchange = story.ask(Code.GET, `/3303/0/${id}`, { observe: 0 });
+    return findUint(story.answers.get(exchange)?.options ?? [], OptionNumber.Observe) !== undefined;
+  };
+  const asked = Array.from({ length: maxObservations + 1 }, (_, i) => observed(5_700 + i));
+  assert.deepEqual(asked, [...Array<boolean>(maxObservations).fill(true), false]);
+  assert.equal(observed(5_700), true, "one of them asked for anew takes its own place");
 });
 
 test("one operation too many for a slow application is answered 5.03, and a forgotten one 5.04", () => {
