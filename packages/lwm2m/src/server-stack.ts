@@ -458,6 +458,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#out.push({ ...output, session: output.session ?? NOBODY });
         return;
       case "established":
+        this.server.handle({ type: "established", session: output.session }, now);
+        return;
       case "rekey":
       case "dead":
         return;
@@ -560,6 +562,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "operation":
       case "notification":
       case "observation":
+      case "observationSilent":
         this.#out.push(output);
         return;
       default:

@@ -404,6 +404,7 @@ export class Server {
         return;
       }
       case "observation":
+      case "observationSilent":
       case "refused":
       case "dropped":
       case "keyLog":
@@ -422,14 +423,14 @@ export class Server {
   }
 
   #view(registration: RegistrationView): DeviceView {
-    const { stack } = this.#now;
+    const { stack, now } = this.#now;
     const { session, ...rest } = registration;
     const path: Path | undefined = stack.pathOf(session);
     return {
       ...rest,
       address: path && formatAddress(path.remote),
       ledger: stack.accountOf(session).snapshot(),
-      observations: stack.server.observationsOf(registration.endpoint),
+      observations: stack.server.observationsOf(registration.endpoint, now()),
     };
   }
 

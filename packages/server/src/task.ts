@@ -3,6 +3,7 @@ import { OptionNumber, codeName, findUint, formatCode } from "@godwit/coap";
 import {
   type Definitions,
   type NodePath,
+  type ObservationView,
   type OperationKind,
   type OperationView,
   type RegistrationView,
@@ -58,7 +59,8 @@ export type DeviceView = Omit<RegistrationView, "session"> & {
   /** "192.0.2.1:5683": for people to read, never to identify anything by. */
   readonly address: string | undefined;
   readonly ledger: LedgerSnapshot;
-  readonly observations: readonly string[];
+  /** What is wanted of the device, and whether it reports. */
+  readonly observations: readonly ObservationView[];
 };
 
 export function taskOf(operation: OperationView, definitions: Definitions): Task {
