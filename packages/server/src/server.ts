@@ -72,8 +72,11 @@ export type ShownCertificate = {
   readonly chain: readonly Uint8Array[];
 };
 
-/** How long an order may wait for its device, in ms; 24 hours unless given. */
-export type OrderOptions = { readonly expires?: number };
+/**
+ * How long an order may wait for its device, in ms; 24 hours unless given. `owner`, of observe and cancelObserve: an observation
+ * that several owners want is one to the device, and ends with the last of them.
+ */
+export type OrderOptions = { readonly expires?: number; readonly owner?: string };
 
 /**
  * An LwM2M server. Start it, listen to its events, and give orders to devices:
@@ -321,7 +324,8 @@ export class Server {
     const id = stack.server.operationId(now());
     const expiresAt = now() + (options.expires ?? DAY);
     const accepted = this.#once(String(id), () => true);
-    this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
+    const owner = options.owner === undefined ? {} : { owner: options.owner };
+    this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt, ...owner });
     return accepted;
   }
 

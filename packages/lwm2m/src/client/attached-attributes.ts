@@ -40,6 +40,14 @@ export class AttachedAttributes {
     return undefined;
   }
 
+  /** What Discover shows of the path it is asked for: also what is attached above it. */
+  withInherited(path: NodePath): Attributes {
+    let merged: Attributes = {};
+    for (let ids = 1; ids <= path.length; ids++)
+      merged = { ...merged, ...this.at(path.slice(0, ids)) };
+    return merged;
+  }
+
   /** Of the levels above `path`. */
   inherited(path: NodePath): Attributes {
     return effectiveAttributes(path.slice(0, -1), (at) => this.at(at));

@@ -18,7 +18,7 @@ import {
 } from "@godwit/coap";
 import type { AttributeChange, Attributes } from "../attributes.ts";
 import { impliedVersion, type Definitions, type Registry } from "../definition.ts";
-import { formatNodePath, type NodePath } from "../node-path.ts";
+import { formatNodePath, samePath, type NodePath } from "../node-path.ts";
 import type { ObjectEntry } from "../object-list.ts";
 import { refused, type Refusal } from "../refusal.ts";
 import type { ValueNode } from "../value.ts";
@@ -270,7 +270,8 @@ export class Management implements Announced {
       case "discover": {
         if (outcome.type !== "resources") throw misfit("discover", outcome);
         const { path } = pending.operation;
-        const attached = (at: NodePath): Attributes | undefined => this.#attached.at(at);
+        const attached = (at: NodePath): Attributes | undefined =>
+          samePath(at, path) ? this.#attached.withInherited(at) : this.#attached.at(at);
         const version = this.#announcedVersion(path[0] ?? 0);
         const executables = this.#withInstances(path);
         const existing = [...executables, ...outcome.paths];

@@ -281,7 +281,7 @@ test("OMA Core 6.3.2: Discover lists what exists, with attributes, versions and 
     ["/3303", [], "</3303>;ver=1.1,</3303/0>;pmin=10;pmax=60,</3303/0/5700>;gt=-5.5"],
     ["/3303", ["depth=1"], "</3303>;ver=1.1,</3303/0>;pmin=10;pmax=60"],
     ["/3303", ["depth=0"], "</3303>;ver=1.1"],
-    ["/3303/0/5700", [], "</3303/0/5700>;gt=-5.5"],
+    ["/3303/0/5700", [], "</3303/0/5700>;pmin=10;pmax=60;gt=-5.5"],
     ["/3/0", [], "</3/0>,</3/0/0>,</3/0/11>;dim=2"],
     ["/3/0", ["depth=2"], "</3/0>,</3/0/0>,</3/0/11>;dim=2,</3/0/11/0>,</3/0/11/1>"],
     ["/1/0", [], "</1/0>,</1/0/0>,</1/0/1>,</1/0/4>,</1/0/6>,</1/0/7>,</1/0/8>"],
@@ -289,6 +289,28 @@ test("OMA Core 6.3.2: Discover lists what exists, with attributes, versions and 
     const asked = story.ask(Code.GET, path, { accept: LINK, query });
     assert.equal(story.payload(asked), links, path);
   }
+});
+
+test("OMA Core 6.3.2, 7.3: what is attached above a path is shown by its Discover and counts for its notifications", () => {
+  const story = thermometer();
+  story.ask(Code.PUT, "/3303", { query: ["pmin=10"] });
+  story.ask(Code.PUT, "/3303/0", { query: ["pmax=60"] });
+  story.ask(Code.PUT, "/3303/0/5700", { query: ["gt=50"] });
+  for (const [path, links] of [
+    ["/3303/0/5700", "</3303/0/5700>;pmin=10;pmax=60;gt=50"],
+    ["/3303/0", "</3303/0>;pmin=10;pmax=60,</3303/0/5700>;gt=50"],
+    ["/3303", "</3303>;pmin=10;ver=1.1,</3303/0>;pmax=60,</3303/0/5700>;gt=50"],
+  ] as const) {
+    const shown = story.payload(story.ask(Code.GET, path, { accept: LINK })).split(/[;,]/);
+    assert.deepEqual(shown.toSorted(), links.split(/[;,]/).toSorted(), path);
+  }
+  story.ask(Code.GET, "/3303/0/5700", { observe: 0 });
+  const start = story.now;
+  story.celsius = 51;
+  story.tell({ type: "changed", path: [3303, 0, 5700] });
+  story.pass(80_000);
+  const at = story.notified.map((one) => Math.round((one.at - start) / 1_000));
+  assert.deepEqual(at, [10, 70], "pmin of the object, pmax of the instance");
 });
 
 test("OMA Core 6.2.1: under an alternate path everything is there and nothing elsewhere", () => {
