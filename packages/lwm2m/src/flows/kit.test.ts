@@ -23,6 +23,7 @@ import type { ClientSnapshot } from "../client/snapshot.ts";
 import { builtInRegistry } from "../definitions/index.ts";
 import { formatNodePath, isWithin, parseNodePath } from "../node-path.ts";
 import type { OperationKind } from "../server/events.ts";
+import { decodeObservation } from "../server/observation-record.ts";
 import type { OperationView } from "../server/operation.ts";
 import type { RegistrationView } from "../server/registration.ts";
 import {
@@ -182,6 +183,14 @@ export class TestServer {
     return this.#stack.server
       .observationsOf(device.endpoint, this.#world.now)
       .map(({ path, state }) => `${path} ${state}`);
+  }
+
+  /** The tokens under which the device is observed, as far as they are durable. */
+  coapTokens(): readonly (readonly number[])[] {
+    return [...(this.tables.get("observation")?.values() ?? [])].flatMap((record) => {
+      const { state } = decodeObservation(record);
+      return state.name === "active" ? [[...state.token]] : [];
+    });
   }
 
   /** What notifications brought: "/3303/0/5700 23.5". */
@@ -416,6 +425,11 @@ export class TestDevice {
 
   set(path: string, value: Value): void {
     this.values.set(path, value);
+    this.changed(path);
+  }
+
+  /** Something there is another, or is no more. */
+  changed(path: string): void {
     this.#node.feed({ type: "changed", path: parseNodePath(path) });
   }
 

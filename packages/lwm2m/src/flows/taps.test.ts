@@ -25,12 +25,13 @@ export function lose(
   direction: Host["link"]["up"],
   which: (message: Message) => boolean,
   count = 1,
-): { readonly dropped: () => number } {
+): { readonly dropped: () => number; readonly stop: () => void } {
   let dropped = 0;
+  let left = true;
   direction.tap(({ bytes }) => {
-    if (dropped >= count || !which(decodeMessage(new Uint8Array(bytes), 8))) return "pass";
+    if (!left || dropped >= count || !which(decodeMessage(new Uint8Array(bytes), 8))) return "pass";
     dropped += 1;
     return "drop";
   });
-  return { dropped: () => dropped };
+  return { dropped: () => dropped, stop: () => void (left = false) };
 }

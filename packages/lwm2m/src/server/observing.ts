@@ -196,6 +196,9 @@ export class Observing {
     const before = state.name;
     this.#become(observation, this.#activeSince(observation, input, now));
     if (before !== "active") this.#tell(observation, now);
+    // Nobody waits for the answer to an order of ours: it is the state of now, as a notification would bring it.
+    if (operation.internal === true)
+      this.#core.out.push({ type: "notification", endpoint, path, response });
     // RFC 8613 B.2: what was asked for under keys that were replaced meanwhile is over with them.
     if (under !== undefined && under !== this.#keysOf(input.session))
       this.#rekeyed(observation, now);
