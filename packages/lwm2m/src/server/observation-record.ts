@@ -25,7 +25,8 @@ export type StoredState =
       readonly token: Uint8Array;
       /** Unknown in layout 1. */
       readonly heardAt: number | undefined;
-    };
+    }
+  | { readonly name: "ending"; readonly request: number; readonly token: Uint8Array };
 
 export function encodeObservation(o: WantedObservation): Uint8Array {
   const w = new Writer(96).u8(LAYOUT);
@@ -85,6 +86,10 @@ export function restoredState(
     case "asking":
       if (isAsked) return state;
       return state.first ? undefined : { name: "wanted", why: "restart" };
+    case "ending": {
+      if (registration === undefined) return undefined;
+      return { ...state, session: registration.session, operation: undefined };
+    }
     case "wanted":
     case "refused":
       return state;
@@ -121,6 +126,9 @@ function encodeState(w: Writer, state: ObservationState): void {
     case "refused":
       w.u8(3).u8(state.code).u48(Math.floor(state.at));
       return;
+    case "ending":
+      w.u8(4).u64(BigInt(state.request)).u8(state.token.length).append(state.token);
+      return;
     default:
       return unreachable(state);
   }
@@ -145,6 +153,8 @@ function decodeState(r: Reader): StoredState {
       };
     case 3:
       return { name: "refused", code: r.u8(), at: r.u48() };
+    case 4:
+      return { name: "ending", request: Number(r.u64()), token: r.take(r.u8()).slice() };
     default:
       throw new FormatError(`observation record in unknown state ${tag}`);
   }

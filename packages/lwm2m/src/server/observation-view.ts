@@ -15,7 +15,7 @@ export type ObservationView = {
 
 /** `isRegistered`: the device is. `isAsked`: what asks for it has been sent. */
 export function viewState(
-  state: ObservationState,
+  state: Exclude<ObservationState, { name: "ending" }>,
   isRegistered: boolean,
   isAsked: boolean,
   now: Instant,

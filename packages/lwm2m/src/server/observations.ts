@@ -8,6 +8,7 @@ import { parseNodePath } from "../node-path.ts";
 //      │                 v                            │  v
 //      ├── listed ── refused <────────────────────────┼──┘
 //      └── registered anew, new keys, restart <───────┘
+//   active ──its last owner leaves──> ending ──Observe 1 answered, or registered anew──> gone
 
 /** A path of a device that somebody wants to hear of. */
 export type WantedObservation = {
@@ -29,7 +30,19 @@ export type ObservationState =
   | { readonly name: "asking"; readonly operation: number; readonly first: boolean }
   | ActiveObservation
   /** The device answered, and does not observe it. */
-  | { readonly name: "refused"; readonly code: number; readonly at: Instant };
+  | { readonly name: "refused"; readonly code: number; readonly at: Instant }
+  | EndingObservation;
+
+/** Nobody wants it any more, and the device does not know yet. */
+export type EndingObservation = {
+  readonly name: "ending";
+  /** Notifications still come as responses to it, and go nowhere. */
+  readonly request: RequestId;
+  readonly token: Uint8Array;
+  session: SessionId;
+  /** The order that tells the device. */
+  operation: number | undefined;
+};
 
 /** The device reports. */
 export type ActiveObservation = {
@@ -53,7 +66,7 @@ export class Observations {
   readonly #byRequest = new Map<RequestId, WantedObservation>();
   readonly #byEndpoint = new Map<string, Map<string, WantedObservation>>();
 
-  /** The active one whose notifications are responses to this request. */
+  /** The active or ending one whose notifications are responses to this request. */
   byRequest(id: RequestId): WantedObservation | undefined {
     return this.#byRequest.get(id);
   }
@@ -77,23 +90,32 @@ export class Observations {
     const paths = this.#byEndpoint.get(endpoint) ?? new Map<string, WantedObservation>();
     paths.set(path, observation);
     this.#byEndpoint.set(endpoint, paths);
-    if (observation.state.name === "active")
-      this.#byRequest.set(observation.state.request, observation);
+    this.#list(observation);
   }
 
   become(observation: WantedObservation, state: ObservationState): void {
-    if (observation.state.name === "active") this.#byRequest.delete(observation.state.request);
+    this.#unlist(observation);
     observation.state = state;
-    if (state.name === "active") this.#byRequest.set(state.request, observation);
+    this.#list(observation);
   }
 
   remove(observation: WantedObservation): void {
-    const { endpoint, path, state } = observation;
-    if (state.name === "active") this.#byRequest.delete(state.request);
+    const { endpoint, path } = observation;
+    this.#unlist(observation);
     const paths = this.#byEndpoint.get(endpoint);
     if (paths?.get(path) !== observation) return;
     paths.delete(path);
     if (paths.size === 0) this.#byEndpoint.delete(endpoint);
+  }
+
+  #list(observation: WantedObservation): void {
+    const { state } = observation;
+    if (state.name === "active" || state.name === "ending")
+      this.#byRequest.set(state.request, observation);
+  }
+
+  #unlist({ state }: WantedObservation): void {
+    if (state.name === "active" || state.name === "ending") this.#byRequest.delete(state.request);
   }
 }
 

@@ -6,7 +6,7 @@
 //   nothing by dueBy, though the device spoke ──> Observe with the same token; twice in vain: observationSilent
 //   an error ──> refused ──Register, or the object list has it again──> wanted
 
-import { Deadlines, type Instant, type SessionId } from "@godwit/base";
+import type { Instant, SessionId } from "@godwit/base";
 import {
   OptionNumber,
   findUint,
@@ -20,21 +20,15 @@ import { listsPath } from "../object-list.ts";
 import { AttachedPeriods } from "./attached-periods.ts";
 import type { ServerCore } from "./core.ts";
 import type { ServerInput } from "./events.ts";
+import { ANYBODY, restoredState, type StoredObservation } from "./observation-record.ts";
 import {
-  ANYBODY,
-  encodeObservation,
-  restoredState,
-  type StoredObservation,
-} from "./observation-record.ts";
-import {
-  pmaxOf,
   type ActiveObservation,
   type ObservationState,
   type WantedObservation,
 } from "./observations.ts";
-import { viewState, type ObservationView } from "./observation-view.ts";
+import { ENDED, ObservationSteps } from "./observation-steps.ts";
+import type { ObservationView } from "./observation-view.ts";
 import { isFinal, type Operation } from "./operation.ts";
-import { TABLES } from "./records.ts";
 import type { Registration } from "./registration.ts";
 
 /** What an answered Observe came to: `undefined` is success, else why it failed. */
@@ -42,12 +36,9 @@ export type Observed = { readonly fault: string | undefined };
 
 export class Observing {
   readonly #core: ServerCore;
-  /** When what is active is due. Looked at, and put off, when the time noted comes: a notification moves nothing here. */
-  readonly #due = new Deadlines<WantedObservation>();
+  readonly #steps: ObservationSteps;
   /** Endpoints with something overdue that was silent itself: its next word brings the question. */
   readonly #overdue = new Set<string>();
-  /** Endpoints with something to be asked for at their next word. */
-  readonly #unasked = new Set<string>();
   /** Whom each order that asks for an observation makes an owner, and under which of the session's keys it went out. */
   readonly #joining = new Map<number, string>();
   readonly #askedUnder = new Map<number, number>();
@@ -57,26 +48,34 @@ export class Observing {
 
   constructor(core: ServerCore) {
     this.#core = core;
+    this.#steps = new ObservationSteps(core);
     this.#attached = new AttachedPeriods(core.tuning.maxAttributePathsPerEndpoint);
   }
 
   get wakeAt(): Instant | undefined {
-    return this.#due.next;
+    return this.#steps.due.next;
   }
 
   wake(now: Instant): void {
-    for (let o = this.#due.expired(now); o !== undefined; o = this.#due.expired(now)) {
+    for (let o = this.#steps.due.expired(now); o !== undefined; o = this.#steps.due.expired(now)) {
       const { state } = o;
       if (state.name !== "active") continue;
-      if (now < state.dueBy) this.#due.set(o, state.dueBy);
+      if (now < state.dueBy) this.#steps.due.set(o, state.dueBy);
       else this.#late(o, state, now);
     }
   }
 
-  view(observation: WantedObservation, now: Instant): ObservationView {
+  /** undefined: nobody wants it any more. */
+  view(observation: WantedObservation, now: Instant): ObservationView | undefined {
     const { path, state } = observation;
+    if (state.name === "ending") return undefined;
     const at = state.name === "active" ? state : undefined;
-    return { path, ...this.#stateOf(observation, now), heardAt: at?.heardAt, dueBy: at?.dueBy };
+    return {
+      path,
+      ...this.#steps.stateOf(observation.endpoint, state, now),
+      heardAt: at?.heardAt,
+      dueBy: at?.dueBy,
+    };
   }
 
   // ── wanted and not ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,22 +106,50 @@ export class Observing {
       observations.add(observation);
       return observation;
     }
+    const { name } = known.state;
     if (known.state.name === "active") known.state.refresh ??= id;
-    else if (known.state.name !== "asking")
-      observations.become(known, { name: "asking", operation: id, first: false });
+    else if (name !== "asking")
+      this.#steps.become(known, { name: "asking", operation: id, first: name === "ending" });
+    if (name === "ending") known.owners.push(owner);
     return undefined;
   }
 
   /** An owner does not want it any more. Returns why not, if so. */
-  leave({ endpoint, path, owner = ANYBODY }: ObserveOrder, reachable: boolean): string | undefined {
+  leave({ endpoint, path, owner = ANYBODY }: ObserveOrder): string | undefined {
     const observation = this.#core.observations.find(endpoint, path);
     if (observation === undefined) return "this path is not observed";
     const place = observation.owners.indexOf(owner);
     if (place < 0) return `this path is not observed for ${JSON.stringify(owner)}`;
     observation.owners.splice(place, 1);
-    if (observation.owners.length > 0) this.#store([observation]);
-    else this.#end(observation, reachable ? "deregister" : "forget");
+    const { state, owners } = observation;
+    if (owners.length > 0) this.#steps.store([observation]);
+    else if (state.name === "active") this.#ending(observation, state);
+    else this.#steps.end(observation);
     return undefined;
+  }
+
+  /** The device is told as soon as it can be; until then its notifications go nowhere. */
+  #ending(observation: WantedObservation, state: ActiveObservation): void {
+    const { endpoint, path } = observation;
+    const { request, token, session } = state;
+    this.#steps.become(observation, {
+      name: "ending",
+      request,
+      token,
+      session,
+      operation: undefined,
+    });
+    this.#core.out.push({ type: "observation", endpoint, path, state: "ended", reason: ENDED });
+    this.#steps.wantWord(endpoint);
+  }
+
+  /** The order that ends an observation was answered. False: by a notification that crossed it; it must go out again. */
+  endAnswered({ endpoint, path, id }: Operation, { options }: Response): boolean {
+    const observation = this.#core.observations.find(endpoint, path);
+    if (observation?.state.name !== "ending" || observation.state.operation !== id) return true;
+    if (findUint(options, OptionNumber.Observe) !== undefined) return false;
+    this.#steps.end(observation);
+    return true;
   }
 
   // ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -130,11 +157,14 @@ export class Observing {
   /** Called whenever the device may be spoken to: what must be asked for joins its queue. */
   ask(registration: Registration, now: Instant): void {
     const { endpoint } = registration;
-    if (this.#unasked.size > 0 && this.#unasked.delete(endpoint)) {
+    if (this.#steps.unasked.size > 0 && this.#steps.unasked.delete(endpoint)) {
       for (const observation of this.#core.observations.of(endpoint)) {
-        if (observation.state.name !== "wanted") continue;
-        const operation = this.#enqueue(observation, registration, now);
-        this.#become(observation, { name: "asking", operation, first: false });
+        const { state } = observation;
+        if (state.name === "ending" && state.operation === undefined)
+          state.operation = this.#steps.enqueue(observation, "cancelObserve", registration, now);
+        if (state.name !== "wanted") continue;
+        const operation = this.#steps.enqueue(observation, "observe", registration, now);
+        this.#steps.become(observation, { name: "asking", operation, first: false });
       }
     }
     if (this.#overdue.size > 0 && this.#overdue.has(endpoint)) this.#askLate(registration, now);
@@ -142,12 +172,13 @@ export class Observing {
 
   /** An order that asks goes out. One for what is active already uses its token: to the device it is the same observation. */
   dispatched(operation: Operation, { session, endpoint }: Registration, now: Instant): void {
-    this.#askedUnder.set(operation.id, this.#keysOf(session));
+    if (operation.kind === "observe") this.#askedUnder.set(operation.id, this.#keysOf(session));
     const state = this.#core.observations.find(endpoint, operation.path)?.state;
-    if (state?.name !== "active" || state.session !== session) return;
+    if (state?.name !== "active" && state?.name !== "ending") return;
+    if (state.session !== session) return;
     const mid = operation.again?.mid ?? this.#core.around.allocate(session, now, false).mid;
     operation.again = { mid, token: state.token };
-    this.#abandon(state.request); // from here on its notifications are answers to the order
+    this.#steps.abandon(state.request); // from here on its notifications are answers to the order
   }
 
   /**
@@ -157,9 +188,11 @@ export class Observing {
   undelivered(operation: Operation): boolean {
     this.#askedUnder.delete(operation.id);
     const observation = this.#core.observations.find(operation.endpoint, operation.path);
-    if (observation?.state.name !== "active") return false;
+    if (observation === undefined) return false;
     const { state, endpoint, path } = observation;
-    this.#resume(observation, state);
+    if (state.name === "ending") this.#steps.resume(observation, state);
+    if (state.name !== "active") return false;
+    this.#steps.resume(observation, state);
     if (state.refresh !== operation.id) return false;
     state.failures += 1;
     const { observationAttempts } = this.#core.tuning;
@@ -194,8 +227,8 @@ export class Observing {
     this.#answeredBy(state, id);
     observation.request = operation.request;
     const before = state.name;
-    this.#become(observation, this.#activeSince(observation, input, now));
-    if (before !== "active") this.#tell(observation, now);
+    this.#steps.become(observation, this.#activeSince(observation, input, now));
+    if (before !== "active") this.#steps.tell(observation, now);
     // Nobody waits for the answer to an order of ours: it is the state of now, as a notification would bring it.
     if (operation.internal === true)
       this.#core.out.push({ type: "notification", endpoint, path, response });
@@ -213,13 +246,17 @@ export class Observing {
     const state = observation?.state;
     if (observation === undefined || state === undefined) return;
     if (state.name === "active") {
-      if (wasSent) this.#resume(observation, state);
+      if (wasSent) this.#steps.resume(observation, state);
       if (state.refresh !== operation.id) return;
       state.refresh = undefined;
       this.#later(observation, state, now);
+    } else if (state.name === "ending" && state.operation === operation.id) {
+      this.#steps.resume(observation, state);
+      state.operation = undefined;
+      this.#steps.unasked.add(operation.endpoint);
     } else if (state.name === "asking" && state.operation === operation.id) {
-      if (state.first) return this.#end(observation, undefined);
-      this.#want(observation, "registered");
+      if (state.first) return this.#steps.end(observation);
+      this.#steps.want(observation, "registered");
     }
   }
 
@@ -227,32 +264,34 @@ export class Observing {
 
   notified(input: Extract<ServerInput, { type: "response" }>, now: Instant): void {
     const observation = this.#core.observations.byRequest(input.id);
-    if (observation?.state.name !== "active") return;
+    if (observation === undefined) return;
     const { endpoint, path, state } = observation;
     const { response, final } = input;
+    if (state.name === "ending" && final) return this.#steps.end(observation);
+    if (state.name !== "active") return;
     this.#core.out.push({ type: "notification", endpoint, path, response });
     if (final) {
       // RFC 7641 3.2: an error ends it, and so does a state without Observe; that one may be asked for again.
-      if (isSuccess(response.code)) this.#want(observation, "registered");
-      else this.#become(observation, { name: "refused", code: response.code, at: now });
-      return this.#tell(observation, now);
+      if (isSuccess(response.code)) this.#steps.want(observation, "registered");
+      else this.#steps.become(observation, { name: "refused", code: response.code, at: now });
+      return this.#steps.tell(observation, now);
     }
     const wasSilent = now >= state.dueBy;
     state.heardAt = now;
-    state.dueBy = now + this.#span(observation);
+    state.dueBy = now + this.#steps.span(observation);
     state.failures = 0;
     if (wasSilent) {
-      this.#due.set(observation, state.dueBy);
-      this.#tell(observation, now);
+      this.#steps.due.set(observation, state.dueBy);
+      this.#steps.tell(observation, now);
     }
   }
 
   /** Its request has ended in the layer below, whatever it was. */
   failed(id: RequestId, now: Instant): void {
     const observation = this.#core.observations.byRequest(id);
-    if (observation === undefined) return;
-    this.#want(observation, "registered");
-    this.#tell(observation, now);
+    if (observation?.state.name !== "active") return;
+    this.#steps.want(observation, "registered");
+    this.#steps.tell(observation, now);
   }
 
   /** Write-Attributes was obeyed. */
@@ -267,10 +306,10 @@ export class Observing {
       observation.levels[at.length] = attributes;
       const { state } = observation;
       if (state.name !== "active") continue;
-      state.dueBy = now + this.#span(observation);
-      this.#due.set(observation, state.dueBy);
+      state.dueBy = now + this.#steps.span(observation);
+      this.#steps.due.set(observation, state.dueBy);
     }
-    this.#store(changed);
+    this.#steps.store(changed);
   }
 
   // ── what happens to registrations and sessions ───────────────────────────────────────────────────────────────────
@@ -278,12 +317,13 @@ export class Observing {
   /** The registration is gone, and with it all that the device observed for it (OMA TS Core 6.2.1). */
   released({ endpoint }: Registration, now: Instant): void {
     for (const observation of this.#core.observations.of(endpoint)) {
+      if (observation.state.name === "ending") this.#steps.end(observation);
       if (observation.state.name !== "active") continue;
-      this.#abandon(observation.state.request);
-      this.#become(observation, { name: "wanted", why: "unregistered" });
-      this.#tell(observation, now);
+      this.#steps.abandon(observation.state.request);
+      this.#steps.become(observation, { name: "wanted", why: "unregistered" });
+      this.#steps.tell(observation, now);
     }
-    this.#unasked.delete(endpoint);
+    this.#steps.unasked.delete(endpoint);
     this.#overdue.delete(endpoint);
   }
 
@@ -291,7 +331,7 @@ export class Observing {
   registered(registration: Registration, now: Instant): void {
     this.#reconsider(registration, () => true, now);
     for (const observation of this.#core.observations.of(registration.endpoint)) {
-      if (observation.state.name === "wanted") this.#want(observation, "registered");
+      if (observation.state.name === "wanted") this.#steps.want(observation, "registered");
     }
   }
 
@@ -304,10 +344,11 @@ export class Observing {
   moved({ endpoint, identity, session }: Registration, now: Instant): void {
     for (const observation of this.#core.observations.of(endpoint)) {
       const { state } = observation;
-      if (state.name !== "active") continue;
+      if (state.name !== "active" && state.name !== "ending") continue;
       state.session = session;
-      if (identity.kind === "oscore") this.#rekeyed(observation, now);
-      else this.#resume(observation, state);
+      if (state.name === "ending") this.#steps.resume(observation, state);
+      else if (identity.kind === "oscore") this.#rekeyed(observation, now);
+      else this.#steps.resume(observation, state);
     }
   }
 
@@ -316,8 +357,10 @@ export class Observing {
     this.#keys.set(session, this.#keysOf(session) + 1);
     const registration = this.#core.registry.bySession(session);
     if (registration === undefined) return;
-    for (const observation of this.#core.observations.of(registration.endpoint))
+    for (const observation of this.#core.observations.of(registration.endpoint)) {
       if (observation.state.name === "active") this.#rekeyed(observation, now);
+      else if (observation.state.name === "ending") this.#steps.end(observation);
+    }
   }
 
   closed(session: SessionId): void {
@@ -334,17 +377,17 @@ export class Observing {
     const asking = stored.state.name === "asking" ? stored.state.operation : undefined;
     const operation = asking === undefined ? undefined : this.#core.operations.get(asking);
     const isAsked = operation !== undefined && !isFinal(operation.state);
-    const dueBy = now + this.#span(observation); // it may have reported while we were away
+    const dueBy = now + this.#steps.span(observation); // it may have reported while we were away
     const state = restoredState(stored.state, registration, isAsked, dueBy);
     if (state !== undefined) observation.state = state;
-    if (stored.state.name === "active")
+    if (stored.state.name === "active" || stored.state.name === "ending")
       this.#core.lastId = Math.max(this.#core.lastId, stored.state.request);
     this.#core.observations.add(observation);
-    if (state === undefined) return this.#end(observation, undefined);
-    if (state.name === "wanted" && registration !== undefined) this.#unasked.add(endpoint);
-    if (state.name !== "active") return;
-    this.#due.set(observation, state.dueBy);
-    this.#resume(observation, state);
+    if (state === undefined) return this.#steps.end(observation);
+    const asks = state.name === "wanted" || state.name === "ending";
+    if (asks && registration !== undefined) this.#steps.unasked.add(endpoint);
+    if (state.name === "active") this.#steps.due.set(observation, state.dueBy);
+    if (state.name === "active" || state.name === "ending") this.#steps.resume(observation, state);
   }
 
   /** An order of an earlier run that asks, stored before observations had records of their own from the start. */
@@ -366,11 +409,11 @@ export class Observing {
       ? `the device answered ${formatCode(code)}, and does not observe ${path}: without Observe in the answer no notification will come (RFC 7641 2)`
       : undefined;
     if (state.name === "asking" && state.operation === id && state.first)
-      this.#end(observation, undefined);
+      this.#steps.end(observation);
     else {
       this.#answeredBy(state, id);
-      this.#become(observation, { name: "refused", code, at: now });
-      this.#tell(observation, now);
+      this.#steps.become(observation, { name: "refused", code, at: now });
+      this.#steps.tell(observation, now);
     }
     return { fault };
   }
@@ -378,7 +421,7 @@ export class Observing {
   /** The order has its answer: what it asked for again is over, or goes on as this. */
   #answeredBy(state: ObservationState, id: number): void {
     if (state.name !== "active") return;
-    if (state.request !== id) this.#abandon(state.request);
+    if (state.request !== id) this.#steps.abandon(state.request);
     if (state.refresh === id) state.refresh = undefined;
   }
 
@@ -387,7 +430,7 @@ export class Observing {
     { id, session, token }: Extract<ServerInput, { type: "response" }>,
     now: Instant,
   ): ActiveObservation {
-    const dueBy = now + this.#span(observation);
+    const dueBy = now + this.#steps.span(observation);
     const own = token.slice();
     return {
       name: "active",
@@ -404,7 +447,7 @@ export class Observing {
   /** Nothing came by the time it was due. */
   #late(observation: WantedObservation, state: ActiveObservation, now: Instant): void {
     const { endpoint } = observation;
-    if (state.failures === 0) this.#tell(observation, now);
+    if (state.failures === 0) this.#steps.tell(observation, now);
     this.#overdue.add(endpoint);
     const registration = this.#core.registry.byEndpoint(endpoint);
     if (registration !== undefined && registration.reach.seenAt > state.heardAt)
@@ -418,31 +461,23 @@ export class Observing {
       const { state } = observation;
       if (state.name !== "active" || now < state.dueBy || state.refresh !== undefined) continue;
       if (registration.reach.seenAt <= state.heardAt) left = true;
-      else state.refresh = this.#enqueue(observation, registration, now);
+      else state.refresh = this.#steps.enqueue(observation, "observe", registration, now);
     }
     if (!left) this.#overdue.delete(registration.endpoint);
   }
 
   /** Asked again in vain, it is left alone for a while. */
   #later(observation: WantedObservation, state: ActiveObservation, now: Instant): void {
-    this.#due.set(observation, Math.max(state.dueBy, now + this.#core.tuning.observationRetry));
-  }
-
-  #want(
-    observation: WantedObservation,
-    why: Extract<ObservationState, { name: "wanted" }>["why"],
-  ): void {
-    this.#become(observation, { name: "wanted", why });
-    const registration = this.#core.registry.byEndpoint(observation.endpoint);
-    if (registration === undefined) return;
-    this.#unasked.add(observation.endpoint);
-    this.#core.wanting.add(registration);
+    this.#steps.due.set(
+      observation,
+      Math.max(state.dueBy, now + this.#core.tuning.observationRetry),
+    );
   }
 
   #rekeyed(observation: WantedObservation, now: Instant): void {
-    if (observation.state.name === "active") this.#abandon(observation.state.request);
-    this.#want(observation, "keys");
-    this.#tell(observation, now);
+    if (observation.state.name === "active") this.#steps.abandon(observation.state.request);
+    this.#steps.want(observation, "keys");
+    this.#steps.tell(observation, now);
   }
 
   #reconsider(registration: Registration, again: (code: number) => boolean, now: Instant): void {
@@ -450,114 +485,13 @@ export class Observing {
       const { state, path } = observation;
       if (state.name !== "refused" || !again(state.code)) continue;
       if (!listsPath(registration.objects, parseNodePath(path))) continue;
-      this.#want(observation, "registered");
-      this.#tell(observation, now);
+      this.#steps.want(observation, "registered");
+      this.#steps.tell(observation, now);
     }
-  }
-
-  /** Puts an order of the server's own into the device's queue. */
-  #enqueue(observation: WantedObservation, registration: Registration, now: Instant): number {
-    const { endpoint, path, request } = observation;
-    const operation: Operation = {
-      id: this.#core.operationId(now),
-      endpoint,
-      kind: "observe",
-      path,
-      request,
-      createdAt: now,
-      expiresAt: now + this.#core.tuning.observationAskFor,
-      attempts: 0,
-      leastIdle: undefined,
-      storedHeard: undefined,
-      again: undefined,
-      state: { name: "waiting" },
-      internal: true,
-    };
-    this.#core.operations.add(operation);
-    registration.queue.push(operation);
-    return operation.id;
-  }
-
-  #resume({ request }: WantedObservation, state: ActiveObservation): void {
-    const { request: id, token, session } = state;
-    this.#abandon(id);
-    this.#core.out.push({
-      type: "coap",
-      input: { type: "resumeObservation", id, session, token, request },
-    });
-  }
-
-  #become(observation: WantedObservation, state: ObservationState): void {
-    this.#withdraw(observation);
-    this.#core.observations.become(observation, state);
-    if (state.name === "active") this.#due.set(observation, state.dueBy);
-    else this.#due.stop(observation);
-    this.#store([observation]);
-  }
-
-  /** An order of ours that asks again for what is active is needed no more. */
-  #withdraw({ endpoint, state }: WantedObservation): void {
-    const id = state.name === "active" ? state.refresh : undefined;
-    const operation = id === undefined ? undefined : this.#core.operations.get(id);
-    if (operation?.internal !== true) return;
-    this.#core.operations.remove(operation);
-    const queue = this.#core.registry.byEndpoint(endpoint)?.queue ?? [];
-    const place = queue.indexOf(operation);
-    if (place >= 0) queue.splice(place, 1);
-    this.#abandon(operation.id);
-  }
-
-  #end(observation: WantedObservation, how: "deregister" | "forget" | undefined): void {
-    const { state, endpoint, path } = observation;
-    this.#withdraw(observation);
-    this.#core.observations.remove(observation);
-    this.#due.stop(observation);
-    if (state.name === "active" && how !== undefined)
-      this.#core.out.push({ type: "coap", input: { type: "cancel", id: state.request, how } });
-    const change = { table: TABLES.observation, key: keyOf(observation), value: undefined };
-    this.#core.store([change], { kind: "quiet" });
-    if (state.name === "asking" && state.first) return; // nobody heard of it
-    this.#core.out.push({ type: "observation", endpoint, path, state: "ended", reason: ENDED });
-  }
-
-  #tell(observation: WantedObservation, now: Instant): void {
-    const { endpoint, path } = observation;
-    this.#core.out.push({
-      type: "observation",
-      endpoint,
-      path,
-      ...this.#stateOf(observation, now),
-    });
-  }
-
-  #stateOf(
-    { endpoint, state }: WantedObservation,
-    now: Instant,
-  ): Pick<ObservationView, "state" | "reason"> {
-    const { registry, operations } = this.#core;
-    const isRegistered = registry.byEndpoint(endpoint) !== undefined;
-    const isAsked =
-      state.name === "asking" && operations.get(state.operation)?.state.name === "sent";
-    return viewState(state, isRegistered, isAsked, now);
-  }
-
-  #span(observation: WantedObservation): number {
-    const { observationSilence, observationMargin } = this.#core.tuning;
-    const pmax = pmaxOf(observation);
-    return pmax === undefined ? observationSilence : pmax * 1_000 + observationMargin;
   }
 
   #keysOf(session: SessionId): number {
     return this.#keys.get(session) ?? 0;
-  }
-
-  #store(observations: readonly WantedObservation[]): void {
-    if (observations.length === 0) return;
-    this.#core.store(observations.map(observationChange), { kind: "quiet" });
-  }
-
-  #abandon(id: RequestId): void {
-    this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "forget" } });
   }
 }
 
@@ -567,20 +501,5 @@ type ObserveOrder = {
   readonly owner?: string | undefined;
 };
 
-/** What must be stored of an observation. */
-export function observationChange(observation: WantedObservation): {
-  readonly table: string;
-  readonly key: string;
-  readonly value: Uint8Array;
-} {
-  const value = encodeObservation(observation);
-  return { table: TABLES.observation, key: keyOf(observation), value };
-}
-
-function keyOf({ endpoint, path }: WantedObservation): string {
-  return `${endpoint} ${path}`;
-}
-
 const NOT_FOUND = 0x84;
 const FINE: Observed = { fault: undefined };
-const ENDED = "nobody wants it any more";

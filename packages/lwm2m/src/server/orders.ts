@@ -16,8 +16,9 @@ import {
   type Response,
 } from "@godwit/coap";
 import type { PendingOrder, ServerCore } from "./core.ts";
-import type { ServerInput } from "./events.ts";
-import { observationChange, type Observing } from "./observing.ts";
+import type { OperationKind, ServerInput } from "./events.ts";
+import { observationChange } from "./observation-steps.ts";
+import type { Observing } from "./observing.ts";
 import { isFinal, isIdempotent, viewOperation, type Operation } from "./operation.ts";
 import { canPush, noteUplink, notePushAnswered, notePushLost } from "./reach.ts";
 import { TABLES, operationKey } from "./records.ts";
@@ -101,11 +102,11 @@ export class Orders {
     const idle = now - registration.reach.seenAt;
     operation.state = { name: "sent", at: now, idle };
     operation.attempts += 1;
-    if (operation.kind === "cancelObserve")
-      return this.#stopObserving(registration, operation, now);
+    if (operation.kind === "cancelObserve" && operation.internal !== true)
+      return this.#stopObserving(operation, now);
     operation.leastIdle = Math.min(idle, operation.leastIdle ?? idle);
     const idempotent = isIdempotent(operation.kind, operation.request);
-    if (operation.kind === "observe") this.#observing.dispatched(operation, registration, now);
+    if (OBSERVES.has(operation.kind)) this.#observing.dispatched(operation, registration, now);
     operation.again ??= this.#core.around.allocate(registration.session, now, !idempotent);
     const stored = operation.storedHeard === this.#mayBeHeard(operation);
     if (stored || idempotent) {
@@ -173,6 +174,12 @@ export class Orders {
       if (fault !== undefined)
         return this.end(operation, { name: "failed", at: now, reason: fault }, now);
     }
+    if (kind === "cancelObserve" && !this.#observing.endAnswered(operation, input.response)) {
+      operation.state = { name: "waiting" };
+      const registration = this.#core.registry.byEndpoint(operation.endpoint);
+      if (registration !== undefined) this.flush(registration, now);
+      return;
+    }
     if (kind === "writeAttributes" && isSuccess(input.response.code))
       this.#observing.attached(operation, now);
     this.end(operation, { name: "done", at: now, response: owned(input.response) }, now);
@@ -208,7 +215,7 @@ export class Orders {
     const seconds = findUint(options, OptionNumber.MaxAge) ?? DEFAULT_MAX_AGE;
     registration.reach.busyUntil = now + seconds * 1_000;
     this.#busy.set(registration.endpoint, registration.reach.busyUntil);
-    if (operation.kind === "observe") this.#observing.undelivered(operation);
+    if (OBSERVES.has(operation.kind)) this.#observing.undelivered(operation);
     this.#say(operation);
   }
 
@@ -233,7 +240,7 @@ export class Orders {
       case "full":
       case "unprotected": // the device's next word brings keys
         operation.state = { name: "waiting" };
-        if (operation.kind === "observe") this.#observing.undelivered(operation);
+        if (OBSERVES.has(operation.kind)) this.#observing.undelivered(operation);
         return;
       case "reset":
       case "tooLarge":
@@ -246,7 +253,7 @@ export class Orders {
   }
 
   #undelivered(operation: Operation, now: Instant): void {
-    const enough = operation.kind === "observe" && this.#observing.undelivered(operation);
+    const enough = OBSERVES.has(operation.kind) && this.#observing.undelivered(operation);
     if (enough) return this.end(operation, { name: "cancelled", at: now }, now);
     this.#say(operation);
   }
@@ -269,7 +276,7 @@ export class Orders {
     const registration = this.#core.registry.byEndpoint(operation.endpoint);
     const place = registration?.queue.indexOf(operation) ?? -1;
     if (place >= 0) registration?.queue.splice(place, 1);
-    if (operation.kind === "observe" && state.name !== "done")
+    if (OBSERVES.has(operation.kind) && state.name !== "done")
       this.#observing.ended(operation, now);
     if (operation.internal === true) {
       this.#core.operations.remove(operation);
@@ -317,9 +324,8 @@ export class Orders {
     }
   }
 
-  #stopObserving(registration: Registration, operation: Operation, now: Instant): void {
-    const reachable = canPush(registration, this.#core.tuning, now);
-    const reason = this.#observing.leave(operation, reachable);
+  #stopObserving(operation: Operation, now: Instant): void {
+    const reason = this.#observing.leave(operation);
     if (reason !== undefined) return this.end(operation, { name: "failed", at: now, reason }, now);
     const response = buildResponse(Code.Content);
     this.end(operation, { name: "done", at: now, response }, now);
@@ -405,6 +411,7 @@ function owned({ code, options, payload }: Response): Response {
   };
 }
 
+const OBSERVES: ReadonlySet<OperationKind> = new Set<OperationKind>(["observe", "cancelObserve"]);
 /** s (RFC 7252 5.10.5). */
 const DEFAULT_MAX_AGE = 60;
 const REASONS = {

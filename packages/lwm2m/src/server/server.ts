@@ -74,7 +74,9 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
 
   /** What is wanted of the endpoint, and whether it reports. */
   observationsOf(endpoint: string, now: Instant): readonly ObservationView[] {
-    return this.#core.observations.of(endpoint).map((one) => this.#observing.view(one, now));
+    return this.#core.observations
+      .of(endpoint)
+      .flatMap((one) => this.#observing.view(one, now) ?? []);
   }
 
   /** A number for a new operation; see `operate`. */
