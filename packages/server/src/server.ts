@@ -74,7 +74,8 @@ export type ShownCertificate = {
 
 /**
  * How long an order may wait for its device, in ms; 24 hours unless given. `owner`, of observe and cancelObserve: an observation
- * that several owners want is one to the device, and ends with the last of them.
+ * that several owners want is one to the device, and ends with the last of them. An owner that begins with "run:" does not outlive
+ * this run.
  */
 export type OrderOptions = { readonly expires?: number; readonly owner?: string };
 

@@ -57,7 +57,8 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     });
     this.#keepAlive = new KeepAlive(keepAlive, this.#tuning, rng, snapshot?.binding);
     const { pathKind = () => "followed" } = options;
-    this.#way = new Way(pathKind, () => this.#keepAlive.remembered);
+    const { proofInterval } = this.#tuning;
+    this.#way = new Way(pathKind, () => this.#keepAlive.remembered, proofInterval);
     this.#management = new Management(
       {
         coap: (input, now) => this.#coap(input, now),

@@ -15,12 +15,19 @@ export class Way {
   readonly #remembered: () => number;
   /** The last datagram by which the NAT still knew us. */
   #knownAt: Instant = Number.NEGATIVE_INFINITY;
+  /** The last word of the server, or the last question for one. */
+  #askedAt: Instant = Number.NEGATIVE_INFINITY;
   #shut = true;
+  readonly #proofInterval: number;
 
-  /** `remembered`: ms that a NAT keeps a mapping without traffic. */
-  constructor(kind: () => PathKind, remembered: () => number) {
+  /**
+   * `remembered`: ms that a NAT keeps a mapping without traffic. `proofInterval`: ms that we go on without a word of the server
+   * where it does not know us by keys: a NAT may lose its mappings in the middle of our traffic.
+   */
+  constructor(kind: () => PathKind, remembered: () => number, proofInterval: number) {
     this.#kind = kind;
     this.#remembered = remembered;
+    this.#proofInterval = proofInterval;
   }
 
   get kind(): PathKind {
@@ -40,6 +47,14 @@ export class Way {
   known(now: Instant): void {
     this.#shut = false;
     this.#knownAt = now;
+    this.#askedAt = now;
+  }
+
+  /** Whether what is reported now should be acknowledged. Asked once, it is taken for done: what is not acknowledged comes back. */
+  wantsProof(now: Instant): boolean {
+    if (this.kind === "followed" || now - this.#askedAt < this.#proofInterval) return false;
+    this.#askedAt = now;
+    return true;
   }
 
   /** Something was sent: a mapping that lives does so for longer. */

@@ -47,7 +47,10 @@ export type ServerInput =
       readonly request: Request;
       /** Given up at this instant (ms). */
       readonly expiresAt: number;
-      /** Of observe and cancelObserve: who wants it. An observation that several want ends with the last of them. */
+      /**
+       * Of observe and cancelObserve: who wants it. An observation that several want ends with the last of them. Who begins with
+       * "run:" is a part of this run, such as a loop of a program, and wants nothing after a restart.
+       */
       readonly owner?: string;
     }
   | { readonly type: "cancelOperation"; readonly id: number }
