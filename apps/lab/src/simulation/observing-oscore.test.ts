@@ -175,3 +175,20 @@ test("OSCORE: another owner joins; asked again in vain, the observation is asked
   assert.ok(pair.arrived - before >= 5);
   assert.equal(pair.state, "active, 1 on the device");
 });
+
+test("OSCORE: the server restarts and the NAT reboots at another address at once: the next reading is confirmable, and brings a registration", () => {
+  for (const period of [32_000, 10_000]) {
+    const pair = new Observed();
+    pair.measure(period, "10 minutes");
+    assert.equal(pair.arrived, pair.made);
+    pair.server.restart();
+    pair.nat.renumber();
+    pair.measure(period, "6 minutes");
+    const before = pair.made - pair.arrived;
+    // After a silence each reading asks for an ACK; where there is none, one in 5 minutes does.
+    assert.ok(period === 10_000 || before === 0, `${before} lost`);
+    pair.measure(period, "10 minutes");
+    assert.equal(pair.made - pair.arrived, before, "and none after that");
+    assert.equal(pair.state, "active, 1 on the device");
+  }
+});

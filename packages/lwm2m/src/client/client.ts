@@ -57,8 +57,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     });
     this.#keepAlive = new KeepAlive(keepAlive, this.#tuning, rng, snapshot?.binding);
     const { pathKind = () => "followed" } = options;
-    const { proofInterval } = this.#tuning;
-    this.#way = new Way(pathKind, () => this.#keepAlive.remembered, proofInterval);
+    this.#way = new Way(pathKind, this.#keepAlive, this.#tuning);
     this.#management = new Management(
       {
         coap: (input, now) => this.#coap(input, now),
