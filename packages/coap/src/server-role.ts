@@ -3,14 +3,13 @@ import {
   SelfKeyed,
   byNumber,
   earlier,
-  utf8,
   type Instant,
   type Outbox,
   type Rng,
   type SessionId,
 } from "@godwit/base";
 import { AnswerSender, isNamed } from "./answer-sender.ts";
-import { HEADER_LENGTH, encodeAnswer, hasBlock, isSafe } from "./answers.ts";
+import { HEADER_LENGTH, encodeAnswer, hasBlock, isSafe, refusedOption } from "./answers.ts";
 import { BlockServer } from "./block-server.ts";
 import { Code } from "./codes.ts";
 import type { EndpointInput, EndpointOutput, ExchangeId, RequestName } from "./endpoint-events.ts";
@@ -25,7 +24,7 @@ import { OuterBlocks } from "./outer-blocks.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import type { RequestProtection, UnprotectedRequest } from "./protection.ts";
 import { bodyLength } from "./options-codec.ts";
-import { checkOptions, optionName, type OptionTable } from "./option-table.ts";
+import { checkOptions, type OptionTable } from "./option-table.ts";
 import { findOption, response, withoutOption } from "./options.ts";
 import type { PathSizes } from "./path-sizes.ts";
 import {
@@ -178,7 +177,7 @@ export class ServerRole {
       this.#sending.reply(exchange, response(Code.MethodNotAllowed), now);
       return;
     }
-    if (!link.path.proven) this.#sending.prove(link, accepted, now);
+    exchange.echoed = this.#sending.prove(link, accepted, now);
     if (this.#saidBefore(exchange, now)) return;
     if (hasBlock(accepted)) {
       const result = this.#blocks.request(session.id, request, now);
@@ -400,6 +399,15 @@ export class ServerRole {
     this.#sending.reply(exchange, this.#sending.echo(exchange.link, now), now, false);
   }
 
+  /** See EndpointInput. */
+  ignore(id: ExchangeId, now: Instant): void {
+    const exchange = this.#exchanges.get(id);
+    if (exchange === undefined) return;
+    this.#settle(exchange);
+    this.#cache.forget(exchange.link.replies, exchange.mid, exchange.hash, now);
+    this.#sender.drop(exchange.session, "ignored");
+  }
+
   /** See EndpointInput. Says whether the exchange was there to be adopted. */
   adopt(id: ExchangeId, into: EndpointSession, now: Instant): EndpointSession | undefined {
     const exchange = this.#exchanges.get(id);
@@ -498,6 +506,7 @@ export class ServerRole {
       session: exchange.session.id,
       request: exchange.request,
       validated: exchange.link.path.proven,
+      echoed: exchange.echoed,
       name: exchange.name,
       token: exchange.token,
     });
@@ -524,10 +533,11 @@ export class ServerRole {
       this.#sender.reset(exchange.link, exchange.mid);
       return;
     }
-    const answer = proxy
-      ? response(Code.ProxyingNotSupported)
-      : response(Code.BadOption, { payload: utf8(`${option}: ${optionName(option)}`) });
-    this.#sending.reply(exchange, answer, now);
+    this.#sending.reply(
+      exchange,
+      proxy ? response(Code.ProxyingNotSupported) : refusedOption(option),
+      now,
+    );
   }
 }
 

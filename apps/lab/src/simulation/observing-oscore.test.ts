@@ -63,7 +63,7 @@ class Observed {
     const { server } = this.server.stack;
     this.server.feed({
       type: "operate",
-      id: server.operationId(this.world.now),
+      id: server.operationId(),
       endpoint: ENDPOINT,
       kind: "observe",
       path: PATH,

@@ -1,4 +1,5 @@
-// The durable form of an observation that is wanted. Layout 2 has its owners and its state; layout 1 knew active ones only.
+// The durable form of an observation that is wanted. Layout 3 has its owners and its state; 1 and 2 knew active ones only, with
+// a number of 8 and of 7 bytes.
 
 import {
   FormatError,
@@ -23,7 +24,7 @@ export type StoredState =
       readonly name: "active";
       readonly request: number;
       readonly token: Uint8Array;
-      /** Unknown in layout 1. */
+      /** Unknown in layouts 1 and 2. */
       readonly heardAt: number | undefined;
     }
   | { readonly name: "ending"; readonly request: number; readonly token: Uint8Array };
@@ -46,7 +47,7 @@ export function encodeObservation(o: WantedObservation): Uint8Array {
 export function decodeObservation(bytes: Uint8Array): StoredObservation {
   const r = new Reader(bytes);
   const layout = r.u8();
-  if (layout === 1) return decodeFirstLayout(r);
+  if (layout === 1 || layout === 2) return decodeActive(r, layout);
   if (layout !== LAYOUT) throw new FormatError(`observation record of unknown layout ${layout}`);
   const endpoint = readText(r);
   const path = readText(r);
@@ -56,6 +57,12 @@ export function decodeObservation(bytes: Uint8Array): StoredObservation {
   const state = decodeState(r);
   r.end("the observation record");
   return { endpoint, path, request, owners, levels, state };
+}
+
+/** The number of the order that set it up, or is to; undefined: nothing of it is under way. */
+export function numberOf({ state }: StoredObservation): number | undefined {
+  if (state.name === "active" || state.name === "ending") return state.request;
+  return state.name === "asking" ? state.operation : undefined;
 }
 
 /** What a state has become over a restart. undefined: it is wanted no more. `isAsked`: the order that asks for it waits on. */
@@ -98,8 +105,8 @@ export function restoredState(
   }
 }
 
-function decodeFirstLayout(r: Reader): StoredObservation {
-  const id = Number(r.u64());
+function decodeActive(r: Reader, layout: 1 | 2): StoredObservation {
+  const id = layout === 1 ? Number(r.u64()) : r.u56();
   const endpoint = readText(r);
   const path = readText(r);
   const token = r.take(r.u8()).slice();
@@ -116,18 +123,18 @@ function encodeState(w: Writer, state: ObservationState): void {
       return;
     case "asking":
       w.u8(1)
-        .u64(BigInt(state.operation))
+        .u56(state.operation)
         .u8(state.first ? 1 : 0);
       return;
     case "active":
-      w.u8(2).u64(BigInt(state.request)).u8(state.token.length).append(state.token);
+      w.u8(2).u56(state.request).u8(state.token.length).append(state.token);
       w.u48(Math.floor(state.heardAt));
       return;
     case "refused":
       w.u8(3).u8(state.code).u48(Math.floor(state.at));
       return;
     case "ending":
-      w.u8(4).u64(BigInt(state.request)).u8(state.token.length).append(state.token);
+      w.u8(4).u56(state.request).u8(state.token.length).append(state.token);
       return;
     default:
       return unreachable(state);
@@ -143,18 +150,18 @@ function decodeState(r: Reader): StoredState {
       return { name: "wanted", why };
     }
     case 1:
-      return { name: "asking", operation: Number(r.u64()), first: r.u8() === 1 };
+      return { name: "asking", operation: r.u56(), first: r.u8() === 1 };
     case 2:
       return {
         name: "active",
-        request: Number(r.u64()),
+        request: r.u56(),
         token: r.take(r.u8()).slice(),
         heardAt: r.u48(),
       };
     case 3:
       return { name: "refused", code: r.u8(), at: r.u48() };
     case 4:
-      return { name: "ending", request: Number(r.u64()), token: r.take(r.u8()).slice() };
+      return { name: "ending", request: r.u56(), token: r.take(r.u8()).slice() };
     default:
       throw new FormatError(`observation record in unknown state ${tag}`);
   }
@@ -191,7 +198,7 @@ function readRequest(r: Reader): Request {
 
 /** Who wants an observation of which nobody said who does. */
 export const ANYBODY = "user";
-const LAYOUT = 2;
+const LAYOUT = 3;
 /** A path has 1 to 4 ids; level 0 stands for none. */
 const LEVELS = 5;
 const WHY = ["unregistered", "registered", "keys", "restart"] as const;

@@ -14,6 +14,7 @@ import type { ServerCore } from "./core.ts";
 import { encodeObservation } from "./observation-record.ts";
 import { viewState, type ObservationView } from "./observation-view.ts";
 import {
+  observationKey,
   pmaxOf,
   type ActiveObservation,
   type EndingObservation,
@@ -59,7 +60,7 @@ export class ObservationSteps {
     now: Instant,
   ): number {
     const operation: Operation = {
-      id: this.#core.operationId(now),
+      id: this.#core.operationId(),
       endpoint,
       kind,
       path,
@@ -112,7 +113,11 @@ export class ObservationSteps {
     this.#core.observations.remove(observation);
     this.due.stop(observation);
     if (state.name === "active" || state.name === "ending") this.abandon(state.request);
-    const change = { table: TABLES.observation, key: keyOf(observation), value: undefined };
+    const change = {
+      table: TABLES.observation,
+      key: observationKey(observation),
+      value: undefined,
+    };
     this.#core.record([change]);
     // Nobody heard of the one, and everybody of the end of the other.
     if ((state.name === "asking" && state.first) || state.name === "ending") return;
@@ -160,11 +165,7 @@ export function observationChange(observation: WantedObservation): {
   readonly value: Uint8Array;
 } {
   const value = encodeObservation(observation);
-  return { table: TABLES.observation, key: keyOf(observation), value };
-}
-
-function keyOf({ endpoint, path }: WantedObservation): string {
-  return `${endpoint} ${path}`;
+  return { table: TABLES.observation, key: observationKey(observation), value };
 }
 
 function withObserve(request: Request, value: number): Request {

@@ -123,3 +123,10 @@ export class Observations {
 export function pmaxOf({ path, levels }: WantedObservation): number | undefined {
   return effectiveAttributes(parseNodePath(path), (at) => levels[at.length]).pmax;
 }
+
+export function observationKey(observation: {
+  readonly endpoint: string;
+  readonly path: string;
+}): string {
+  return `${observation.endpoint} ${observation.path}`;
+}

@@ -6,7 +6,7 @@
 //   nothing by dueBy, though the device spoke ──> Observe with the same token; twice in vain: observationSilent
 //   an error ──> refused ──Register, or the object list has it again──> wanted
 
-import type { Instant, SessionId } from "@godwit/base";
+import { FormatError, type Instant, type SessionId } from "@godwit/base";
 import {
   OptionNumber,
   findUint,
@@ -332,6 +332,12 @@ export class Observing {
     if (this.#core.observations.count(endpoint) === 0) this.#attached.forget(endpoint);
   }
 
+  /** Nothing is asked of the endpoint any more. */
+  forget(endpoint: string): void {
+    for (const observation of this.#core.observations.of(endpoint)) this.#steps.end(observation);
+    this.#attached.forget(endpoint);
+  }
+
   /** A Register was answered: everything is asked for again, also what was refused before. */
   registered(registration: Registration, now: Instant): void {
     this.#reconsider(registration, () => true, now);
@@ -374,9 +380,15 @@ export class Observing {
 
   // ── restart ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** An observation of an earlier run; registrations and orders are there already. */
+  /** An observation of an earlier run; registrations and orders are there already. @throws FormatError for one too many */
   restore(stored: StoredObservation, now: Instant): void {
     const { endpoint } = stored;
+    const { observations, tuning, lost } = this.#core;
+    if (observations.count(endpoint) >= tuning.maxObservationsPerEndpoint)
+      throw new FormatError("the device has as many observations as it may have");
+    const number = "request" in stored.state ? stored.state.request : undefined;
+    if (number !== undefined && observations.byRequest(number) !== undefined)
+      throw new FormatError(`another observation has the number ${number}`);
     const registration = this.#core.registry.byEndpoint(endpoint);
     const owners = stored.owners.filter((owner) => !owner.startsWith(OF_ONE_RUN));
     const left = owners.length < stored.owners.length && owners.length === 0;
@@ -391,16 +403,17 @@ export class Observing {
     const dueBy = now + this.#steps.span(observation); // it may have reported while we were away
     const state = restoredState(stored.state, registration, isAsked, dueBy);
     if (state !== undefined) observation.state = state;
-    if (stored.state.name === "active" || stored.state.name === "ending")
-      this.#core.lastId = Math.max(this.#core.lastId, stored.state.request);
-    this.#core.observations.add(observation);
+    if (number !== undefined) this.#core.lastId = Math.max(this.#core.lastId, number);
+    observations.add(observation);
     if (state === undefined) return this.#steps.end(observation);
     if (left && state.name === "active") return this.#ending(observation, state);
     if (left && state.name !== "asking") return this.#steps.end(observation);
     const asks = state.name === "wanted" || state.name === "ending";
     if (asks && registration !== undefined) this.#steps.unasked.add(endpoint);
     if (state.name === "active") this.#steps.due.set(observation, state.dueBy);
-    if (state.name === "active" || state.name === "ending") this.#steps.resume(observation, state);
+    // Where its session is lost it goes on in the next.
+    const isOpen = (state.name === "active" || state.name === "ending") && !lost.has(state.session);
+    if (isOpen) this.#steps.resume(observation, state);
   }
 
   /** An order of an earlier run that asks, stored before observations had records of their own from the start. */

@@ -387,6 +387,13 @@ export class Orders {
     this.#observing.released(registration, now);
   }
 
+  /** Nothing is asked of the endpoint any more. */
+  forgetEndpoint(endpoint: string, reason: string, now: Instant): void {
+    for (const operation of [...this.#core.operations.of(endpoint)])
+      if (!isFinal(operation.state)) this.end(operation, { name: "failed", at: now, reason }, now);
+    this.#observing.forget(endpoint);
+  }
+
   #accepted(operation: Operation, now: Instant): void {
     if (isFinal(operation.state)) return; // cancelled meanwhile
     this.#say(operation);
