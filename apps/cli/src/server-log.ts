@@ -18,6 +18,11 @@ export function logEvents(server: Server, log: Logger, limited: LimitedLog): voi
     const message = "deregistered";
     limited.write({ level: "info", reason: message, source: endpoint, fields, message }, FLEET);
   });
+  server.on("observationSilent", (fields) => {
+    const reason = "observation is silent";
+    const message = "the device speaks, but does not report what it observes";
+    limited.write({ level: "warn", reason, source: fields.endpoint, fields, message });
+  });
   logQuarantine(server, log);
   server.on("refusal", ({ stage, reason, code, endpoint, identity, address, rule, advice }) => {
     const fields = { reason, code, endpoint, identity, address, rule: nameAlerts(rule), advice };

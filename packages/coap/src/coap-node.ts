@@ -76,6 +76,7 @@ export class CoapNode implements Machine<CoapNodeInput, CoapNodeOutput> {
       case "challenge":
       case "ignore":
       case "notify":
+      case "resumeObserver":
       case "unobserve":
       case "ping":
       case "validated":

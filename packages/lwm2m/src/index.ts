@@ -94,6 +94,7 @@ export type {
   ServerOutput,
   StoredRecord,
 } from "./server/events.ts";
+export type { ObservationView } from "./server/observation-view.ts";
 export {
   isFinal,
   isIdempotent,

@@ -468,6 +468,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#out.push({ ...output, session: output.session ?? NOBODY });
         return;
       case "established":
+        this.server.handle({ type: "established", session: output.session }, now);
+        return;
       case "rekey":
       case "dead":
         return;
@@ -501,6 +503,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     if (output.type === "send") this.#transports.handle(output, now);
     else if (output.type === "dropped") this.#out.push(output);
     else if (output.type === "proven") this.#proven(output.session, now);
+    else if (output.type === "unnotified") return; // nobody observes the server
     else if ("id" in output && output.id < 0) this.#proved(output, now);
     else if (output.type !== "request" || this.#mayObey(output, now)) {
       this.server.handle(output, now);
@@ -600,6 +603,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "operation":
       case "notification":
       case "observation":
+      case "observationSilent":
         this.#out.push(output);
         return;
       default:

@@ -115,8 +115,9 @@ export class RemoteDevice {
   }
 
   /**
-   * Readings as they come, until the loop is left or the device ends the observation. Survives sleep, address changes,
-   * a new registration and a restart of the server; set up anew wherever needed.
+   * Readings as they come, until the loop is left. Survives sleep, address changes, a new registration and a restart of the
+   * server; set up anew wherever needed. Throws DeviceError where the device does not observe the path, or ends the
+   * observation with an error (`code`, such as "4.04" for an instance that is gone), or reports what cannot be read.
    */
   async *observe(path: string, options: ObserveOptions = {}): AsyncGenerator<Reading, void, void> {
     const { pmin, pmax, gt, lt, st, ...order } = options;
@@ -128,15 +129,23 @@ export class RemoteDevice {
     const stop = [
       this.#server.on("notification", (event) => {
         if (event.endpoint !== this.endpoint || event.path !== path) return;
-        feed.push(reading(path, event.answer, event.at));
+        const fault = this.#faultOf(path, event.answer);
+        if (fault === undefined) feed.push(reading(path, event.answer, event.at));
+        else feed.fail(fault);
       }),
       this.#server.on("observation", (event) => {
         if (event.endpoint !== this.endpoint || event.path !== path) return;
         if (event.state === "ended") feed.end();
+        else if (event.state === "refused")
+          feed.fail(
+            new DeviceError("refused", `observe ${path} of ${this.endpoint}: ${event.reason}`),
+          );
       }),
     ];
     try {
       const first = await this.#done(this.#order("observe", at, observeRequest(at), order));
+      const fault = this.#faultOf(path, first);
+      if (fault !== undefined) throw fault;
       yield reading(path, first, Date.now());
       yield* feed;
     } finally {
@@ -148,6 +157,13 @@ export class RemoteDevice {
   async cancelObserve(path: string, options: OrderOptions = {}): Promise<void> {
     const at = parseNodePath(path);
     await this.#done(this.#order("cancelObserve", at, observeRequest(at), options));
+  }
+
+  /** Why a notification is no reading, if so. */
+  #faultOf(path: string, { success, code, codeName, fault }: Answer): DeviceError | undefined {
+    const what = `observe ${path} of ${this.endpoint}`;
+    if (!success) return new DeviceError("refused", `${what}: ${code} ${codeName ?? ""}`, code);
+    return fault === undefined ? undefined : new DeviceError("format", `${what}: ${fault}`);
   }
 
   #order(

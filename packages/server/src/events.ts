@@ -1,5 +1,6 @@
 import { UsageError, type SessionId } from "@godwit/base";
 import type { StoreHealth } from "@godwit/io";
+import type { ObservationView } from "@godwit/lwm2m";
 import type { RefusalView } from "./refusals.ts";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
@@ -28,10 +29,19 @@ export type Events = {
     /** ms since 1970. */
     readonly at: number;
   };
+  /** What has become of a wanted observation, and why, in words. `ended`: nobody wants it any more. */
   readonly observation: {
     readonly endpoint: string;
     readonly path: string;
-    readonly state: "active" | "ended";
+    readonly state: ObservationView["state"] | "ended";
+    readonly reason: string;
+  };
+  /** The device speaks, but does not report, and does not answer when it is asked to. */
+  readonly observationSilent: {
+    readonly endpoint: string;
+    readonly path: string;
+    /** When it last reported. */
+    readonly heardAt: number;
   };
   /**
    * Somebody was not let in: at the handshake, by OSCORE, or at its Register, Update or De-register. Of OSCORE a few a second
@@ -100,6 +110,7 @@ const NAMES: Readonly<Record<keyof Events, true>> = {
   task: true,
   notification: true,
   observation: true,
+  observationSilent: true,
   refusal: true,
   refused: true,
   dropped: true,

@@ -22,3 +22,14 @@ test("a reader that waits is woken by the next item, and ends with the feed", as
   feed.end();
   assert.deepEqual(await second, { value: undefined, done: true });
 });
+
+test("a feed that fails gives what came before, then the error", async () => {
+  const feed = new Feed<string>();
+  feed.push("a");
+  feed.fail(new Error("gone"));
+  feed.fail(new Error("again"));
+  feed.push("b");
+  const reader = feed[Symbol.asyncIterator]();
+  assert.equal((await reader.next()).value, "a");
+  await assert.rejects(reader.next(), { message: "gone" });
+});

@@ -80,8 +80,12 @@ export type ShownCertificate = {
   readonly chain: readonly Uint8Array[];
 };
 
-/** How long an order may wait for its device, in ms; 24 hours unless given. */
-export type OrderOptions = { readonly expires?: number };
+/**
+ * How long an order may wait for its device, in ms; 24 hours unless given. `owner`, of observe and cancelObserve: an observation
+ * that several owners want is one to the device, and ends with the last of them. An owner that begins with "run:" does not outlive
+ * this run.
+ */
+export type OrderOptions = { readonly expires?: number; readonly owner?: string };
 
 /**
  * An LwM2M server. Start it, listen to its events, and give orders to devices:
@@ -381,7 +385,8 @@ export class Server {
     const id = stack.server.operationId();
     const expiresAt = now() + (options.expires ?? DAY);
     const accepted = this.#once(String(id), () => true);
-    this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
+    const owner = options.owner === undefined ? {} : { owner: options.owner };
+    this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt, ...owner });
     return accepted;
   }
 
@@ -478,6 +483,11 @@ export class Server {
         const address = this.#addressOf(from.carrier);
         return this.#refusal(refusedByOscore(reason, from.kid, address, this.#now.stack));
       }
+      case "observationSilent": {
+        const heardAt = this.#wall(output.heardAt);
+        this.#listeners.emit("observationSilent", { ...output, heardAt });
+        return;
+      }
       case "observation":
       case "keyLog":
         this.#listeners.emit(output.type, output as never); // each under its own name
@@ -507,7 +517,7 @@ export class Server {
   }
 
   #view(registration: RegistrationView): DeviceView {
-    const { stack } = this.#now;
+    const { stack, now } = this.#now;
     const { session, ...rest } = registration;
     const path: Path | undefined = stack.pathOf(session);
     return {
@@ -518,7 +528,7 @@ export class Server {
       expiresAt: rest.expiresAt === undefined ? undefined : this.#wall(rest.expiresAt),
       address: path && formatAddress(path.remote),
       ledger: stack.accountOf(session).snapshot(),
-      observations: stack.server.observationsOf(registration.endpoint),
+      observations: stack.server.observationsOf(registration.endpoint, now()),
     };
   }
 

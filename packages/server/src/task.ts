@@ -3,6 +3,7 @@ import { OptionNumber, codeName, findUint, formatCode } from "@godwit/coap";
 import {
   type Definitions,
   type NodePath,
+  type ObservationView,
   type OperationKind,
   type OperationView,
   type RegistrationView,
@@ -49,7 +50,10 @@ export type Answer = {
 export type PathValue = {
   readonly path: string;
   readonly type: string | undefined;
-  /** Numbers beyond 2^53 and opaque values (Base64) come as text. */
+  /**
+   * Numbers beyond 2^53 and opaque values (Base64) come as text, and so do those that JSON does not have: "NaN", "Infinity" and
+   * "-Infinity", of `type` "float". `null`: there is no value; an instance or a multiple resource that exists and is empty.
+   */
   readonly value: string | number | boolean | null;
 };
 
@@ -58,7 +62,8 @@ export type DeviceView = Omit<RegistrationView, "session"> & {
   /** "192.0.2.1:5683": for people to read, never to identify anything by. */
   readonly address: string | undefined;
   readonly ledger: LedgerSnapshot;
-  readonly observations: readonly string[];
+  /** What is wanted of the device, and whether it reports. */
+  readonly observations: readonly ObservationView[];
 };
 
 /** `wall`: the wall time of an instant. */
@@ -118,7 +123,9 @@ export function pathValue(node: ValueNode): PathValue {
 
 function plain(value: ValueNode["value"]): string | number | boolean | null {
   if (value === undefined) return null;
-  if (typeof value.value === "number" || typeof value.value === "boolean") return value.value;
+  if (typeof value.value === "boolean") return value.value;
+  if (typeof value.value === "number")
+    return Number.isFinite(value.value) ? value.value : String(value.value);
   return formatValue(value);
 }
 

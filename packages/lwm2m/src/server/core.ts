@@ -95,6 +95,8 @@ export class ServerCore {
   readonly operations: Operations;
   readonly observations: Observations;
   readonly objectLists: ObjectLists;
+  /** Registrations whose queues may have grown without a word of their device. */
+  readonly wanting: Set<Registration> = new Set();
   readonly identities: Map<SessionId, Identity> = new Map();
   /** Counts changes of them. */
   identityChanges = 0;
@@ -112,7 +114,7 @@ export class ServerCore {
     this.tuning = tuning;
     this.operations = new Operations(tuning);
     this.objectLists = new ObjectLists(tuning.maxSharedLists);
-    this.observations = new Observations(tuning.maxObservationsPerEndpoint);
+    this.observations = new Observations();
   }
 
   /** A number that no operation had before, restarts or not. */

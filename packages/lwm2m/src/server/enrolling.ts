@@ -9,6 +9,7 @@ import { Code, response as buildResponse, type ExchangeId } from "@godwit/coap";
 import type { Registration as RegisterParameters } from "../registration.ts";
 import type { Refusal } from "../refusal.ts";
 import type { PendingEnrolment, ServerCore } from "./core.ts";
+import type { Observing } from "./observing.ts";
 import type { Orders } from "./orders.ts";
 import { TABLES, encodeRegistration } from "./records.ts";
 import { newRegistration, type Registration } from "./registration.ts";
@@ -38,6 +39,7 @@ export type EnrollingHost = {
 export class Enrolling {
   readonly #core: ServerCore;
   readonly #orders: Orders;
+  readonly #observing: Observing;
   readonly #host: EnrollingHost;
   /** Being written, by session and by endpoint: a storm of Registers waits for one disk. */
   readonly #bySession = new Map<SessionId, Enrolment[]>();
@@ -45,9 +47,10 @@ export class Enrolling {
   readonly #ids = new Set<string>();
   #unproven = 0;
 
-  constructor(core: ServerCore, orders: Orders, host: EnrollingHost) {
+  constructor(core: ServerCore, orders: Orders, observing: Observing, host: EnrollingHost) {
     this.#core = core;
     this.#orders = orders;
+    this.#observing = observing;
     this.#host = host;
   }
 
@@ -190,7 +193,7 @@ export class Enrolling {
       registration: this.#core.view(registration, now),
       replaced,
     });
-    this.#orders.observeAgain(registration, now);
+    this.#observing.registered(registration, now);
     this.#orders.flush(registration, now);
   }
 

@@ -1,6 +1,14 @@
 import type { EndpointInput, EndpointOutput, ExchangeId, Request, Response } from "@godwit/coap";
-import type { Identity, SessionId, StoreChange, StoredInput, StoreOutput } from "@godwit/base";
+import type {
+  Identity,
+  Instant,
+  SessionId,
+  StoreChange,
+  StoredInput,
+  StoreOutput,
+} from "@godwit/base";
 import type { RefusalReason } from "../refusal.ts";
+import type { ObservationView } from "./observation-view.ts";
 import type { OperationView } from "./operation.ts";
 import type { RegistrationView } from "./registration.ts";
 
@@ -23,6 +31,8 @@ export type ServerInput =
   /** The transport knows who is at the other end. Raw UDP sessions need no such word: they prove nothing. */
   | { readonly type: "opened"; readonly session: SessionId; readonly identity: Identity }
   | { readonly type: "closed"; readonly session: SessionId }
+  /** The session has new keys: what is bound to the old ones is over (RFC 8613 B.2). */
+  | { readonly type: "established"; readonly session: SessionId }
   /** The peer of a session that is known by its keys is at another address. */
   | { readonly type: "moved"; readonly session: SessionId }
   | StoredInput
@@ -38,6 +48,11 @@ export type ServerInput =
       readonly request: Request;
       /** Given up at this instant (ms). */
       readonly expiresAt: number;
+      /**
+       * Of observe and cancelObserve: who wants it. An observation that several want ends with the last of them. Who begins with
+       * "run:" is a part of this run, such as a loop of a program, and wants nothing after a restart.
+       */
+      readonly owner?: string;
     }
   | { readonly type: "cancelOperation"; readonly id: number }
   /** A registration ends on our side; the device learns it from 4.04 at its next Update. */
@@ -115,11 +130,21 @@ export type ServerEvent =
       readonly path: string;
       readonly response: Response;
     }
+  /** What has become of a wanted observation; `ended`: nobody wants it any more. */
   | {
       readonly type: "observation";
       readonly endpoint: string;
       readonly path: string;
-      readonly state: "active" | "ended";
+      readonly state: ObservationView["state"] | "ended";
+      readonly reason: string;
+    }
+  /** The device speaks, but does not report, and does not answer when it is asked to. */
+  | {
+      readonly type: "observationSilent";
+      readonly endpoint: string;
+      readonly path: string;
+      /** When it last reported. */
+      readonly heardAt: Instant;
     };
 
 export type StoredRecord = { readonly key: string; readonly value: Uint8Array };

@@ -5,14 +5,14 @@ import { FormatError, type Instant, type SessionId } from "@godwit/base";
 import type { ServerCore } from "./core.ts";
 import type { StoredRecord } from "./events.ts";
 import { isFinal, type Operation } from "./operation.ts";
-import type { Orders } from "./orders.ts";
+import { decodeObservation } from "./observation-record.ts";
+import { observationKey } from "./observations.ts";
+import type { Observing } from "./observing.ts";
 import {
   TABLES,
-  decodeObservation,
   decodeOperation,
   decodeRegistration,
   decodeTouch,
-  observationKey,
   operationKey,
   type Touch,
 } from "./records.ts";
@@ -33,23 +33,23 @@ export type FleetGuide = {
 
 export function restoreFleet(
   core: ServerCore,
-  orders: Orders,
+  observing: Observing,
   guide: FleetGuide,
   now: Instant,
 ): readonly Registration[] {
-  return new FleetRestore(core, orders, guide, now).run();
+  return new FleetRestore(core, observing, guide, now).run();
 }
 
 class FleetRestore {
   readonly #core: ServerCore;
-  readonly #orders: Orders;
+  readonly #observing: Observing;
   readonly #guide: FleetGuide;
   readonly #now: Instant;
   readonly #touches = new Map<string, Touch>();
 
-  constructor(core: ServerCore, orders: Orders, guide: FleetGuide, now: Instant) {
+  constructor(core: ServerCore, observing: Observing, guide: FleetGuide, now: Instant) {
     this.#core = core;
-    this.#orders = orders;
+    this.#observing = observing;
     this.#guide = guide;
     this.#now = now;
   }
@@ -143,24 +143,14 @@ class FleetRestore {
   }
 
   #observations(): void {
-    const { registry, observations, lost } = this.#core;
-    const lapsed = new Set<Registration>();
     this.#guide.each(TABLES.observation, ({ key, value }) => {
-      const observation = decodeObservation(value);
-      if (observationKey(observation) !== key)
-        throw new FormatError(`observation ${observation.id} under the key of another`);
-      if (observations.byId(observation.id) !== undefined)
-        throw new FormatError(`another observation has the number ${observation.id}`);
-      const registration = registry.byEndpoint(observation.endpoint);
-      this.#core.lastId = Math.max(this.#core.lastId, observation.id);
-      if (!observations.add({ ...observation, active: registration !== undefined }))
-        throw new FormatError("the device has as many observations as it may have");
-      if (registration === undefined) return;
-      if (registration.identity.kind === "oscore") lapsed.add(registration);
-      else if (!lost.has(registration.session))
-        this.#orders.resume(observation, registration.session);
+      const stored = decodeObservation(value);
+      if (observationKey(stored) !== key)
+        throw new FormatError(`the observation of ${stored.path} under the key of another`);
+      this.#observing.restore(stored, this.#now);
     });
-    // RFC 8613 B.1.3: what notifications are bound to is lost; they are asked for again.
-    for (const registration of lapsed) this.#orders.observeAgain(registration, this.#now);
+    for (const operation of this.#core.operations.all())
+      if (operation.kind === "observe" && !isFinal(operation.state))
+        this.#observing.restoreOrder(operation);
   }
 }

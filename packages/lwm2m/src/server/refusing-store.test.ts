@@ -80,7 +80,8 @@ class Bench {
 
   ask(session: number, req: Request): number {
     const exchange = ++this.#exchange;
-    this.feed({ type: "request", exchange, session, request: req, validated: true });
+    const token = Uint8Array.of(exchange % 256);
+    this.feed({ type: "request", exchange, session, request: req, validated: true, token });
     return exchange;
   }
 
@@ -184,7 +185,7 @@ function view({ server, now }: Bench): unknown {
     one.lifetime,
     one.binding,
     one.objects,
-    server.observationsOf(one.endpoint),
+    server.observationsOf(one.endpoint, now).map(({ path }) => path),
     server
       .operationsOf(one.endpoint)
       .map(({ id, kind, state }) => [id, kind, state.name === "sent" ? "waiting" : state.name])
@@ -204,7 +205,11 @@ test("F18: a device that registers again while the store refuses is told 5.03 an
     assert.equal(bench.code(refused), "5.03");
     assert.equal(Buffer.from(bench.answer(refused)!.payload).toString(), "the disk is full");
     assert.equal(bench.events.filter(({ type }) => type === "deregistered").length, 0);
-    assert.deepEqual(bench.server.observationsOf("dev"), ["/3303/0/5700"]);
+    const shown = bench.server.observationsOf("dev", bench.now);
+    assert.deepEqual(
+      shown.map(({ path, state }) => `${path} ${state}`),
+      ["/3303/0/5700 active"],
+    );
     bench.check();
     bench.store = "ok";
     assert.equal(bench.code(bench.ask(1, request(Code.POST, { path: location }))), "2.04");
@@ -274,7 +279,11 @@ test("F18: an observation whose record was refused is written as soon as the sto
   bench.store = "ok";
   bench.after(6_000);
   bench.check();
-  assert.deepEqual(bench.server.observationsOf("dev"), ["/3303/0/5700"]);
+  const shown = bench.server.observationsOf("dev", bench.now);
+  assert.deepEqual(
+    shown.map(({ path, state }) => `${path} ${state}`),
+    ["/3303/0/5700 active"],
+  );
 });
 
 test("F18: an operation that could not be kept is never sent, and keeps no other from being sent", () => {

@@ -37,6 +37,7 @@ import { credentialIdOf } from "./credential.ts";
 import { Enrolling } from "./enrolling.ts";
 import type { RemovedBecause, ServerOutput } from "./events.ts";
 import type { ObjectLists } from "./object-lists.ts";
+import type { Observing } from "./observing.ts";
 import type { Orders } from "./orders.ts";
 import { TABLES, encodeRegistration } from "./records.ts";
 import type { Registration, RegistrationView } from "./registration.ts";
@@ -53,6 +54,7 @@ type Takeover = {
 export class Registering {
   readonly #core: ServerCore;
   readonly #orders: Orders;
+  readonly #observing: Observing;
   readonly #enrolling: Enrolling;
   /** Delayed answers to binding probes: the request's exchange and when it is due. */
   readonly #probes = new Deadlines<ExchangeId>();
@@ -62,10 +64,11 @@ export class Registering {
   /** Sessions that their peer has just come to, by another path or a new association; its Update is on its way. */
   readonly #rebound = new Set<SessionId>();
 
-  constructor(core: ServerCore, orders: Orders) {
+  constructor(core: ServerCore, orders: Orders, observing: Observing) {
     this.#core = core;
     this.#orders = orders;
-    this.#enrolling = new Enrolling(core, orders, {
+    this.#observing = observing;
+    this.#enrolling = new Enrolling(core, orders, observing, {
       drop: (registration, why, now) => this.drop(registration, why, now),
       admit: (session, endpoint) => this.#admit(core.identity(session), endpoint),
     });
@@ -123,11 +126,11 @@ export class Registering {
   }
 
   /** A block of an Update that began on another path: its session can take it up. */
-  fragment(exchange: ExchangeId, session: SessionId, request: Request): void {
+  fragment(exchange: ExchangeId, session: SessionId, request: Request, now: Instant): void {
     const [first, id, ...more] = uriPath(request.options);
     const located = first === "rd" && id !== undefined && more.length === 0;
     const registration = located ? this.#locate(session, id) : undefined;
-    if (registration !== undefined && this.#followed(exchange, session, registration)) return;
+    if (registration !== undefined && this.#followed(exchange, session, registration, now)) return;
     this.#core.respond(exchange, buildResponse(Code.RequestEntityIncomplete)); // RFC 7959 2.9.2: begin again
   }
 
@@ -235,16 +238,21 @@ export class Registering {
     if (registration === undefined || this.#core.leaving.has(registration)) {
       return this.#core.refuse(exchange, session, NOT_REGISTERED);
     }
-    if (this.#followed(exchange, session, registration)) return;
+    if (this.#followed(exchange, session, registration, now)) return;
     if (request.code === Code.DELETE) return this.#deregister(exchange, registration);
     this.#update(exchange, session, registration, request, now);
   }
 
   /** Whether the device's path changed: then the endpoint gives the request back under the right session, once only. */
-  #followed(exchange: ExchangeId, session: SessionId, registration: Registration): boolean {
+  #followed(
+    exchange: ExchangeId,
+    session: SessionId,
+    registration: Registration,
+    now: Instant,
+  ): boolean {
     if (registration.session === session || registration.identity.kind !== "none") return false;
     if (this.#core.lost.has(registration.session)) {
-      this.changeSession(registration, session);
+      this.changeSession(registration, session, now);
       return false;
     }
     const into = registration.session;
@@ -287,7 +295,7 @@ export class Registering {
     if (parsed.type === "refused")
       return this.#core.refuse(exchange, session, parsed, registration.endpoint);
     const moved = this.#rebound.delete(session) || registration.session !== session;
-    if (registration.session !== session) this.changeSession(registration, session);
+    if (registration.session !== session) this.changeSession(registration, session, now);
     const before = agreed(registration, parsed.update);
     const changed = applyUpdate(registration, parsed.update, this.#core.objectLists);
     this.#core.registry.prove(registration); // it knows its Location: our answer reached it
@@ -304,18 +312,16 @@ export class Registering {
   }
 
   /** The device came back with a new association for the same credential. */
-  changeSession(registration: Registration, session: SessionId): void {
+  changeSession(registration: Registration, session: SessionId, now: Instant): void {
     this.#core.lost.delete(registration.session);
     this.#core.out.push({ type: "unpin", session: registration.session });
     this.#core.registry.move(registration, session);
     this.#core.out.push({ type: "pin", session });
-    for (const observation of this.#core.observations.of(registration.endpoint)) {
-      if (observation.active) this.#orders.resume(observation, session);
-    }
+    this.#observing.moved(registration, now);
   }
 
   /** A new association of a registered device; what it said before goes on in it, and it will say more. */
-  opened(session: SessionId, identity: Identity): void {
+  opened(session: SessionId, identity: Identity, now: Instant): void {
     if (identity.kind === "oscore") return; // the same context wherever it is
     const id = credentialIdOf(identity);
     const endpoint = this.#core.around.endpointOf?.(identity);
@@ -324,7 +330,7 @@ export class Registering {
     if (registration === undefined || registration.session === session) return;
     if (credentialIdOf(registration.identity) !== id) return;
     this.#rebound.add(session);
-    this.changeSession(registration, session);
+    this.changeSession(registration, session, now);
     registration.reach.silent = true; // a device that forgot all begins by registering
   }
 
@@ -382,7 +388,7 @@ export class Registering {
   ): void {
     this.#core.registry.remove(registration);
     this.#core.lost.delete(registration.session);
-    this.#orders.release(registration);
+    this.#orders.release(registration, now);
     const { session } = registration;
     const isUsed =
       this.#core.registry.bySession(session) !== undefined ||
@@ -413,6 +419,7 @@ export class Registering {
         const { moved, changed } = pending;
         this.#core.respond(exchange, CHANGED);
         this.#core.emit(new Updated(this.#core, registration, moved, changed, now));
+        if (changed.includes("objects")) this.#observing.listed(registration, now);
         return this.#orders.flush(registration, now);
       }
       case "deregister":

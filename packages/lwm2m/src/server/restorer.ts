@@ -20,7 +20,8 @@ import {
   type ProtectedSessions,
 } from "./protected-sessions.ts";
 import { QUARANTINE_TABLE, type Quarantine } from "./quarantine.ts";
-import { TABLES, decodeObservation, decodeRegistration } from "./records.ts";
+import { decodeObservation, numberOf } from "./observation-record.ts";
+import { TABLES, decodeRegistration } from "./records.ts";
 import type { Registration } from "./registration.ts";
 import { StoredRows } from "./stored-rows.ts";
 
@@ -294,7 +295,8 @@ function usedNumbers(rows: StoredRows): (counter: ReservedCounter) => Iterable<n
 function* observationsIn(rows: StoredRows): Iterable<{ readonly id: number }> {
   for (const row of rows.raw(TABLES.observation)) {
     try {
-      yield decodeObservation(rows.body(TABLES.observation, row));
+      const id = numberOf(decodeObservation(rows.body(TABLES.observation, row)));
+      if (id !== undefined) yield { id };
     } catch {
       // Set aside in its turn.
     }

@@ -21,6 +21,8 @@ import type { ServerInput, ServerOutput } from "./events.ts";
 import { restoreFleet, type FleetGuide } from "./fleet-restore.ts";
 import { isFinal, viewOperation, type OperationView } from "./operation.ts";
 import { Orders } from "./orders.ts";
+import type { ObservationView } from "./observation-view.ts";
+import { Observing } from "./observing.ts";
 import { Registering } from "./registering.ts";
 import type { RegistrationView } from "./registration.ts";
 import { serverTuning, type ServerTuning } from "./tuning.ts";
@@ -28,12 +30,14 @@ import { serverTuning, type ServerTuning } from "./tuning.ts";
 export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   readonly #core: ServerCore;
   readonly #orders: Orders;
+  readonly #observing: Observing;
   readonly #registering: Registering;
 
   constructor(around: ServerSurroundings, tuning: Partial<ServerTuning> = {}) {
     this.#core = new ServerCore(around, { ...serverTuning, ...tuning });
-    this.#orders = new Orders(this.#core);
-    this.#registering = new Registering(this.#core, this.#orders);
+    this.#observing = new Observing(this.#core);
+    this.#orders = new Orders(this.#core, this.#observing);
+    this.#registering = new Registering(this.#core, this.#orders, this.#observing);
   }
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -62,11 +66,17 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   }
 
   operationsOf(endpoint: string): readonly OperationView[] {
-    return this.#core.operations.of(endpoint).map(viewOperation);
+    return this.#core.operations
+      .of(endpoint)
+      .filter(({ internal }) => internal !== true)
+      .map(viewOperation);
   }
 
-  observationsOf(endpoint: string): readonly string[] {
-    return this.#core.observations.of(endpoint).map(({ path }) => path);
+  /** What is wanted of the endpoint, and whether it reports. */
+  observationsOf(endpoint: string, now: Instant): readonly ObservationView[] {
+    return this.#core.observations
+      .of(endpoint)
+      .flatMap((one) => this.#observing.view(one, now) ?? []);
   }
 
   /** A number for a new operation; see `operate`. */
@@ -79,7 +89,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       this.#registering.wakeAt,
       earlier(
         earlier(this.#core.operations.nextDeadline, this.#core.unwritten.wakeAt),
-        this.#orders.wakeAt,
+        earlier(this.#observing.wakeAt, this.#orders.wakeAt),
       ),
     );
   }
@@ -95,7 +105,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
    * event that says why.
    */
   restore(guide: FleetGuide, now: Instant): void {
-    for (const registration of restoreFleet(this.#core, this.#orders, guide, now)) {
+    for (const registration of restoreFleet(this.#core, this.#observing, guide, now)) {
       const why = guide.refusal(registration);
       if (why !== undefined) this.#registering.remove(registration.endpoint, why, now);
     }
@@ -104,11 +114,16 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   // ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   handle(input: ServerInput, now: Instant): void {
+    this.#handle(input, now);
+    if (this.#core.wanting.size > 0) this.#askWanted(now);
+  }
+
+  #handle(input: ServerInput, now: Instant): void {
     switch (input.type) {
       case "request":
         return this.#registering.request(input.exchange, input.session, input.request, now);
       case "fragment":
-        return this.#registering.fragment(input.exchange, input.session, input.request);
+        return this.#registering.fragment(input.exchange, input.session, input.request, now);
       case "response":
         return this.#orders.answered(input, now);
       case "failed":
@@ -128,12 +143,15 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
         if (input.identity.kind !== "none") {
           this.#core.identities.set(input.session, input.identity);
           this.#core.identityChanges += 1;
-          this.#registering.opened(input.session, input.identity);
+          this.#registering.opened(input.session, input.identity, now);
         }
         return;
       case "closed":
         if (this.#core.identities.delete(input.session)) this.#core.identityChanges += 1;
+        this.#observing.closed(input.session);
         return this.#registering.closed(input.session);
+      case "established":
+        return this.#observing.established(input.session, now);
       case "moved":
         return this.#registering.moved(input.session);
       case "stored":
@@ -153,12 +171,22 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
 
   wake(now: Instant): void {
     this.#registering.wake(now);
+    this.#observing.wake(now);
     this.#orders.wake(now);
     this.#core.recordDue(now);
     const { operations } = this.#core;
     for (let o = operations.due(now); o !== undefined; o = operations.due(now)) {
       if (isFinal(o.state)) this.#orders.forget(o);
       else this.#orders.end(o, { name: "expired", at: now }, now);
+    }
+    if (this.#core.wanting.size > 0) this.#askWanted(now);
+  }
+
+  #askWanted(now: Instant): void {
+    const { wanting, registry } = this.#core;
+    for (const registration of wanting) {
+      wanting.delete(registration);
+      if (registry.byId(registration.id) === registration) this.#orders.flush(registration, now);
     }
   }
 
