@@ -3,7 +3,7 @@ export { Arena } from "./arena.ts";
 export { base64, fromBase64, toBase64 } from "./base64.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { Deadlines } from "./deadlines.ts";
-export { FormatError, UsageError } from "./faults.ts";
+export { FormatError, USAGE_ERROR_CODES, UsageError, type UsageErrorCode } from "./faults.ts";
 export { hashBytes, hashText } from "./hash.ts";
 export { hex, toHex } from "./hex.ts";
 export {
@@ -14,6 +14,26 @@ export {
   type Purpose,
 } from "./ledger.ts";
 export { earlier, unreachable, type Instant, type Machine } from "./machine.ts";
+export {
+  bytes,
+  check,
+  checkName,
+  checkOptions,
+  either,
+  finite,
+  flag,
+  list,
+  ofKind,
+  oneOf,
+  record,
+  required,
+  text,
+  tuningLike,
+  whole,
+  withMethods,
+  type Rule,
+  type Rules,
+} from "./options.ts";
 export { Outbox } from "./outbox.ts";
 export { Reader } from "./reader.ts";
 export { ReplayWindow } from "./replay-window.ts";

@@ -11,21 +11,27 @@ export {
   type Timers,
 } from "./driver.ts";
 export { systemRng } from "./entropy.ts";
+export { guardedStore } from "./guarded-store.ts";
 export { joinPorts } from "./join-ports.ts";
+export { Listeners } from "./listeners.ts";
 export { measureLoad, type Load } from "./load.ts";
 export { loadMasterKey, MasterKey, type LoadedMasterKey } from "./master-key.ts";
 export { MemoryStore, memoryStore, type MemoryStoreOptions } from "./memory-store.ts";
 export { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
 export { SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
 export {
+  STORE_ERROR_CODES,
   StoreError,
   type Store,
   type StoreDone,
   type StoreFault,
   type StoreRecord,
 } from "./store.ts";
+export { TimeoutError, Waiting, isThenable, within } from "./waiting.ts";
 export { IO_TUNING, type IoTuning } from "./tuning.ts";
 export {
+  SOCKET_ERROR_CODES,
+  SocketError,
   describeUdpNote,
   openUdp,
   UdpPort,

@@ -34,24 +34,37 @@ export type StoreDone = (error?: StoreError) => void;
  * - `closed`: written after `close`.
  * - `refused`: this call alone could not be written.
  */
-export type StoreFault =
-  | "full"
-  | "busy"
-  | "locked"
-  | "readonly"
-  | "io"
-  | "corrupt"
-  | "foreign"
-  | "newer"
-  | "closed"
-  | "refused";
+export type StoreFault = (typeof STORE_FAULTS)[number];
 
+const STORE_FAULTS = [
+  "full",
+  "busy",
+  "locked",
+  "readonly",
+  "io",
+  "corrupt",
+  "foreign",
+  "newer",
+  "closed",
+  "refused",
+] as const;
+
+/** What a store says no with. `code` is `STORE_` and the fault in capitals, such as `STORE_FULL`. */
 export class StoreError extends Error {
   override readonly name = "StoreError";
   readonly fault: StoreFault;
+  readonly code: `STORE_${Uppercase<StoreFault>}`;
 
   constructor(fault: StoreFault, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.fault = fault;
+    this.code = codeOf(fault);
   }
 }
+
+function codeOf(fault: StoreFault): StoreError["code"] {
+  return `STORE_${fault.toUpperCase() as Uppercase<StoreFault>}`;
+}
+
+/** Every `code` of a {@link StoreError}. */
+export const STORE_ERROR_CODES: readonly StoreError["code"][] = STORE_FAULTS.map(codeOf);
