@@ -99,6 +99,19 @@ suite("the HTTP face", () => {
     assert.equal("session" in awake, false);
   });
 
+  test("H3: one order more than may wait for a device is a 503 with the reason, and the code that the SDK's error has", async () => {
+    await untilAsleep();
+    const path = "/api/v1/devices/sleeper/3303/0/5700?wait=0";
+    const all = await Promise.all(Array.from({ length: 101 }, () => call("GET", path)));
+    const { status, json } = all.find((one) => one.status !== 202) ?? {};
+    assert.equal(status, 503);
+    assert.deepEqual(
+      { detail: json.detail, code: json.code },
+      { detail: "100 operations already wait for this device", code: "OPERATION_LIMIT" },
+    );
+    for (const { id } of server.tasksOf("sleeper")) server.cancel(id);
+  });
+
   test("the list pages by a cursor and finds by name", async () => {
     const first = await call("GET", "/api/v1/devices?limit=1");
     assert.equal(first.json.next, "sleeper");

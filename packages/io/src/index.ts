@@ -27,7 +27,7 @@ export {
   type StoreFault,
   type StoreRecord,
 } from "./store.ts";
-export { TimeoutError, Waiting, isThenable, within } from "./waiting.ts";
+export { TimeoutError, Waiting, isThenable, onAbort, within } from "./waiting.ts";
 export { IO_TUNING, type IoTuning } from "./tuning.ts";
 export {
   SOCKET_ERROR_CODES,

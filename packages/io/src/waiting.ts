@@ -1,3 +1,5 @@
+import { setMaxListeners } from "node:events";
+
 /** Something that a program was to do, or to answer, took too long. */
 export class TimeoutError extends Error {
   override readonly name = "TimeoutError";
@@ -47,16 +49,15 @@ export class Waiting {
       const end = (): void => {
         over = true;
         this.#rejects.delete(fail);
-        signal?.removeEventListener("abort", aborted);
+        listenNoMore?.();
         takeBack?.();
       };
       const fail = (why: unknown): void => {
         end();
         reject(why as Error);
       };
-      const aborted = (): void => fail(signal && reasonOf(signal));
       this.#rejects.add(fail);
-      signal?.addEventListener("abort", aborted);
+      const listenNoMore = signal && onAbort(signal, fail);
       try {
         takeBack = begin((value) => {
           end();
@@ -73,6 +74,14 @@ export class Waiting {
   endAll(why: Error): void {
     for (const reject of [...this.#rejects]) reject(why);
   }
+}
+
+/** `aborted` gets the reason. Returns what takes it away again. */
+export function onAbort(signal: AbortSignal, aborted: (reason: Error) => void): () => void {
+  const heard = (): void => aborted(reasonOf(signal));
+  setMaxListeners(0, signal); // one signal may end thousands of calls: that is no leak
+  signal.addEventListener("abort", heard);
+  return () => signal.removeEventListener("abort", heard);
 }
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -1,4 +1,5 @@
 import type { SessionId } from "@godwit/base";
+import type { RegistrationView, ServerStackOutput } from "@godwit/lwm2m";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
 /** What a server tells its listeners. Text that comes from devices is as they sent it: escape it before you show it. */
@@ -35,30 +36,47 @@ export type Events = {
   readonly keyLog: { readonly line: string };
   /** Something an operator may want to know, in a sentence. */
   readonly note: { readonly text: string };
-  /** Our own fault, or the store's: log it as an error. */
-  readonly fault: { readonly fault: Error };
+  /**
+   * Our own fault, the store's, or that of a listener: log it as an error. `source`: "machine", "store", or "listener of" and
+   * the event's name.
+   */
+  readonly fault: { readonly fault: Error; readonly source: string };
 };
 
-/** Listeners by event name. A listener that throws harms nobody else: its error goes to `fault`. */
-export class Listeners {
-  readonly #sets = new Map<keyof Events, Set<(event: never) => void>>();
+/** Every event there is. */
+export const EVENTS: Readonly<Record<keyof Events, true>> = {
+  registered: true,
+  updated: true,
+  deregistered: true,
+  task: true,
+  notification: true,
+  observation: true,
+  refused: true,
+  dropped: true,
+  handshakeFailed: true,
+  keyLog: true,
+  note: true,
+  fault: true,
+};
 
-  on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
-    const set = this.#sets.get(name) ?? new Set();
-    set.add(listener as (event: never) => void);
-    this.#sets.set(name, set);
-    return () => void set.delete(listener as (event: never) => void);
+/** Most listeners count; the device as people see it is made for those who look. */
+export class Updated {
+  readonly moved: boolean;
+  readonly changed: readonly string[];
+  readonly #output: Update;
+  readonly #view: (registration: RegistrationView) => DeviceView;
+  #device: DeviceView | undefined;
+
+  constructor(output: Update, view: (registration: RegistrationView) => DeviceView) {
+    this.moved = output.moved;
+    this.changed = output.changed;
+    this.#output = output;
+    this.#view = view;
   }
 
-  emit<K extends keyof Events>(name: K, event: Events[K]): void {
-    for (const listener of this.#sets.get(name) ?? []) {
-      try {
-        (listener as (event: Events[K]) => void)(event);
-      } catch (cause) {
-        if (name === "fault") throw cause;
-        const fault = cause instanceof Error ? cause : new Error(String(cause));
-        this.emit("fault", { fault });
-      }
-    }
+  get device(): DeviceView {
+    return (this.#device ??= this.#view(this.#output.registration));
   }
 }
+
+type Update = Extract<ServerStackOutput, { type: "updated" }>;

@@ -1,67 +1,48 @@
-import type { LedgerSnapshot, Path, StoreChange } from "@godwit/base";
-import { UsageError, formatAddress } from "@godwit/base";
-import type { CoapTuning, Request } from "@godwit/coap";
-import type { Certificate } from "@godwit/dtls";
+import type { LedgerSnapshot, Path } from "@godwit/base";
+import { UsageError, check, checkName, checkOptions, formatAddress } from "@godwit/base";
+import type { Request } from "@godwit/coap";
 import {
   Driver,
-  describeUdpNote,
+  Listeners,
+  Waiting,
+  guardedStore,
   joinPorts,
   memoryStore,
-  openUdp,
-  systemClock,
-  systemRng,
-  type Clock,
-  type DatagramPort,
   type Store,
-  type UdpPort,
 } from "@godwit/io";
 import {
-  ServerStack,
   builtInRegistry,
   objectVersions,
   parseNodePath,
   viewCredential,
   type Credential,
-  type CredentialSealer,
   type CredentialView,
   type Definitions,
   type OperationKind,
   type RegistrationView,
-  type ServerDtlsOptions,
   type ServerStackInput,
   type ServerStackOutput,
-  type ServerTuning,
 } from "@godwit/lwm2m";
 import { RemoteDevice } from "./device.ts";
-import { oscoreProtection } from "./oscore.ts";
-import { ownCertificates } from "./server-key.ts";
-import { Listeners, type Events } from "./events.ts";
-import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
-
-export type ServerOptions = {
-  /** Where plain CoAP listens, "host:port"; a wildcard host binds every address of this machine by itself. */
-  readonly coap?: string;
-  /** Where CoAP over DTLS listens, "host:port". Devices come in by the credentials that were added. */
-  readonly coaps?: string;
-  /**
-   * Settings of DTLS: what the server shows to devices that come by public key or certificate, and whom it trusts. Shows the
-   * bare public key, or a self-signed certificate, of a key of its own unless `certificates` are given: made at the first
-   * start, kept sealed in the store.
-   */
-  readonly dtls?: Omit<ServerDtlsOptions, "port">;
-  /** Accept devices that prove nothing. Off unless switched on. */
-  readonly nosec?: boolean;
-  /** Where promises are kept; without one they last as long as the process. */
-  readonly store?: Store;
-  /** Goes with the store: deadlines in it are this clock's. */
-  readonly clock?: Clock;
-  /** Encrypts credentials in the store; without it none can be added. A `MasterKey` is one. */
-  readonly sealer?: CredentialSealer;
-  /** The store was found to be older than it was; see `Data` of the data directory. */
-  readonly rolledBack?: { readonly settled: StoreChange };
-  readonly tuning?: Partial<ServerTuning>;
-  readonly coapTuning?: Partial<CoapTuning>;
-};
+import { EVENTS, Updated, type Events } from "./events.ts";
+import { ServerError } from "./faults.ts";
+import type { ObservationLoop } from "./observation-loop.ts";
+import type { Where } from "./observers.ts";
+import { Observing, type Given } from "./observing.ts";
+import {
+  CREDENTIAL_RULES,
+  ENDPOINT,
+  ORDER_RULES,
+  SERVER_RULES,
+  WAIT_RULES,
+  pathOf,
+  type ObserveOptions,
+  type OrderOptions,
+  type ServerOptions,
+  type WaitOptions,
+} from "./options.ts";
+import { bind, certificatesOf, checkAddresses, release, stackOf, type Running } from "./running.ts";
+import { answerOf, releasedTask, taskOf, type DeviceView, type Task } from "./task.ts";
 
 /** What a server shows of itself: nothing in it is secret. */
 export type ShownCertificate = {
@@ -71,9 +52,6 @@ export type ShownCertificate = {
   /** DER, the server's own first; empty for a bare public key. */
   readonly chain: readonly Uint8Array[];
 };
-
-/** How long an order may wait for its device, in ms; 24 hours unless given. */
-export type OrderOptions = { readonly expires?: number };
 
 /**
  * An LwM2M server. Start it, listen to its events, and give orders to devices:
@@ -87,125 +65,142 @@ export type OrderOptions = { readonly expires?: number };
  */
 export class Server {
   readonly #options: ServerOptions;
-  readonly #listeners = new Listeners();
+  readonly #listeners = new Listeners<Events>(EVENTS, (cause, name) =>
+    this.#listenerFailed(cause, name),
+  );
   readonly #definitions = builtInRegistry();
   readonly #store: Store;
+  #state: "idle" | "starting" | "running" | "closed" = "idle";
+  #starting: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+  /** Set as long as the machine runs, which is a little longer than `running`. */
   #running: Running | undefined;
-  /** Who waits for a credential to be durable. */
+  /** What waits for the store, and what waits for devices. */
+  readonly #storing = new Waiting();
+  readonly #asking = new Waiting();
   readonly #refs = new Map<number, (ok: boolean) => void>();
   #lastRef = 0;
+  readonly #tasks = new Map<string, Set<(task: Task) => void>>();
+  readonly #kept = new Map<string, Task>();
+  readonly #observing = new Observing({
+    give: (where, kind, request, options) => this.#give(where, kind, request, options),
+    tasksOf: (endpoint) => this.tasksOf(endpoint),
+    cancel: (id) => {
+      if (this.#state === "running") this.cancel(id);
+    },
+    isObserved: (where) => this.#isObserved(where),
+  });
 
+  /** @throws UsageError that names an option that cannot be */
   constructor(options: ServerOptions) {
+    checkOptions("new Server()", options, SERVER_RULES);
+    checkAddresses(options);
     this.#options = options;
-    this.#store = options.store ?? memoryStore();
+    this.#store = guardedStore(options.store ?? memoryStore());
   }
 
-  /** Binds the sockets and takes back what an earlier run promised. Rejects with what to do about it. */
-  async start(): Promise<void> {
-    const ports: UdpPort[] = [];
+  /**
+   * Binds the sockets and takes back what an earlier run promised. Rejects with what to do about it; then it can be called
+   * again. A server that runs is left as it is (`ALREADY_STARTED`); one that was closed stays closed (`SERVER_CLOSED`).
+   */
+  async start(options: WaitOptions = {}): Promise<void> {
+    checkOptions("start()", options, WAIT_RULES);
+    if (this.#state === "closed") throw closed();
+    if (this.#state !== "idle") throw new UsageError("the server is started", "ALREADY_STARTED");
+    options.signal?.throwIfAborted();
+    this.#state = "starting";
+    this.#starting = this.#open(options.signal);
+    await this.#starting;
+  }
+
+  async #open(signal: AbortSignal | undefined): Promise<void> {
     try {
-      const { coap, coaps } = this.#options;
-      if (coap === undefined && coaps === undefined)
-        throw new UsageError("a server needs coap or coaps, where it listens");
-      const [plain, secure] = [await this.#bind(coap, ports), await this.#bind(coaps, ports)];
-      this.#run(plain, secure, joinPorts(...ports), await this.#certificates());
+      const sockets = await bind(this.#options, (text) => this.#listeners.emit("note", { text }));
+      try {
+        const certificates = await certificatesOf(this.#options, this.#store, (fault) =>
+          this.#fault(fault, "machine"),
+        );
+        if (this.#isClosed) throw closed();
+        signal?.throwIfAborted();
+        this.#run({
+          ...stackOf(this.#options, this.#store, { sockets, certificates }),
+          sockets,
+          certificates,
+        });
+      } catch (fault) {
+        await release(sockets); // or they would keep the process from ending
+        throw fault;
+      }
     } catch (fault) {
       this.#running = undefined;
-      for (const port of ports) await port.close(); // or they would keep the process from ending
+      if (!this.#isClosed) this.#state = "idle";
       throw fault;
     }
   }
 
-  async #bind(address: string | undefined, ports: UdpPort[]): Promise<UdpPort | undefined> {
-    if (address === undefined) return undefined;
-    const port = await openUdp({
-      ...parseAddress(address),
-      onNote: (note) => this.#listeners.emit("note", { text: describeUdpNote(note) }),
-    });
-    ports.push(port);
-    return port;
-  }
-
-  /** What is shown to devices. A key of our own that cannot be read must not keep those with other credentials out. */
-  async #certificates(): Promise<readonly Certificate[]> {
-    const { coaps, sealer, dtls } = this.#options;
-    if (dtls?.certificates !== undefined) return dtls.certificates;
-    if (coaps === undefined || sealer === undefined) return [];
-    try {
-      return await ownCertificates(this.#store, sealer, systemRng());
-    } catch (fault) {
-      this.#fault(fault instanceof Error ? fault : new Error(String(fault)));
-      return [];
-    }
-  }
-
-  #run(
-    plain: UdpPort | undefined,
-    secure: UdpPort | undefined,
-    port: DatagramPort,
-    certificates: readonly Certificate[],
-  ): void {
-    const { nosec = false, tuning = {}, coapTuning = {}, sealer, dtls, rolledBack } = this.#options;
-    const clock = this.#options.clock ?? systemClock();
-    const rng = systemRng();
-    const stack = new ServerStack({
-      rng,
-      protection: oscoreProtection(rng),
-      now: clock.now(),
-      server: { ...tuning, nosec },
-      coap: coapTuning,
-      load: (table) => this.#store.load(table),
-      ...(sealer === undefined ? {} : { sealer }),
-      ...(rolledBack === undefined ? {} : { rolledBack }),
-      ...(secure === undefined
-        ? {}
-        : {
-            dtls: {
-              wall: (at) => clock.toWall(at),
-              ...dtls,
-              certificates,
-              port: secure.port,
-            },
-          }),
-    });
+  #run(opened: Omit<Running, "driver">): void {
+    const { stack, clock, sockets } = opened;
+    this.#observing.restore(this.#store, (fault) => this.#fault(fault, "store"));
     // Outputs of the first moment find the server running.
-    const now = (): number => clock.now();
-    this.#running = { stack, plain, secure, certificates, driver: undefined, now };
+    this.#running = { ...opened, driver: undefined };
+    this.#state = "running";
     const driver = new Driver<ServerStackInput, ServerStackOutput>({
       machine: stack,
-      port,
+      port: joinPorts(...[sockets.plain, sockets.secure].filter((port) => port !== undefined)),
       store: this.#store,
       clock,
       onOutput: (output, now) => this.#heard(output, now),
-      onFault: ({ during, error }) => this.#fault(new Error(`during ${during}`, { cause: error })),
+      onFault: ({ during, error }) => {
+        if (during === "store") this.#fault(error, "store");
+        else this.#fault(new ServerError("MACHINE_FAULT", `during ${during}`, error), "machine");
+      },
     });
-    this.#running = { ...this.#running, driver };
+    this.#running = { ...opened, driver };
     if (stack.unreadable > 0) {
-      this.#fault(new Error(`${stack.unreadable} records of the store could not be read`));
+      const words = `${stack.unreadable} records of the store could not be read`;
+      this.#fault(new ServerError("RECORDS_UNREADABLE", words), "store");
     }
   }
 
-  /** Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. */
-  async close(): Promise<void> {
+  /**
+   * Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. What waits for a device rejects
+   * with `SERVER_CLOSED`, and loops end; what was ordered stays in the store for the next start.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#shut();
+    return this.#closing;
+  }
+
+  async #shut(): Promise<void> {
+    this.#state = "closed";
+    await this.#starting?.catch(() => undefined);
+    this.#observing.close();
+    this.#asking.endAll(closed());
     this.#running?.driver?.feed({ type: "park" });
-    await this.#running?.driver?.close();
+    if (this.#running?.driver !== undefined) await this.#running.driver.close();
+    else await this.#store.close().catch((fault: unknown) => this.#fault(fault, "store"));
+    this.#storing.endAll(closed());
     this.#running = undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   /** Where the server speaks plain CoAP, such as "127.0.0.1:5683". */
   get addresses(): readonly string[] {
-    return this.#now.plain?.local.map(formatAddress) ?? [];
+    return this.#now.sockets.plain?.local.map(formatAddress) ?? [];
   }
 
   /** Where it speaks CoAP over DTLS. */
   get secureAddresses(): readonly string[] {
-    return this.#now.secure?.local.map(formatAddress) ?? [];
+    return this.#now.sockets.secure?.local.map(formatAddress) ?? [];
   }
 
   /** What the server shows to devices that come by public key or certificate; empty where it speaks no DTLS. */
   get certificates(): readonly ShownCertificate[] {
-    const { secure, certificates } = this.#now;
-    if (secure === undefined) return [];
+    const { sockets, certificates } = this.#now;
+    if (sockets.secure === undefined) return [];
     return certificates.map((shown) => ({
       kind: shown.kind,
       publicKey: shown.key.spki,
@@ -215,7 +210,7 @@ export class Server {
 
   /** Datagrams the kernel threw away because nobody read them in time; `undefined` where it does not tell. */
   get kernelDrops(): number | undefined {
-    const { plain, secure } = this.#now;
+    const { plain, secure } = this.#now.sockets;
     const drops = [plain, secure].flatMap((port) => port?.kernelDrops ?? []);
     return drops.length === 0 ? undefined : drops.reduce((sum, n) => sum + n, 0);
   }
@@ -225,7 +220,8 @@ export class Server {
     return this.#now.stack.strays;
   }
 
-  on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
+  /** Returns what takes the listener away again. What it throws, or rejects with, goes to `fault`. @throws UsageError for an unknown name */
+  on<K extends keyof Events>(name: K, listener: (event: Events[K]) => unknown): () => void {
     return this.#listeners.on(name, listener);
   }
 
@@ -241,17 +237,19 @@ export class Server {
   }
 
   *devices(): IterableIterator<DeviceView> {
-    const { stack, now } = this.#now;
-    for (const one of stack.server.registrations(now())) yield this.#view(one);
+    const { stack, clock } = this.#now;
+    for (const one of stack.server.registrations(clock.now())) yield this.#view(one);
   }
 
   deviceView(endpoint: string): DeviceView | undefined {
-    const { stack, now } = this.#now;
-    const found = stack.server.registration(endpoint, now());
+    const { stack, clock } = this.#now;
+    const found = stack.server.registration(endpoint, clock.now());
     return found && this.#view(found);
   }
 
+  /** @throws UsageError for what is no endpoint name */
   device(endpoint: string): RemoteDevice {
+    check("device()", "endpoint", endpoint, ENDPOINT);
     return new RemoteDevice(this, endpoint);
   }
 
@@ -266,8 +264,8 @@ export class Server {
 
   /** What the device's resources are, in the object versions it registered. */
   definitionsOf(endpoint: string): Definitions {
-    const { stack, now } = this.#now;
-    const registration = stack.server.registration(endpoint, now());
+    const { stack, clock } = this.#machine;
+    const registration = stack.server.registration(endpoint, clock.now());
     if (registration === undefined) return this.#definitions.of(new Map());
     return this.#definitions.of(objectVersions(registration.objects, registration.version));
   }
@@ -280,54 +278,121 @@ export class Server {
   }
 
   /** Adds or replaces one; resolves once it is durable. Rejects with UsageError that says what cannot be. */
-  async addCredential(credential: Credential): Promise<CredentialView> {
-    await this.#ordered((ref) => ({ type: "addCredential", ref, credential }));
+  async addCredential(credential: Credential, options: WaitOptions = {}): Promise<CredentialView> {
+    checkOptions("addCredential()", options, WAIT_RULES);
+    const what = "addCredential()";
+    const { kind } = (credential ?? {}) as { readonly kind?: Credential["kind"] };
+    checkName(what, "kind of credential", kind, Object.keys(CREDENTIAL_RULES));
+    checkOptions(what, credential, CREDENTIAL_RULES[kind!]); // it was looked at just now
+    await this.#ordered(options.signal, (ref) => ({ type: "addCredential", ref, credential }));
     return viewCredential(credential);
   }
 
   /** Revokes one by its id; whoever uses it is cut off. */
-  async removeCredential(id: string): Promise<void> {
-    await this.#ordered((ref) => ({ type: "removeCredential", ref, id }));
+  async removeCredential(id: string, options: WaitOptions = {}): Promise<void> {
+    checkOptions("removeCredential()", options, WAIT_RULES);
+    await this.#ordered(options.signal, (ref) => ({ type: "removeCredential", ref, id }));
   }
 
-  #ordered(input: (ref: number) => ServerStackInput): Promise<void> {
+  #ordered(
+    signal: AbortSignal | undefined,
+    input: (ref: number) => ServerStackInput,
+  ): Promise<void> {
     const ref = ++this.#lastRef;
-    return new Promise((resolve, reject) => {
+    return this.#storing.wait<void>(signal, (resolve, reject) => {
       this.#refs.set(ref, (ok) => {
         if (ok) resolve();
-        else reject(new Error("the store refused to keep it"));
+        else reject(new ServerError("STORE_REFUSED", "the store refused to keep it"));
       });
-      try {
-        this.#feed(input(ref));
-      } catch (fault) {
-        this.#refs.delete(ref);
-        reject(fault instanceof Error ? fault : new Error(String(fault)));
-      }
+      this.#feed(input(ref));
+      return () => this.#refs.delete(ref);
     });
   }
 
   // ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Gives an order; resolves once it is durable (or was refused at once: see the task's state). */
-  order(
+  /**
+   * Gives an order; resolves once it is durable (or was refused at once: see the task's `state` and `notAccepted`). Aborting
+   * cancels it. Who observes by an order and who does by a loop own the observation together: an order `cancelObserve` is done
+   * at once, without a word to the device, while a loop of this program needs it.
+   */
+  async order(
     endpoint: string,
     kind: OperationKind,
     path: string,
     request: Request,
     options: OrderOptions = {},
   ): Promise<Task> {
-    parseNodePath(path); // our caller's mistake is named here, not by the device
-    const { stack, now } = this.#now;
-    const id = stack.server.operationId(now());
-    const expiresAt = now() + (options.expires ?? DAY);
-    const accepted = this.#once(String(id), () => true);
-    this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
-    return accepted;
+    const where = { endpoint, path };
+    if (kind === "cancelObserve" && !this.#observing.release(where)) return this.#released(where);
+    const { accepted } = this.#give(where, kind, request, options);
+    const task = await accepted;
+    if (kind === "observe" && task.state !== "failed") this.#observing.ask(where);
+    return task;
+  }
+
+  /** Gives an order and resolves with its task once that has ended, well or not. Aborting cancels it. */
+  async perform(
+    endpoint: string,
+    kind: OperationKind,
+    path: string,
+    request: Request,
+    options: OrderOptions = {},
+  ): Promise<Task> {
+    return await this.#give({ endpoint, path }, kind, request, options).ended;
+  }
+
+  #give(
+    { endpoint, path }: Where,
+    kind: OperationKind,
+    request: Request,
+    options: OrderOptions,
+  ): Given {
+    check(`${kind} ${path}`, "endpoint", endpoint, ENDPOINT);
+    checkOptions(`${kind} ${path}`, options, ORDER_RULES);
+    pathOf(path); // our caller's mistake is named here, not by the device
+    const { signal, expires = DAY } = options;
+    signal?.throwIfAborted();
+    const { stack, clock } = this.#now;
+    const id = stack.server.operationId(clock.now());
+    const name = String(id);
+    const cancelled = async (waits: Promise<Task>): Promise<Task> => {
+      try {
+        return await waits;
+      } catch (fault) {
+        if (signal?.aborted && this.#state === "running") this.cancel(name);
+        throw fault;
+      }
+    };
+    const accepted = cancelled(this.#wait(this.#storing, signal, name, () => true));
+    const ended = cancelled(this.#wait(this.#asking, signal, name, hasEnded));
+    for (const one of [accepted, ended]) one.catch(() => undefined); // most callers want one of them
+    const expiresAt = clock.now() + expires;
+    try {
+      this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
+    } catch (fault) {
+      this.#tasks.delete(name);
+      throw fault;
+    }
+    return { id: name, accepted, ended };
+  }
+
+  /** The task of a `cancelObserve` that is done without the device: others still want to hear of the path. */
+  #released(where: Where): Task {
+    const { stack, clock } = this.#now;
+    const now = clock.now();
+    const task = releasedTask(String(stack.server.operationId(now)), where, now);
+    this.#kept.set(task.id, task);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > KEPT_TASKS && oldest !== undefined) this.#kept.delete(oldest);
+    this.#emitTask(task);
+    return task;
   }
 
   task(id: string): Task | undefined {
     const operation = this.#now.stack.server.operation(Number(id));
-    return operation && taskOf(operation, this.definitionsOf(operation.endpoint));
+    if (operation === undefined) return this.#kept.get(id);
+    return taskOf(operation, this.definitionsOf(operation.endpoint));
   }
 
   tasksOf(endpoint: string): readonly Task[] {
@@ -339,29 +404,59 @@ export class Server {
     this.#feed({ type: "cancelOperation", id: Number(id) });
   }
 
-  /** The task once it has ended; after `wait` ms as it stands then. */
-  async ended(id: string, wait?: number): Promise<Task> {
+  /** The task once it has ended; after `wait` ms as it stands then. Aborting ends the wait alone. */
+  async ended(id: string, wait?: number, options: WaitOptions = {}): Promise<Task> {
+    checkOptions("ended()", options, WAIT_RULES);
     const task = this.task(id);
-    if (task === undefined) throw new Error(`no task ${id}`);
+    if (task === undefined) throw new ServerError("UNKNOWN_TASK", `there is no task ${id}`);
     if (task.endedAt !== undefined) return task;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => {
-      if (wait !== undefined) timer = setTimeout(() => resolve(undefined), wait);
-    });
-    const ended = await Promise.race([this.#once(id, (t) => t.endedAt !== undefined), late]);
-    clearTimeout(timer);
-    return ended ?? this.task(id) ?? task;
+    const late = new AbortController();
+    const timer = wait === undefined ? undefined : setTimeout(() => late.abort(), wait);
+    const signals = [late.signal, ...(options.signal === undefined ? [] : [options.signal])];
+    try {
+      return await this.#wait(this.#asking, AbortSignal.any(signals), id, hasEnded);
+    } catch (fault) {
+      if (!late.signal.aborted || options.signal?.aborted || this.#isClosed) throw fault;
+      return this.task(id) ?? task;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
-  /** The next event of this task that fits; rejects when the server closes. */
-  #once(id: string, fits: (task: Task) => boolean): Promise<Task> {
-    return new Promise((resolve) => {
-      const stop = this.#listeners.on("task", ({ task }) => {
-        if (task.id !== id || !fits(task)) return;
-        stop();
-        resolve(task);
-      });
+  /** The next state of this task that fits. */
+  #wait(
+    waiting: Waiting,
+    signal: AbortSignal | undefined,
+    id: string,
+    fits: (task: Task) => boolean,
+  ): Promise<Task> {
+    return waiting.wait(signal, (resolve) => {
+      const waiters = this.#tasks.get(id) ?? new Set();
+      this.#tasks.set(id, waiters);
+      const heard = (task: Task): void => {
+        if (fits(task)) resolve(task);
+      };
+      waiters.add(heard);
+      return () => {
+        waiters.delete(heard);
+        if (waiters.size === 0) this.#tasks.delete(id);
+      };
     });
+  }
+
+  // ── observations ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Readings of a path as they come; see `RemoteDevice.observe`.
+   *
+   * @throws UsageError for a path or an option that cannot be
+   */
+  observe(endpoint: string, path: string, options: ObserveOptions = {}): ObservationLoop {
+    return this.#observing.observe({ endpoint, path }, options);
+  }
+
+  #isObserved({ endpoint, path }: Where): boolean {
+    return this.#running?.stack.server.observationsOf(endpoint).includes(path) ?? false;
   }
 
   // ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -385,25 +480,24 @@ export class Server {
         return;
       case "operation": {
         const definitions = this.definitionsOf(output.operation.endpoint);
-        this.#listeners.emit("task", { task: taskOf(output.operation, definitions) });
-        return;
+        return this.#emitTask(taskOf(output.operation, definitions));
       }
       case "notification": {
         const { endpoint, path, response } = output;
         const answer = answerOf(parseNodePath(path), response, this.definitionsOf(endpoint));
-        this.#listeners.emit("notification", { endpoint, path, answer, at: now });
-        return;
+        this.#observing.notified(output, answer, now);
+        return this.#listeners.emit("notification", { endpoint, path, answer, at: now });
       }
       case "credential":
-        this.#refs.get(output.ref)?.(output.ok);
-        this.#refs.delete(output.ref);
-        return;
+        return this.#refs.get(output.ref)?.(output.ok);
       case "handshakeFailed": {
         const address = formatAddress(output.path.remote);
         this.#listeners.emit("handshakeFailed", { address, why: output.why });
         return;
       }
       case "observation":
+        if (output.state === "ended") this.#observing.ended(output);
+        return this.#listeners.emit("observation", output);
       case "refused":
       case "dropped":
       case "keyLog":
@@ -412,17 +506,31 @@ export class Server {
     }
   }
 
-  #feed(input: ServerStackInput): void {
-    if (this.#now.driver === undefined) throw new Error("the server is starting");
-    this.#now.driver.feed(input);
+  #emitTask(task: Task): void {
+    for (const heard of [...(this.#tasks.get(task.id) ?? [])]) heard(task);
+    if (task.operation === "observe" && hasEnded(task)) this.#observing.tried(task);
+    this.#listeners.emit("task", { task });
   }
 
-  #fault(fault: Error): void {
-    this.#listeners.emit("fault", { fault });
+  #feed(input: ServerStackInput): void {
+    const { driver } = this.#now;
+    if (driver === undefined) throw new UsageError("the server is starting", "NOT_STARTED");
+    driver.feed(input);
+  }
+
+  #listenerFailed(cause: unknown, name: keyof Events): void {
+    if (name !== "fault") return this.#fault(cause, `listener of ${name}`);
+    const words = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+    process.emitWarning(`a listener of the server's fault event failed: ${words}`);
+  }
+
+  #fault(cause: unknown, source: string): void {
+    const fault = cause instanceof Error ? cause : new Error(String(cause));
+    this.#listeners.emit("fault", { fault, source });
   }
 
   #view(registration: RegistrationView): DeviceView {
-    const { stack } = this.#now;
+    const { stack } = this.#machine;
     const { session, ...rest } = registration;
     const path: Path | undefined = stack.pathOf(session);
     return {
@@ -433,56 +541,37 @@ export class Server {
     };
   }
 
+  get #isClosed(): boolean {
+    return this.#state === "closed";
+  }
+
   get #now(): Running {
-    if (this.#running === undefined) throw new Error("the server is not started");
+    if (this.#state === "closed") throw closed();
+    return this.#machine;
+  }
+
+  /** Also while it closes: what happens then is still told. */
+  get #machine(): Running {
+    if (this.#running === undefined) {
+      throw new UsageError("the server is not started", "NOT_STARTED");
+    }
     return this.#running;
   }
 }
 
-/** Most listeners count; the device as people see it is made for those who look. */
-class Updated {
-  readonly moved: boolean;
-  readonly changed: readonly string[];
-  readonly #output: Extract<Heard, { type: "updated" }>;
-  readonly #view: (registration: RegistrationView) => DeviceView;
-  #device: DeviceView | undefined;
-
-  constructor(
-    output: Extract<Heard, { type: "updated" }>,
-    view: (registration: RegistrationView) => DeviceView,
-  ) {
-    this.moved = output.moved;
-    this.changed = output.changed;
-    this.#output = output;
-    this.#view = view;
-  }
-
-  get device(): DeviceView {
-    return (this.#device ??= this.#view(this.#output.registration));
-  }
-}
-
-type Running = {
-  readonly stack: ServerStack;
-  readonly plain: UdpPort | undefined;
-  readonly secure: UdpPort | undefined;
-  readonly certificates: readonly Certificate[];
-  readonly driver: Driver<ServerStackInput, ServerStackOutput> | undefined;
-  readonly now: () => number;
-};
-
 type Heard = Exclude<ServerStackOutput, { type: "datagram" | "store" }>;
 
-/** "127.0.0.1:5683", "[::1]:5683". */
-export function parseAddress(text: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([0-9a-f:.%\w]+)\]|([^:\s]+)):(\d{1,5})$/i.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535) {
-    throw new Error(
-      `"${text}" is no address: write HOST:PORT, such as 127.0.0.1:5683 or [::]:5683`,
-    );
-  }
-  return { host: match[1] ?? match[2]!, port }; // one of the two matched
+function hasEnded(task: Task): boolean {
+  return task.endedAt !== undefined;
+}
+
+function closed(): ServerError {
+  return new ServerError(
+    "SERVER_CLOSED",
+    "the server was closed; what was ordered stays in its store. A server is not opened again: make a new one",
+  );
 }
 
 const DAY = 24 * 3_600_000;
+/** Tasks that ended without the device and can still be asked for. */
+const KEPT_TASKS = 1_000;

@@ -28,6 +28,8 @@ export type Task = {
   readonly attempts: number;
   /** Why it failed, in words. */
   readonly reason: string | undefined;
+  /** It was never accepted: a limit was reached, or the store refused it. */
+  readonly notAccepted: "limit" | "storage" | undefined;
   readonly answer: Answer | undefined;
 };
 
@@ -74,10 +76,26 @@ export function taskOf(operation: OperationView, definitions: Definitions): Task
     endedAt: state.name === "waiting" || state.name === "sent" ? undefined : state.at,
     attempts: operation.attempts,
     reason: state.name === "failed" ? state.reason : undefined,
+    notAccepted: state.name === "failed" ? state.notAccepted : undefined,
     answer:
       state.name === "done"
         ? answerOf(parseNodePath(operation.path), state.response, definitions)
         : undefined,
+  };
+}
+
+/** A task that was done at once, without a word to the device: nothing had to be said. */
+export function releasedTask(
+  id: string,
+  { endpoint, path }: { readonly endpoint: string; readonly path: string },
+  now: number,
+): Task {
+  const answer = { code: "2.05", codeName: "Content", success: true, payloadBytes: 0 };
+  const none = { contentFormat: undefined, text: undefined, values: undefined, fault: undefined };
+  return {
+    ...{ id, endpoint, path, operation: "cancelObserve", state: "done", attempts: 0 },
+    ...{ createdAt: now, expiresAt: now, endedAt: now, reason: undefined, notAccepted: undefined },
+    answer: { ...answer, ...none },
   };
 }
 

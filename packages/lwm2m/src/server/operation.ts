@@ -26,7 +26,13 @@ export type OperationState =
   | { readonly name: "waiting" }
   | { readonly name: "sent"; readonly at: Instant; readonly idle: number }
   | { readonly name: "done"; readonly at: Instant; readonly response: Response }
-  | { readonly name: "failed"; readonly at: Instant; readonly reason: string }
+  | {
+      readonly name: "failed";
+      readonly at: Instant;
+      readonly reason: string;
+      /** It was never accepted: a limit was reached, or the store refused it. */
+      readonly notAccepted?: "limit" | "storage";
+    }
   | { readonly name: "expired"; readonly at: Instant }
   | { readonly name: "cancelled"; readonly at: Instant };
 

@@ -65,7 +65,7 @@ export class Orders {
     const full =
       this.#core.operations.fullFor(endpoint) ?? this.#observedEnough(kind, endpoint, path);
     if (full !== undefined) {
-      operation.state = { name: "failed", at: now, reason: full };
+      operation.state = { name: "failed", at: now, reason: full, notAccepted: "limit" };
       return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
     }
     this.#core.operations.add(operation);
@@ -432,7 +432,8 @@ export class Orders {
 
   #notAccepted(operation: Operation, now: Instant): void {
     this.#core.operations.remove(operation);
-    operation.state = { name: "failed", at: now, reason: "the store refused to keep it" };
+    const reason = "the store refused to keep it";
+    operation.state = { name: "failed", at: now, reason, notAccepted: "storage" };
     this.#core.emit({ type: "operation", operation: viewOperation(operation) });
   }
 
