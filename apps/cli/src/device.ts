@@ -117,7 +117,10 @@ function listen(device: Device): void {
     active ? `observed: /${path.join("/")}` : `no longer observed: /${path.join("/")}`,
   );
   on("written", ({ path }) => `written: ${path}`);
-  on("fault", ({ fault }) => `fault: ${fault.message}`);
+  on(
+    "fault",
+    ({ fault, path }) => `fault${path === undefined ? "" : ` at ${path}`}: ${fault.message}`,
+  );
   on("secured", ({ how }) => HOW[how]);
   on("handshakeFailed", ({ why, retryAt }) =>
     retryAt === undefined

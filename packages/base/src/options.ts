@@ -161,7 +161,7 @@ export function tuningLike(defaults: Readonly<Record<string, unknown>>): Rule {
 /** The name that differs in the fewest letters, if those are few. */
 function nearest(name: string, names: readonly string[]): string | undefined {
   let best: string | undefined;
-  let least = Math.min(3, Math.ceil(name.length / 2));
+  let least = Math.min(3, Math.ceil(name.length / 2) + 1);
   for (const one of names) {
     const distance = editDistance(name.toLowerCase(), one.toLowerCase());
     if (distance >= least) continue;

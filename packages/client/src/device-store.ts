@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FormatError, utf8 } from "@godwit/base";
-import { loadMasterKey, writeFileAtomic, type MasterKey, type Store } from "@godwit/io";
+import { StoreError, loadMasterKey, writeFileAtomic, type MasterKey, type Store } from "@godwit/io";
 import type { ClientDtlsOptions, ClientSnapshot } from "@godwit/lwm2m";
 import { RecordFile } from "./record-file.ts";
 
@@ -28,7 +28,7 @@ export function fileStore(directory: string): DeviceStore {
         text = readFileSync(file, "utf8");
       } catch (fault) {
         if ((fault as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-        throw fault;
+        throw new StoreError("io", `cannot read ${file}: ${(fault as Error).message}`, fault);
       }
       try {
         const { layout, snapshot } = JSON.parse(text, revive) as Saved;

@@ -81,11 +81,11 @@ function read(file: string): Map<string, Map<string, Uint8Array>> {
     text = readFileSync(file, "utf8");
   } catch (fault) {
     if ((fault as NodeJS.ErrnoException).code === "ENOENT") return new Map();
-    throw fault;
+    throw new StoreError("io", `cannot read ${file}: ${(fault as Error).message}`, fault);
   }
   try {
     const { layout, tables } = JSON.parse(text) as Saved;
-    if (layout !== LAYOUT) throw new Error("unknown layout");
+    if (layout !== LAYOUT) throw new StoreError("newer", `${file}: its layout is unknown`);
     return new Map(
       Object.entries(tables).map(([table, records]) => [
         table,

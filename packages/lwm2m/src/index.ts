@@ -22,6 +22,7 @@ export {
   UNASSIGNED,
   comparePaths,
   formatNodePath,
+  givenPath,
   isWithin,
   nodePath,
   parseNodePath,
@@ -36,6 +37,7 @@ export { formatValue, parseValue } from "./text.ts";
 export {
   inRange,
   numeric,
+  plainRule,
   sameValue,
   valueOf,
   type ObjectLink,

@@ -1,6 +1,7 @@
 import { check, checkOptions, finite, whole, type Rule, type Rules } from "@godwit/base";
 import type { Request } from "@godwit/coap";
 import {
+  givenPath,
   createRequest,
   deleteRequest,
   discoverRequest,
@@ -20,7 +21,6 @@ import {
   ORDER_RULES,
   VALUES,
   WRITE_RULES,
-  pathOf,
   type ObserveOptions,
   type OrderOptions,
   type WriteOptions,
@@ -52,7 +52,7 @@ export class RemoteDevice {
   }
 
   async readAll(path: string, options: OrderOptions = {}): Promise<readonly PathValue[]> {
-    const at = pathOf(path);
+    const at = givenPath(path);
     const answer = await this.#done("read", at, readRequest(at), options);
     if (answer.fault !== undefined) throw new DeviceError("ANSWER_FORMAT", answer.fault);
     return answer.values ?? [];
@@ -64,7 +64,7 @@ export class RemoteDevice {
     value: Plain | Readonly<Record<string, Plain>>,
     options: WriteOptions = {},
   ): Promise<void> {
-    const at = pathOf(path);
+    const at = givenPath(path);
     checkOptions(`write ${path}`, options, WRITE_RULES);
     check(`write ${path}`, "value", value, ONE_OR_MORE_VALUES);
     const { mode, ...order } = options;
@@ -73,13 +73,13 @@ export class RemoteDevice {
   }
 
   async execute(path: string, args = "", options: OrderOptions = {}): Promise<void> {
-    const at = pathOf(path);
+    const at = givenPath(path);
     await this.#done("execute", at, executeRequest(at, args), options);
   }
 
   /** The links below a path, as the device prints them (RFC 6690). */
   async discover(path: string, options: OrderOptions = {}): Promise<string> {
-    const at = pathOf(path);
+    const at = givenPath(path);
     const answer = await this.#done("discover", at, discoverRequest(at), options);
     return answer.text ?? "";
   }
@@ -101,7 +101,7 @@ export class RemoteDevice {
   }
 
   async delete(path: string, options: OrderOptions = {}): Promise<void> {
-    const at = pathOf(path);
+    const at = givenPath(path);
     await this.#done("delete", at, deleteRequest(at), options);
   }
 
@@ -111,7 +111,7 @@ export class RemoteDevice {
     attributes: Readonly<Record<string, number | undefined>>,
     options: OrderOptions = {},
   ): Promise<void> {
-    const at = pathOf(path);
+    const at = givenPath(path);
     checkOptions(`writeAttributes ${path}`, attributes, ATTRIBUTE_RULES);
     const request = writeAttributesRequest(at, queryOf(attributes));
     await this.#done("writeAttributes", at, request, options);
@@ -130,7 +130,7 @@ export class RemoteDevice {
 
   /** Ends the observation of a path for everybody: loops on it end. */
   async cancelObserve(path: string, options: OrderOptions = {}): Promise<void> {
-    const at = pathOf(path);
+    const at = givenPath(path);
     await this.#done("cancelObserve", at, observeRequest(at), options);
   }
 

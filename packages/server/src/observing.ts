@@ -2,6 +2,7 @@ import { checkOptions } from "@godwit/base";
 import type { Request } from "@godwit/coap";
 import type { Store, StoreError } from "@godwit/io";
 import {
+  givenPath,
   observeRequest,
   readRequest,
   writeAttributesRequest,
@@ -10,7 +11,7 @@ import {
 import { DeviceError } from "./faults.ts";
 import { ObservationLoop, type LoopHost } from "./observation-loop.ts";
 import { OBSERVER_TABLE, Observers, type Where } from "./observers.ts";
-import { OBSERVE_RULES, pathOf, type ObserveOptions, type OrderOptions } from "./options.ts";
+import { OBSERVE_RULES, type ObserveOptions, type OrderOptions } from "./options.ts";
 import { readingOf, type Reading } from "./reading.ts";
 import type { Answer, Task } from "./task.ts";
 
@@ -55,7 +56,7 @@ export class Observing {
   /** @throws UsageError for a path or an option that cannot be */
   observe(where: Where, options: ObserveOptions): ObservationLoop {
     checkOptions(`observe ${where.path}`, options, OBSERVE_RULES);
-    pathOf(where.path);
+    givenPath(where.path);
     const { signal, expires, ...attributes } = options;
     const set = Object.entries(attributes).flatMap(([name, value]) =>
       value === undefined ? [] : [`${name}=${value}`],
@@ -99,12 +100,12 @@ export class Observing {
       loops: this.#loops,
       isObserved: (where) => host.isObserved(where),
       writeAttributes: async (where, attributes) => {
-        const request = writeAttributesRequest(pathOf(where.path), attributes.split("&"));
+        const request = writeAttributesRequest(givenPath(where.path), attributes.split("&"));
         await succeeded(host.give(where, "writeAttributes", request, order));
       },
       setUp: (where) => {
         this.#takeBackGoodbye(where);
-        const given = host.give(where, "observe", observeRequest(pathOf(where.path)), order);
+        const given = host.give(where, "observe", observeRequest(givenPath(where.path)), order);
         const reading = readingIn(given).then((first) => {
           if (host.isObserved(where)) return first;
           const words = `the device answered but does not observe ${where.path}: read it instead`;
@@ -114,11 +115,11 @@ export class Observing {
       },
       read: (where) => {
         this.#takeBackGoodbye(where);
-        return readingIn(host.give(where, "read", readRequest(pathOf(where.path)), order));
+        return readingIn(host.give(where, "read", readRequest(givenPath(where.path)), order));
       },
       cancel: async (where) => {
         if (!host.isObserved(where)) return;
-        await host.give(where, "cancelObserve", observeRequest(pathOf(where.path)), {}).accepted;
+        await host.give(where, "cancelObserve", observeRequest(givenPath(where.path)), {}).accepted;
       },
     };
   }

@@ -19,11 +19,10 @@ import {
 import { coapTuning, type CoapTuning } from "@godwit/coap";
 import type { Clock, Store } from "@godwit/io";
 import {
-  parseNodePath,
+  plainRule,
   serverTuning,
   type Credential,
   type CredentialSealer,
-  type NodePath,
   type ServerDtlsOptions,
   type ServerTuning,
 } from "@godwit/lwm2m";
@@ -129,23 +128,15 @@ export const OBSERVE_RULES: Rules<ObserveOptions> = {
   },
 };
 
-/** What can be written into a resource. */
-const VALUE: Rule = {
-  wanted: "a string, number, bigint, boolean, bytes, or { object, instance }",
-  fits: (value) =>
-    ["string", "number", "bigint", "boolean"].includes(typeof value) ||
-    value instanceof Uint8Array ||
-    (isObject(value) && "object" in value && "instance" in value),
-};
 /** Of several resources by id. */
 export const VALUES: Rule = {
-  wanted: `values by resource id, each ${VALUE.wanted}`,
+  wanted: `values by resource id, each ${plainRule.wanted}`,
   fits: (value) =>
     isObject(value) &&
     !Array.isArray(value) &&
-    Object.values(value).every((one) => VALUE.fits(one)),
+    Object.values(value).every((one) => plainRule.fits(one)),
 };
-export const ONE_OR_MORE_VALUES: Rule = either(VALUE, VALUES);
+export const ONE_OR_MORE_VALUES: Rule = either(plainRule, VALUES);
 
 export const ENDPOINT: Rule = text(1, 255);
 
@@ -178,20 +169,6 @@ export const CREDENTIAL_RULES: Kinds = {
   rpk: { ...NAMED, spki: required(bytes) },
   x509: { ...NAMED, name: text(1, 128), fingerprint: bytes },
 };
-
-/** A path that our caller gave. @throws UsageError */
-export function pathOf(text: string): NodePath {
-  try {
-    if (typeof text !== "string") throw new TypeError("it is no text");
-    return parseNodePath(text);
-  } catch (fault) {
-    const words = fault instanceof Error ? fault.message : String(fault);
-    throw new UsageError(
-      `${JSON.stringify(text)} is no path such as /3303/0/5700: ${words}`,
-      "INVALID_PATH",
-    );
-  }
-}
 
 /** "127.0.0.1:5683", "[::1]:5683". @throws UsageError */
 export function parseAddress(text: string): { readonly host: string; readonly port: number } {

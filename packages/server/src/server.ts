@@ -11,6 +11,7 @@ import {
   type Store,
 } from "@godwit/io";
 import {
+  givenPath,
   builtInRegistry,
   objectVersions,
   parseNodePath,
@@ -35,7 +36,6 @@ import {
   ORDER_RULES,
   SERVER_RULES,
   WAIT_RULES,
-  pathOf,
   type ObserveOptions,
   type OrderOptions,
   type ServerOptions,
@@ -350,7 +350,7 @@ export class Server {
   ): Given {
     check(`${kind} ${path}`, "endpoint", endpoint, ENDPOINT);
     checkOptions(`${kind} ${path}`, options, ORDER_RULES);
-    pathOf(path); // our caller's mistake is named here, not by the device
+    givenPath(path); // our caller's mistake is named here, not by the device
     const { signal, expires = DAY } = options;
     signal?.throwIfAborted();
     const { stack, clock } = this.#now;
