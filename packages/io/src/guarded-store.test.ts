@@ -88,3 +88,15 @@ test("flush and close of a store that never end are given up", async () => {
   await assert.rejects(store.flush(), TimeoutError);
   await assert.rejects(store.close(), TimeoutError);
 });
+
+test("a store whose records cannot be read to their end is a StoreError", () => {
+  function* load(): Iterable<{ key: string; value: Uint8Array }> {
+    yield { key: "a", value: new Uint8Array() };
+    throw new TypeError("no disk");
+  }
+  const store = guardedStore({ ...own(() => undefined), load });
+  assert.throws(
+    () => [...store.load("x")],
+    (fault) => fault instanceof StoreError && /cannot be read: no disk/.test(fault.message),
+  );
+});

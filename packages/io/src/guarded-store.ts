@@ -27,8 +27,12 @@ class GuardedStore implements Store {
     return this.#store.broken;
   }
 
-  load(table: string): Iterable<StoreRecord> {
-    return this.#store.load(table);
+  *load(table: string): Iterable<StoreRecord> {
+    try {
+      yield* this.#store.load(table);
+    } catch (error) {
+      throw error instanceof StoreError ? error : failed("cannot be read", error);
+    }
   }
 
   write(changes: readonly StoreChange[], done: StoreDone): void {

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { runProgram } from "./program.test-kit.ts";
 
@@ -309,13 +312,59 @@ test("H6: a store of the program's own that throws, rejects or never answers cos
       await server.close();
       report([...new Set(faults)].every((one) => one.startsWith("store: ")));
     }
-    report(await sockets());
+    const unread = new Server({ coap: "127.0.0.1:0", store: {
+      broken: undefined, load: () => { throw new Error("no read"); }, write: () => undefined, flush: async () => undefined, close: async () => undefined } });
+    const fault = await outcome(unread.start());
+    report([fault.name, fault.message, await sockets()]);
   `);
   const [thrown, read, stores, passed, readToo, storesToo, left] = reports;
-  assert.deepEqual([thrown, stores, passed, storesToo, left], [163, true, 163, true, 0]);
+  assert.deepEqual(
+    [thrown, stores, passed, storesToo, left],
+    [163, true, 163, true, ["StoreError", "the store cannot be read: no read", 0]],
+  );
   for (const one of [read, readToo]) {
     assert.deepEqual(pick(one), { name: "DeviceError", code: "STORE_REFUSED" });
   }
+  assert.equal(exit, 0, stderr);
+});
+
+test("H1: after a restart a loop owns what loops had asked for, and what was ordered stays with whoever ordered it", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "godwit-owners-"));
+  const { reports, exit, stderr } = await runProgram(`
+    const { sqliteStore } = await import("@godwit/io");
+    const { observeRequest, parseNodePath } = await import("@godwit/lwm2m");
+    const file = ${JSON.stringify(join(directory, "godwit.db"))};
+    let server = await openServer({ store: sqliteStore(file) });
+    const coap = server.addresses[0];
+    const device = await registered(thermometer(server));
+    const [looped, ordered] = ["/3303/0/5700", "/3303/0/5701"];
+    const { id } = await server.order("thermometer", "observe", ordered, observeRequest(parseNodePath(ordered)));
+    await server.ended(id);
+    const observe = async (path) => {
+      const loop = server.device("thermometer").observe(path);
+      report((await loop.next()).value.value);
+      return loop;
+    };
+    await observe(looped);
+    await observe(ordered);
+    await server.close(); // ends the loops; the observations stay
+    server = await openServer({ store: sqliteStore(file), coap });
+    device.update();
+    await once(server, "updated");
+    report(server.deviceView("thermometer").observations);
+    const loops = [await observe(looped), await observe(ordered)];
+    const next = loops[0].next();
+    device.set(looped, 22);
+    report((await next).value.value);
+    for (const loop of loops) await loop.return();
+    await pause(100);
+    report(server.deviceView("thermometer").observations);
+    await device.stop();
+    await server.close();
+  `);
+  rmSync(directory, { recursive: true });
+  const [looped, ordered] = ["/3303/0/5700", "/3303/0/5701"];
+  assert.deepEqual(reports, [21.5, "Cel", [ordered, looped], 21.5, "Cel", 22, [ordered]]);
   assert.equal(exit, 0, stderr);
 });
 
