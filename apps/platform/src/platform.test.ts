@@ -179,6 +179,40 @@ suite("the HTTP face", () => {
     assert.equal(cancelled.json.answer.code, "2.05");
   });
 
+  test("a reader that comes back with Last-Event-ID gets every event after that one, each once, and none before", async () => {
+    const read = async (count: number, headers: Record<string, string> = {}): Promise<number[]> => {
+      const stop = new AbortController();
+      const { body } = await fetch(`${url}/api/v1/events`, {
+        headers: { authorization: `Bearer ${PASSWORD}`, ...headers },
+        signal: stop.signal,
+      });
+      setTimeout(() => stop.abort(), 300); // or the stream ends when there is enough
+      let text = "";
+      const ids = (): number[] => [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
+      try {
+        for await (const chunk of body!) {
+          text += new TextDecoder().decode(chunk);
+          if (ids().length > count) break; // one more than there should be
+        }
+      } catch (fault) {
+        if (!stop.signal.aborted) throw fault;
+      }
+      stop.abort();
+      return ids();
+    };
+    const reading = read(1_000);
+    await new Promise((done) => setTimeout(done, 50));
+    for (let n = 0; n < 3; n++) await call("GET", "/api/v1/devices/thermo/3303/0/5701");
+    const all = await reading;
+    assert.ok(all.length >= 6, `${all}`);
+    for (const at of [0, 1, all.length - 2, all.length - 1]) {
+      const after = all.slice(at + 1);
+      const seen = { "last-event-id": String(all[at]) };
+      assert.deepEqual(await read(after.length, seen), after, `after ${at} of ${all.length}`);
+    }
+    assert.deepEqual((await read(all.length, { "last-event-id": String(all[0]! - 1) }))[0], all[0]);
+  });
+
   const refusals = [
     {
       what: "an unknown device",
