@@ -204,7 +204,7 @@ suite("the HTTP face", () => {
     await new Promise((done) => setTimeout(done, 50));
     for (let n = 0; n < 3; n++) await call("GET", "/api/v1/devices/thermo/3303/0/5701");
     const all = await reading;
-    assert.ok(all.length >= 6, `${all}`);
+    assert.ok(all.length >= 6, all.join(" "));
     for (const at of [0, 1, all.length - 2, all.length - 1]) {
       const after = all.slice(at + 1);
       const seen = { "last-event-id": String(all[at]) };

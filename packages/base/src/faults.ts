@@ -33,3 +33,9 @@ export const USAGE_ERROR_CODES = [
 ] as const;
 
 export type UsageErrorCode = (typeof USAGE_ERROR_CODES)[number];
+
+/** Cryptography of ours gave a wrong answer at the start. */
+export class SelfTestError extends Error {
+  override readonly name = "SelfTestError";
+  readonly code = "SELF_TEST_FAILED";
+}

@@ -3,7 +3,13 @@ export { Arena } from "./arena.ts";
 export { base64, fromBase64, toBase64 } from "./base64.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { Deadlines } from "./deadlines.ts";
-export { FormatError, USAGE_ERROR_CODES, UsageError, type UsageErrorCode } from "./faults.ts";
+export {
+  FormatError,
+  SelfTestError,
+  USAGE_ERROR_CODES,
+  UsageError,
+  type UsageErrorCode,
+} from "./faults.ts";
 export { hashBytes, hashText } from "./hash.ts";
 export { hex, toHex } from "./hex.ts";
 export {
@@ -48,6 +54,7 @@ export {
 } from "./session.ts";
 export { SelfKeyed, byNumber, type Keying } from "./self-keyed.ts";
 export { type StoreChange, type StoreOutput, type StoredInput } from "./store.ts";
+export { selfTest } from "./self-test.ts";
 export { HmacSha256, sha256 } from "./sha256.ts";
 export { fromUtf8, utf8 } from "./text.ts";
 export { Tickets } from "./tickets.ts";

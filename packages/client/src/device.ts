@@ -1,6 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { UsageError, checkOptions, type SocketAddress } from "@godwit/base";
+import { UsageError, checkOptions, selfTest, type SocketAddress } from "@godwit/base";
 import {
   Driver,
   Listeners,
@@ -132,6 +132,7 @@ export class Device {
       throw new UsageError("the device is started", "ALREADY_STARTED");
     }
     signal?.throwIfAborted();
+    selfTest();
     this.#wanted = "started";
     const waiting = new Waiting();
     const starting: Starting = { cancelled: false, waiting, done: Promise.resolve() };

@@ -1,4 +1,4 @@
-export { USAGE_ERROR_CODES, UsageError, type UsageErrorCode } from "@godwit/base";
+export { SelfTestError, USAGE_ERROR_CODES, UsageError, type UsageErrorCode } from "@godwit/base";
 export {
   SOCKET_ERROR_CODES,
   STORE_ERROR_CODES,

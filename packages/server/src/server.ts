@@ -1,5 +1,5 @@
 import type { LedgerSnapshot, Path } from "@godwit/base";
-import { UsageError, check, checkName, checkOptions, formatAddress } from "@godwit/base";
+import { UsageError, check, checkName, checkOptions, formatAddress, selfTest } from "@godwit/base";
 import type { Request } from "@godwit/coap";
 import {
   Driver,
@@ -108,6 +108,7 @@ export class Server {
     if (this.#state === "closed") throw closed();
     if (this.#state !== "idle") throw new UsageError("the server is started", "ALREADY_STARTED");
     options.signal?.throwIfAborted();
+    selfTest();
     this.#state = "starting";
     this.#starting = this.#open(options.signal);
     await this.#starting;

@@ -12,6 +12,7 @@ const CODES: Readonly<Record<string, readonly string[]>> = {
   UsageError: server.USAGE_ERROR_CODES,
   SocketError: server.SOCKET_ERROR_CODES,
   StoreError: server.STORE_ERROR_CODES,
+  SelfTestError: [new server.SelfTestError().code],
   TimeoutError: [new server.TimeoutError().code],
   DeviceError: server.DEVICE_ERROR_CODES,
   ServerError: server.SERVER_ERROR_CODES,
@@ -37,7 +38,13 @@ test("every class of error that an SDK has is exported by it", () => {
     ),
   );
   assert.deepEqual(new Set(classes.map(([name]) => name)), new Set(Object.keys(CODES)));
-  for (const shared of ["UsageError", "SocketError", "StoreError", "TimeoutError"] as const) {
+  for (const shared of [
+    "UsageError",
+    "SelfTestError",
+    "SocketError",
+    "StoreError",
+    "TimeoutError",
+  ] as const) {
     assert.equal(exported["client"]?.[shared], exported["server"]?.[shared]); // `instanceof` holds whichever SDK it was imported from
   }
 });

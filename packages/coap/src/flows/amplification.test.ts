@@ -295,7 +295,7 @@ test("RFC 9175 2.4: an answer of exactly three times its request goes out whole 
       assert.equal(
         whole.length,
         more > 0 ? 0 : 1,
-        `${more} of ${type}: ${sent.map((one) => one.length)}`,
+        `${more} of ${type}: ${sent.map((one) => one.length).join(" ")}`,
       );
       assert.ok(sent.every(({ length }) => length <= 3 * bytes.length));
     }
