@@ -170,13 +170,16 @@ export const CREDENTIAL_RULES: Kinds = {
   x509: { ...NAMED, name: text(1, 128), fingerprint: bytes },
 };
 
-/** "127.0.0.1:5683", "[::1]:5683". @throws UsageError */
-export function parseAddress(text: string): { readonly host: string; readonly port: number } {
+/** "127.0.0.1:5683", "[::1]:5683". `option`: what it was given as. @throws UsageError */
+export function parseAddress(
+  text: string,
+  option?: string,
+): { readonly host: string; readonly port: number } {
   const match = /^(?:\[([0-9a-f:.%\w]+)\]|([^:\s]+)):(\d{1,5})$/i.exec(text);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) {
     throw new UsageError(
-      `"${text}" is no address: write HOST:PORT, such as 127.0.0.1:5683 or [::]:5683`,
+      `${option === undefined ? "" : `${option}: `}"${text}" is no address: write HOST:PORT, such as 127.0.0.1:5683 or [::]:5683`,
       "INVALID_OPTION",
     );
   }

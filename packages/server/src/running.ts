@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { UsageError } from "@godwit/base";
 import type { Certificate } from "@godwit/dtls";
 import {
@@ -109,5 +110,12 @@ export function checkAddresses({ coap, coaps }: ServerOptions): void {
   if (coap === undefined && coaps === undefined) {
     throw new UsageError("a server needs coap or coaps, where it listens", "INVALID_OPTION");
   }
-  for (const address of [coap, coaps]) if (address !== undefined) parseAddress(address);
+  for (const [name, address] of Object.entries({ coap, coaps })) {
+    if (address === undefined) continue;
+    const { host } = parseAddress(address, name);
+    if (isIP(host.replace(/%.*$/, "")) === 0) {
+      const words = `${name}: ${JSON.stringify(host)} is no IP address of this machine`;
+      throw new UsageError(words, "INVALID_OPTION");
+    }
+  }
 }

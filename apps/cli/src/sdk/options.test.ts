@@ -76,6 +76,8 @@ const CALLS: readonly (readonly [string, RegExp])[] = [
   [`new Server()`, /new Server\(\): options are one object/],
   [`new Server({})`, /needs coap or coaps/],
   [`new Server({ coap: "127.0.0.1" })`, /write HOST:PORT/],
+  [`new Server({ coap: "127.0.0.1:70000" })`, /coap: .* is no address/],
+  [`new Server({ coaps: "localhost:5684" })`, /coaps: "localhost" is no IP address/],
   [`new Server({ coap: 5683 })`, /coap must be text, HOST:PORT/],
   [`new Server({ coap: "127.0.0.1:0", nosek: true })`, /did you mean "nosec"/],
   [
