@@ -193,6 +193,9 @@ function openServer(
   server.on("registered", ({ device, replaced }) => {
     log.info({ endpoint: device.endpoint, lifetime: device.lifetime, replaced }, "registered");
   });
+  server.on("observationSilent", (event) => {
+    log.warn(event, "the device speaks, but does not report what it observes");
+  });
   server.on("deregistered", (event) => log.info(event, "deregistered"));
   server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
   server.on("handshakeFailed", ({ address, why }) => {

@@ -35,6 +35,7 @@ export function eventStream(app: FastifyInstance, server: Server): () => void {
     server.on("task", ({ task }) => publish("task", () => task)),
     server.on("notification", (event) => publish("notification", () => event)),
     server.on("observation", (event) => publish("observation", () => event)),
+    server.on("observationSilent", (event) => publish("observationSilent", () => event)),
   ];
   const beat = setInterval(() => {
     for (const reader of readers) reader.raw.write(": still here\n\n");

@@ -213,6 +213,80 @@ suite("the HTTP face", () => {
     assert.deepEqual((await read(all.length, { "last-event-id": String(all[0]! - 1) }))[0], all[0]);
   });
 
+  test("an observation is shown with its state and the reason for it, over the life of what it observes", async () => {
+    const shown = async (): Promise<readonly unknown[]> => {
+      const { json } = await call("GET", "/api/v1/devices/thermo");
+      return json.observations.map(({ path, state, reason }: Record<string, string>) => [
+        path,
+        state,
+        reason,
+      ]);
+    };
+    device.add(3303, { 5700: 1 }, 7);
+    assert.equal((await call("POST", "/api/v1/devices/thermo/3303/7/5700?observe")).status, 200);
+    assert.deepEqual(await shown(), [["/3303/7/5700", "active", "the device observes it"]]);
+    const { json } = await call("GET", "/api/v1/devices/thermo");
+    const [{ heardAt, dueBy }] = json.observations;
+    assert.equal(dueBy - heardAt, 24 * 3_600_000, "no pmax is known");
+    const changed = (state: string): Promise<void> =>
+      new Promise((done) => {
+        const stop = server.on("observation", (event) => {
+          if (event.path !== "/3303/7/5700" || event.state !== state) return;
+          stop();
+          done();
+        });
+      });
+    const refused = changed("refused");
+    device.remove(3303, 7);
+    device.changed("/3303/7/5700");
+    await refused;
+    assert.deepEqual(await shown(), [
+      ["/3303/7/5700", "refused", "the device answered 4.04 NotFound"],
+    ]);
+    const active = changed("active");
+    device.add(3303, { 5700: 2 }, 7);
+    await active;
+    assert.deepEqual(await shown(), [["/3303/7/5700", "active", "the device observes it"]]);
+    await call("DELETE", "/api/v1/devices/thermo/3303/7/5700?observe");
+    assert.deepEqual(await shown(), []);
+    device.remove(3303, 7);
+  });
+
+  test("a loop over readings ends with an error that carries the code when the device ends the observation", async () => {
+    device.add(3303, { 5700: 1 }, 8);
+    const seen: unknown[] = [];
+    const loop = async (): Promise<void> => {
+      for await (const { value } of server.device("thermo").observe("/3303/8/5700")) {
+        seen.push(value);
+        device.remove(3303, 8);
+        device.changed("/3303/8/5700");
+      }
+    };
+    await assert.rejects(loop(), { name: "DeviceError", code: "DEVICE_REFUSED", coapCode: "4.04" });
+    assert.deepEqual(seen, [1]);
+    assert.deepEqual(server.deviceView("thermo")?.observations, []);
+  });
+
+  test("RFC 7641 2: who asks to observe is told where the device answers without observing, by REST and in a loop", async () => {
+    const shy = new Device({
+      endpoint: "shy",
+      server: `coap://${server.addresses[0]}`,
+      lifetime: 300,
+      tuning: { maxObservations: 0 },
+    });
+    shy.add(3303, { 5700: 1 });
+    const registered = new Promise<void>((done) => shy.on("registered", () => done()));
+    await shy.start();
+    await registered;
+    const { status, json } = await call("POST", "/api/v1/devices/shy/3303/0/5700?observe");
+    assert.equal(status, 502);
+    assert.match(json.detail, /2\.05, and does not observe \/3303\/0\/5700.*RFC 7641 2/);
+    const loop = server.device("shy").observe("/3303/0/5700");
+    await assert.rejects(loop.next(), { name: "DeviceError", code: "NOT_OBSERVED" });
+    assert.deepEqual(server.deviceView("shy")?.observations, []);
+    await shy.stop();
+  });
+
   const refusals = [
     {
       what: "an unknown device",

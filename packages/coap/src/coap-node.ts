@@ -72,6 +72,7 @@ export class CoapNode implements Machine<CoapNodeInput, CoapNodeOutput> {
       case "respond":
       case "challenge":
       case "notify":
+      case "resumeObserver":
       case "unobserve":
       case "ping":
       case "validated":

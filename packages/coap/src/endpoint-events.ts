@@ -78,6 +78,19 @@ export type EndpointInput =
       /** NON unless true or unless a CON is due (RFC 7641 4.5: once in 24 hours). */
       readonly confirmable?: boolean;
     }
+  /**
+   * Takes up an observation by the peer from before a restart. `exchange` is the caller's choice, below 0: no request of the
+   * peer has such a number. `sequence`: none of its notifications had a greater Observe value. Where it cannot be taken up
+   * `unobserved` follows.
+   */
+  | {
+      readonly type: "resumeObserver";
+      readonly exchange: ExchangeId;
+      readonly session: SessionId;
+      readonly token: Uint8Array;
+      readonly request: Request;
+      readonly sequence: number;
+    }
   /** Ends an accepted observation without a word to the peer. */
   | { readonly type: "unobserve"; readonly exchange: ExchangeId }
   /**
@@ -127,6 +140,8 @@ export type EndpointOutput =
       readonly validated: boolean;
       /** For `remember`: of what is not safe to do twice, where `maxUnsafeKept` is not 0. */
       readonly name?: RequestName | undefined;
+      /** The request's, a view of its datagram; for `resumeObserver`. */
+      readonly token: Uint8Array;
     }
   /**
    * The peer goes on with a block-wise transfer that did not begin in this session: perhaps it began in another, and the
@@ -188,6 +203,11 @@ export type EndpointOutput =
       readonly exchange: ExchangeId;
       readonly why: "reset" | "deregistered" | "timeout" | "replaced" | "closed" | "error" | "full";
     }
+  /**
+   * A confirmable notification was never acknowledged, or was about to be sent when another was not. The observation goes
+   * on; send the newest state once the peer is known to be there. Only where observers are lasting (EndpointOptions).
+   */
+  | { readonly type: "unnotified"; readonly exchange: ExchangeId; readonly session: SessionId }
   | { readonly type: "pong"; readonly id: RequestId; readonly session: SessionId }
   /** The peer answered what was sent to the session's path, of which nothing was known before: it is there. */
   | { readonly type: "proven"; readonly session: SessionId }

@@ -42,6 +42,8 @@ export type EndpointOptions = {
   readonly fragments?: boolean;
   /** Protects the requests and responses of some sessions, in the messages of others: OSCORE. */
   readonly protection?: RequestProtection;
+  /** A notification that is never acknowledged ends no observation: the application decides, see `unnotified`. */
+  readonly lastingObservers?: boolean;
   /** Options the application understands beyond those of plain CoAP. */
   readonly options?: OptionTable;
 };
@@ -95,6 +97,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sizes,
       (id) => this.#sessions.get(id),
       options.fragments ?? false,
+      options.lastingObservers ?? false,
       options.protection,
       (id, now) => {
         const session = this.#session(id, true);
@@ -161,10 +164,13 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
         this.#server.respond(input.exchange, input.response, input.confirmable, now);
         break;
       case "notify":
-        this.#server.notify(input.exchange, input.response, input.confirmable, now);
+        this.#server.notifier.notify(input.exchange, input.response, input.confirmable, now);
+        break;
+      case "resumeObserver":
+        this.#server.notifier.resume(this.#session(input.session, true), input, now);
         break;
       case "unobserve":
-        this.#server.unobserve(input.exchange, now);
+        this.#server.notifier.unobserve(input.exchange, now);
         break;
       case "challenge":
         this.#server.challenge(input.exchange, now);
@@ -204,7 +210,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       if (outgoing === undefined) break;
       this.#layer.done(outgoing, now);
       this.#client.gaveUp(outgoing, now);
-      this.#server.gaveUp(outgoing, now);
+      this.#server.notifier.gaveUp(outgoing, now);
     }
     this.#client.wake(now);
     this.#server.wake(now);
@@ -283,7 +289,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     const outgoing = this.#layer.find(session, mid);
     count(session, "in", EMPTY_LENGTH, 0, outgoing?.keepAlive === true ? "keepAlive" : "payload");
     if (outgoing === undefined || (type === ACK && !outgoing.confirmable)) {
-      if (type === RST && this.#server.reset(session, mid, now)) return;
+      if (type === RST && this.#server.notifier.reset(session, mid, now)) return;
       this.#sender.drop(session, type === ACK ? "strayAck" : "strayReset");
       return;
     }
@@ -294,10 +300,10 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     if (type === RST) {
       this.#client.reset(outgoing, now);
       if (outgoing.owner.kind === "notification")
-        this.#server.reset(outgoing.account, outgoing.mid, now);
+        this.#server.notifier.reset(outgoing.account, outgoing.mid, now);
     } else {
       this.#client.acknowledged(outgoing, now);
-      this.#server.acknowledged(outgoing, mid, now);
+      this.#server.notifier.acknowledged(outgoing, mid, now);
     }
   }
 

@@ -29,7 +29,7 @@ function observers(overrides: Partial<CoapTuning> = {}): {
     out().map((one) =>
       one.type === "notify"
         ? String.fromCharCode(...one.response.payload) + (one.confirmable ? "!" : "")
-        : `${one.why}:${one.exchange}`,
+        : `${one.type === "unobserved" ? one.why : one.type}:${one.exchange}`,
     );
   return { o, out, short };
 }
@@ -349,4 +349,40 @@ test("RFC 7641 1.3: whatever is lost, late or doubled, the client ends with the 
     ),
     { numRuns: 300 },
   );
+});
+
+test("RFC 7641 4.5: of lasting observations a time-out ends none, and gives back what did not arrive", () => {
+  const o = new Observers(coapTuning(), true);
+  const out = (): string[] => {
+    const all: string[] = [];
+    for (let one = o.poll(); one; one = o.poll()) {
+      if (one.type === "notify") o.sent(1, one.exchange, 7, 0);
+      all.push(`${one.type}:${one.exchange}`);
+    }
+    return all;
+  };
+  add(o, 1, "/a");
+  add(o, 2, "/b");
+  add(o, 3, "/c");
+  o.notify(1, state("1"), true, 0);
+  o.notify(2, state("2"), false, 0);
+  assert.deepEqual(out(), ["notify:1"], "NSTART 1: the other one waits");
+  assert.equal(o.timedOut(1, 7), true);
+  assert.deepEqual(out(), ["unnotified:1", "unnotified:2"]);
+  assert.equal(o.size, 3);
+  o.notify(2, state("3"), false, 1);
+  assert.deepEqual(out(), ["notify:2"]);
+});
+
+test("RFC 7641 4.4: an observation from before a restart goes on above the values it used; not where there is one already", () => {
+  const { o, out } = observers();
+  const registration = { exchange: -1, session: 1, token: token(5), request: get("/t") };
+  assert.equal(o.resume(registration, 300, 0), true);
+  assert.equal(o.resume({ ...registration, exchange: -2 }, 0, 0), false, "the token");
+  const other = { ...registration, exchange: -3, token: token(6) };
+  assert.equal(o.resume(other, 0, 0), false, "the resource");
+  o.notify(-1, state("1"), false, 0);
+  const [sent] = out();
+  assert.ok(sent?.type === "notify");
+  assert.equal(findObserve(sent.response.options), 301);
 });

@@ -15,6 +15,7 @@ import type { CoapTuning } from "./tuning.ts";
  *                     ▲                      ▲ a newer state takes the place       │
  *                     └── acknowledged ──────┴──────────── retransmit ─────────────┘
  *     ended by: deregister, reset, timedOut, a class 4 or 5 notification, unobserve, closed, a registration anew
+ *     where observations are lasting, timedOut ends none: what did not arrive comes out as "unnotified"
  *
  * Of each observation only the newest state waits (4.5.2). Drain `poll` after every call.
  */
@@ -26,9 +27,12 @@ export class Observers {
   /** When a session's pace allows what waits there. */
   readonly #deadlines = new Deadlines<SessionId>();
   readonly #outbox = new Outbox<ObserversOutput>();
+  readonly #lasting: boolean;
 
-  constructor(tuning: CoapTuning) {
+  /** `lasting`: the application decides what a notification that is never acknowledged ends. */
+  constructor(tuning: CoapTuning, lasting = false) {
     this.#tuning = tuning;
+    this.#lasting = lasting;
   }
 
   /** Observations held. */
@@ -69,6 +73,21 @@ export class Observers {
     state.observations.push(observation);
     this.#observations.set(exchange, observation);
     return ++state.sequence;
+  }
+
+  /**
+   * Takes up an observation from before a restart; its notifications come after `sequence`. False: no more can be held, or
+   * there is one of this token or resource already.
+   */
+  resume(registration: Registration, sequence: number, now: Instant): boolean {
+    const { session, token, request } = registration;
+    const key = observationKey(request);
+    const known = this.#sessions.get(session)?.observations ?? [];
+    if (known.some((o) => equal(o.token, token) || o.key === key)) return false;
+    if (this.register(registration, now) === undefined) return false;
+    const state = this.#session(session);
+    state.sequence = Math.max(state.sequence, sequence);
+    return true;
   }
 
   /** The observation that `exchange` began. */
@@ -172,13 +191,26 @@ export class Observers {
     flight.mid = undefined;
   }
 
-  /** The last retransmission went unanswered: the peer is gone, and with it all it observes (4.5). */
+  /**
+   * The last retransmission went unanswered: the peer is gone, and with it all it observes (4.5). Lasting observations stay;
+   * what waits for the peer, too, is given back.
+   */
   timedOut(session: SessionId, mid: number): boolean {
     const state = this.#sessions.get(session);
     const flight = state?.flights.find((f) => f.mid === mid);
     if (state === undefined || flight === undefined) return false;
     this.#land(state, flight);
-    for (const observation of [...state.observations]) this.#end(observation, "timeout");
+    if (!this.#lasting) {
+      for (const observation of [...state.observations]) this.#end(observation, "timeout");
+      return true;
+    }
+    const lost = new Set([flight.exchange]);
+    for (const observation of state.observations) {
+      if (observation.waiting === undefined) continue;
+      observation.waiting = undefined;
+      lost.add(observation.exchange);
+    }
+    for (const exchange of lost) this.#outbox.push({ type: "unnotified", exchange, session });
     return true;
   }
 
@@ -404,6 +436,8 @@ export type UnobservedReason =
 export type ObserversOutput =
   /** Send it, and say under which message id with `sent`. */
   | ({ readonly type: "notify" } & Notification)
+  /** The newest state of this lasting observation did not arrive; its last one, if it has ended. */
+  | { readonly type: "unnotified"; readonly exchange: ExchangeId; readonly session: SessionId }
   | {
       readonly type: "unobserved";
       readonly exchange: ExchangeId;

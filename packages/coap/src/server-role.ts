@@ -10,29 +10,24 @@ import {
   type SessionId,
 } from "@godwit/base";
 import { AnswerSender, isNamed } from "./answer-sender.ts";
-import { HEADER_LENGTH, encodeAnswer, hasBlock, isSafe, observable } from "./answers.ts";
-import { szxFor } from "./block-option.ts";
+import { HEADER_LENGTH, encodeAnswer, hasBlock, isSafe } from "./answers.ts";
 import { BlockServer } from "./block-server.ts";
-import { Code, isSuccess } from "./codes.ts";
+import { Code } from "./codes.ts";
 import type { EndpointInput, EndpointOutput, ExchangeId, RequestName } from "./endpoint-events.ts";
 import { NAMING_TOKEN, type EndpointSession } from "./endpoint-session.ts";
 import { decodeMessage, encodeMessage } from "./message-codec.ts";
 import { Outgoing, type MessageLayer } from "./message-layer.ts";
 import { ACK, CON, type Message, type Request, type Response } from "./message.ts";
-import {
-  OBSERVE_DEREGISTER,
-  OBSERVE_REGISTER,
-  findObserve,
-  observeOption,
-} from "./observe-option.ts";
+import { OBSERVE_DEREGISTER, findObserve } from "./observe-option.ts";
+import { Notifier } from "./notifier.ts";
 import { Observers } from "./observe-server.ts";
 import { OuterBlocks } from "./outer-blocks.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import type { RequestProtection, UnprotectedRequest } from "./protection.ts";
 import { bodyLength } from "./options-codec.ts";
 import { checkOptions, optionName, type OptionTable } from "./option-table.ts";
-import { findOption, response, withOption, withoutOption } from "./options.ts";
-import { SMALLEST_SHRUNK, type PathSizes } from "./path-sizes.ts";
+import { findOption, response, withoutOption } from "./options.ts";
+import type { PathSizes } from "./path-sizes.ts";
 import {
   ACKNOWLEDGED,
   ANSWERED,
@@ -60,7 +55,6 @@ export class ServerRole {
   readonly #outbox: Outbox<EndpointOutput>;
   readonly #sender: Sender;
   readonly #cache: ReplyCache;
-  readonly #sizes: PathSizes;
   readonly #fragments: boolean;
   readonly #sessionOf: (id: SessionId) => EndpointSession | undefined;
   readonly #protection: RequestProtection | undefined;
@@ -69,7 +63,8 @@ export class ServerRole {
   readonly #blocks: BlockServer;
   readonly #outer: OuterBlocks | undefined;
   readonly #sending: AnswerSender;
-  readonly #observers: Observers;
+  /** Of observations by our peers. */
+  readonly notifier: Notifier;
   readonly #exchanges = new SelfKeyed(BY_ID);
   /** CON requests without ACK: an empty one is due after processingDelay, before the peer sends again. */
   readonly #unacknowledged: ExchangeQueue;
@@ -88,6 +83,7 @@ export class ServerRole {
     sizes: PathSizes,
     sessionOf: (id: SessionId) => EndpointSession | undefined,
     fragments: boolean,
+    lastingObservers: boolean,
     protection: RequestProtection | undefined,
     follow: (id: SessionId, now: Instant) => EndpointSession,
   ) {
@@ -98,12 +94,11 @@ export class ServerRole {
     this.#outbox = outbox;
     this.#sender = sender;
     this.#cache = cache;
-    this.#sizes = sizes;
     this.#sessionOf = sessionOf;
     this.#fragments = fragments;
     this.#blocks = new BlockServer(tuning, rng);
     this.#outer = protection && new OuterBlocks(tuning, rng, protection.maxUnfragmented);
-    this.#observers = new Observers(tuning);
+    const observers = new Observers(tuning, lastingObservers);
     this.#sending = new AnswerSender({
       tuning,
       rng,
@@ -114,7 +109,14 @@ export class ServerRole {
       protection,
       blocks: this.#blocks,
       outer: this.#outer,
-      observers: this.#observers,
+      observers,
+    });
+    this.notifier = new Notifier({
+      outbox,
+      observers,
+      sending: this.#sending,
+      sizes,
+      sessionOf,
     });
     this.#unacknowledged = new ExchangeQueue(tuning.processingDelay);
     this.#unanswered = new ExchangeQueue(tuning.answerLifetime);
@@ -123,7 +125,7 @@ export class ServerRole {
   get wakeAt(): Instant | undefined {
     return earlier(
       earlier(this.#unacknowledged.wakeAt, this.#unanswered.wakeAt),
-      earlier(earlier(this.#blocks.wakeAt, this.#outer?.wakeAt), this.#observers.wakeAt),
+      earlier(earlier(this.#blocks.wakeAt, this.#outer?.wakeAt), this.notifier.wakeAt),
     );
   }
 
@@ -189,8 +191,7 @@ export class ServerRole {
       }
     }
     if (findObserve(accepted) === OBSERVE_DEREGISTER) {
-      this.#observers.deregister(session.id, token, exchange.request);
-      this.#drain(now);
+      this.notifier.deregister(session.id, token, exchange.request, now);
     }
     if (this.#isBusy(session)) {
       this.#sender.drop(session, "busy");
@@ -376,58 +377,14 @@ export class ServerRole {
     const exchange = this.#exchanges.get(id);
     if (exchange === undefined) return;
     this.#settle(exchange);
-    this.#sending.reply(exchange, this.#observed(exchange, answer, now), now, confirmable);
-    this.#drain(now);
-  }
-
-  /** A new state of what the peer observes. */
-  notify(id: ExchangeId, state: Response, confirmable: boolean | undefined, now: Instant): void {
-    const observer = this.#observers.observation(id)?.session;
-    const session = observer === undefined ? undefined : this.#sessionOf(observer);
-    // The ACK of a first notification shows that somebody is there who wants more (RFC 9175 2.4 item 3).
-    const proof = session !== undefined && !session.link.path.proven;
-    this.#observers.notify(id, state, proof || confirmable, now);
-    this.#drain(now);
-  }
-
-  unobserve(id: ExchangeId, now: Instant): void {
-    this.#observers.unobserve(id);
-    this.#drain(now);
-  }
-
-  /** The ACK of a notification or a separate answer. */
-  acknowledged(outgoing: Outgoing, acked: number, now: Instant): void {
-    const { account: session, mid } = outgoing;
-    if (outgoing.shrunk && acked === mid && outgoing.payloadLength >= SMALLEST_SHRUNK)
-      this.#sizes.learn(session.id, szxFor(outgoing.payloadLength), now);
-    else if (!outgoing.shrunk) this.#sizes.passed(session.id, outgoing.payloadLength);
-    if (outgoing.owner.kind !== "notification") return;
-    this.#observers.acknowledged(session.id, mid, now);
-    this.#drain(now);
-  }
-
-  /** RST to a notification, confirmable or not (RFC 7641 3.6). False: to none of ours. */
-  reset(session: EndpointSession, mid: number, now: Instant): boolean {
-    let known = this.#observers.reset(session.id, mid, now);
-    for (const rider of session.riders) {
-      if (known) break;
-      known = this.#observers.reset(rider.id, mid, now);
-    }
-    this.#drain(now);
-    return known;
-  }
-
-  /** A notification was never acknowledged. */
-  gaveUp(outgoing: Outgoing, now: Instant): void {
-    if (outgoing.owner.kind !== "notification") return;
-    this.#observers.timedOut(outgoing.account.id, outgoing.mid);
-    this.#drain(now);
+    this.#sending.reply(exchange, this.notifier.accepted(exchange, answer, now), now, confirmable);
+    this.notifier.drain(now);
   }
 
   /** A message is about to be sent again, see AnswerSender. */
   renew(outgoing: Outgoing, now: Instant): void {
     this.#sending.renew(outgoing, now);
-    this.#drain(now);
+    this.notifier.drain(now);
   }
 
   /** Asks the peer to show that it is at its path: 4.01 with an Echo (RFC 9175 2.3). */
@@ -448,7 +405,7 @@ export class ServerRole {
     into.path.takeOver(from.path);
     this.#cache.absorb(into.replies, from.replies, now);
     this.#blocks.moved(from.id, into.id);
-    this.#observers.moved(from.id, into.id, now);
+    this.notifier.moved(from.id, into.id, now);
     if (before >= 0) {
       this.#settle(exchange);
       this.duplicate(into, exchange.mid, before);
@@ -460,7 +417,7 @@ export class ServerRole {
     if (from.pending > 0)
       for (const other of this.#exchanges.values())
         if (other.session === from) this.#move(other, into);
-    this.#drain(now);
+    this.notifier.drain(now);
     return from;
   }
 
@@ -468,8 +425,7 @@ export class ServerRole {
     this.#cache.closed(session.replies);
     this.#blocks.closed(session.id);
     this.#outer?.closed(session.id);
-    this.#observers.closed(session.id);
-    this.#drain(now);
+    this.notifier.closed(session.id, now);
     if (session.pending === 0) return;
     for (const exchange of this.#exchanges.values())
       if (exchange.session === session) this.#settle(exchange);
@@ -497,47 +453,7 @@ export class ServerRole {
     }
     this.#blocks.wake(now);
     this.#outer?.wake(now);
-    this.#observers.wake(now);
-    this.#drain(now);
-  }
-
-  /** The Observe option of an answer counts if the request asked for it and there is room (RFC 7641 4.1). */
-  #observed(exchange: ServerExchange, answer: Response, now: Instant): Response {
-    if (findOption(answer.options, OptionNumber.Observe) === undefined) return answer;
-    const options = withoutOption(answer.options, OptionNumber.Observe);
-    const { id, session, token, request, protection } = exchange;
-    const asked = observable(request.code) && findObserve(request.options) === OBSERVE_REGISTER;
-    if (!asked || !isSuccess(answer.code)) return { ...answer, options };
-    // RFC 7959 2.6: the block size asked for holds for all notifications.
-    const size = findOption(exchange.original.options, OptionNumber.Block2);
-    const observed =
-      size === undefined ? request : { ...request, options: withOption(request.options, size) };
-    const registration = {
-      exchange: id,
-      session: session.id,
-      token,
-      request: observed,
-      protection,
-    };
-    const value = this.#observers.register(registration, now);
-    if (value !== undefined)
-      return { ...answer, options: withOption(options, observeOption(value)) };
-    this.#outbox.push({ type: "unobserved", exchange: id, why: "full" });
-    return { ...answer, options };
-  }
-
-  /** Sends what the observers let go. */
-  #drain(now: Instant): void {
-    for (;;) {
-      const output = this.#observers.poll();
-      if (output === undefined) return;
-      if (output.type === "unobserved") {
-        this.#outbox.push(output);
-        continue;
-      }
-      const session = this.#sessionOf(output.session);
-      if (session !== undefined) this.#sending.notify(session, output, now);
-    }
+    this.notifier.wake(now);
   }
 
   #pend(exchange: ServerExchange, now: Instant): void {
@@ -578,6 +494,7 @@ export class ServerRole {
       request: exchange.request,
       validated: exchange.link.path.proven,
       name: exchange.name,
+      token: exchange.token,
     });
   }
 

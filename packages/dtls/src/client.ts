@@ -133,6 +133,11 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
     return this.#saved !== undefined;
   }
 
+  /** The server knows us by a Connection ID (RFC 9146), wherever our records come from. */
+  get isFollowed(): boolean {
+    return this.#association !== undefined && this.#association.peerCid !== "";
+  }
+
   get connected(): boolean {
     return this.#association !== undefined;
   }

@@ -26,7 +26,7 @@ import {
   type TransportOutput,
 } from "@godwit/coap";
 import { Lwm2mClient } from "./client/client.ts";
-import type { ClientOptions } from "./client/options.ts";
+import type { ClientOptions, PathKind } from "./client/options.ts";
 import type { ClientInput, ClientOutput } from "./client/events.ts";
 import type { ClientSnapshot } from "./client/snapshot.ts";
 import { clientTuning } from "./client/tuning.ts";
@@ -52,7 +52,7 @@ export type ClientStackInput =
 export type ClientStackOutput =
   | DatagramEvent
   | StoreOutput
-  | Exclude<ClientOutput, { type: "coap" }>
+  | Exclude<ClientOutput, { type: "coap" | "resume" }>
   | Extract<SecureTransportOutput, { type: "handshakeFailed" | "keyLog" | "stale" }>
   /** A DTLS session is open: after a handshake, or with one that was kept. */
   | { readonly type: "secured"; readonly how: "full" | "resumed" | "kept" }
@@ -112,15 +112,25 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
       rng,
       tuning,
       ledgerOf,
+      lastingObservers: true, // /1/x/6 says what a notification that does not arrive ends
       ...(protection === undefined ? {} : { protection: protection.layer }),
     });
-    this.client = new Lwm2mClient(options);
+    this.client = new Lwm2mClient({
+      ...options,
+      pathKind: () => this.#pathKind,
+      resumesObservations: protection === undefined,
+    });
   }
 
   get wakeAt(): Instant | undefined {
     const above = earlier(this.client.wakeAt, this.#protection?.layer.wakeAt);
     const transport = (this.#dtls ?? this.#udp).wakeAt;
     return earlier(transport, earlier(this.#endpoint.wakeAt, above));
+  }
+
+  get #pathKind(): PathKind {
+    if (this.#protection !== undefined || this.#dtls?.isFollowed === true) return "followed";
+    return this.#dtls === undefined ? "address" : "session";
   }
 
   /** Every byte to and from the server, by purpose. */
@@ -177,13 +187,24 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
     if (this.#dtls !== undefined) return this.#dtls.handle({ type: "connect", path }, now);
     const there = this.#udp.connect(path, now);
     const before = this.#path;
-    this.#path = there;
-    const session = this.#carriedBy(there, now);
-    const ends = this.#protection === undefined && before !== undefined && before !== there;
-    if (ends) this.client.handle({ type: "closed", session: before }, now);
-    if (before !== undefined && before !== there)
+    if (before === undefined || before === there) this.#path = there;
+    else if (this.#protection === undefined) {
+      // The session goes on at the new path, and with it all that is observed.
+      this.#udp.handle({ type: "rebind", from: there, into: before }, now);
+      this.#udp.handle({ type: "close", session: there }, now);
+    } else {
+      this.#path = there;
       this.#udp.handle({ type: "close", session: before }, now);
+    }
+    const session = this.#carriedBy(this.#path ?? there, now);
+    this.#drainUdp(now);
     this.client.handle({ type: "connected", session }, now);
+  }
+
+  /** The endpoint knows of the new path before anything is said on it. */
+  #drainUdp(now: Instant): void {
+    for (let output = this.#udp.poll(); output !== undefined; output = this.#udp.poll())
+      this.#fromUdp(output, now);
   }
 
   /** The session that the layers above know, now that `carrier` leads to the server. */
@@ -208,19 +229,20 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
         this.#fromUdp(fromUdp, now);
         continue;
       }
+      const fromProtection = this.#protection?.layer.poll(); // new keys are known before what comes under them
+      if (fromProtection !== undefined) {
+        this.#fromProtection(fromProtection, now);
+        continue;
+      }
       const fromEndpoint = this.#endpoint.poll();
       if (fromEndpoint !== undefined) {
         this.#fromEndpoint(fromEndpoint, now);
         continue;
       }
-      const fromProtection = this.#protection?.layer.poll();
-      if (fromProtection !== undefined) {
-        this.#fromProtection(fromProtection, now);
-        continue;
-      }
       const output = this.client.poll();
       if (output === undefined) return;
       if (output.type === "coap") this.#endpoint.handle(output.input, now);
+      else if (output.type === "resume") this.#dtls?.handle({ type: "renew" }, now);
       else this.#outbox.push(output);
     }
   }
@@ -237,8 +259,10 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
         this.client.handle(output, now);
         break;
       case "received":
-      case "moved":
         this.#endpoint.handle(output, now);
+        break;
+      case "moved": // by `connect`, to where we chose
+        this.#endpoint.handle({ ...output, validated: true }, now);
         break;
       default:
         unreachable(output);
@@ -265,6 +289,8 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
         break;
       case "moved": // the server's address has not changed: what says so came by another path of ours
       case "established":
+        this.client.handle({ type: "rekeyed", session: output.session }, now);
+        break;
       case "rekey":
       case "dead":
         break;

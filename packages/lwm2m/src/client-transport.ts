@@ -56,6 +56,8 @@ export type SecureTransportInput =
   | { readonly type: "connect"; readonly path: Path }
   | { readonly type: "close"; readonly session: SessionId }
   | { readonly type: "fresh"; readonly session: SessionId }
+  /** Our address may be another one to the server, and it does not follow: resumes the session. */
+  | { readonly type: "renew" }
   | StoredInput;
 
 export type SecureTransportOutput =
@@ -123,6 +125,11 @@ export class SecureTransport implements Machine<SecureTransportInput, SecureTran
     return this.#dtls.connected && this.#path !== undefined && this.#handshake === undefined;
   }
 
+  /** The server knows us wherever our records come from. */
+  get isFollowed(): boolean {
+    return this.#dtls.isFollowed;
+  }
+
   /** Every byte of all associations. */
   get ledger(): Ledger {
     const all = new Ledger();
@@ -141,6 +148,9 @@ export class SecureTransport implements Machine<SecureTransportInput, SecureTran
         break;
       case "send":
         this.#send(input.bytes, now);
+        break;
+      case "renew":
+        if (this.isOpen && !this.#stale && !this.isFollowed) this.#renew(now);
         break;
       case "datagram":
       case "close":

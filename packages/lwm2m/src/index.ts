@@ -96,6 +96,7 @@ export type {
   StoredRecord,
   StoredTables,
 } from "./server/events.ts";
+export type { ObservationView } from "./server/observation-view.ts";
 export {
   isFinal,
   isIdempotent,

@@ -1,7 +1,13 @@
 import { FormatError } from "@godwit/base";
 import { formatLinks, linkAttribute, parseLinks, type Link } from "@godwit/coap";
 import { impliedVersion } from "./definition.ts";
-import { formatNodePath, parseRoot, pathOfSegments, withoutRoot } from "./node-path.ts";
+import {
+  formatNodePath,
+  parseRoot,
+  pathOfSegments,
+  withoutRoot,
+  type NodePath,
+} from "./node-path.ts";
 import { shown } from "./refusal.ts";
 import type { Lwm2mVersion } from "./version.ts";
 
@@ -99,6 +105,13 @@ export function formatObjectList(
 /** The version of each object of the list, implied ones included. */
 export function objectVersions(list: ObjectList, lwm2m: Lwm2mVersion): Map<number, string> {
   return new Map(list.objects.map(({ id, version }) => [id, version ?? impliedVersion(id, lwm2m)]));
+}
+
+/** Whether the list has what a path names: its instance, or its object where it names no more. */
+export function listsPath({ objects }: ObjectList, [object, instance]: NodePath): boolean {
+  const entry = objects.find(({ id }) => id === object);
+  if (entry === undefined) return false;
+  return instance === undefined || entry.instances.includes(instance);
 }
 
 export function sameObjectList(a: ObjectList, b: ObjectList): boolean {

@@ -458,6 +458,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#out.push({ ...output, session: output.session ?? NOBODY });
         return;
       case "established":
+        this.server.handle({ type: "established", session: output.session }, now);
+        return;
       case "rekey":
       case "dead":
         return;
@@ -487,6 +489,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     if (output.type === "send") this.#transports.handle(output, now);
     else if (output.type === "dropped") this.#out.push(output);
     else if (output.type === "proven") this.#proven(output.session, now);
+    else if (output.type === "unnotified") return; // nobody observes the server
     else if (output.type !== "request" || this.#mayObey(output, now)) {
       this.server.handle(output, now);
     }
@@ -559,6 +562,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "operation":
       case "notification":
       case "observation":
+      case "observationSilent":
         this.#out.push(output);
         return;
       default:

@@ -128,7 +128,7 @@ export class RemoteDevice {
     return this.#server.observe(this.endpoint, path, options);
   }
 
-  /** Ends the observation of a path for everybody: loops on it end. */
+  /** Gives up what `owner` had asked for by `Server.order`, such as the REST API. Loops go on: leave them to end theirs. */
   async cancelObserve(path: string, options: OrderOptions = {}): Promise<void> {
     const at = givenPath(path);
     await this.#done("cancelObserve", at, observeRequest(at), options);

@@ -1,5 +1,5 @@
 import type { SessionId } from "@godwit/base";
-import type { RegistrationView, ServerStackOutput } from "@godwit/lwm2m";
+import type { ObservationView, RegistrationView, ServerStackOutput } from "@godwit/lwm2m";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
 /** What a server tells its listeners. Text that comes from devices is as they sent it: escape it before you show it. */
@@ -23,10 +23,19 @@ export type Events = {
     /** ms since 1970. */
     readonly at: number;
   };
+  /** What has become of a wanted observation, and why, in words. `ended`: nobody wants it any more. */
   readonly observation: {
     readonly endpoint: string;
     readonly path: string;
-    readonly state: "active" | "ended";
+    readonly state: ObservationView["state"] | "ended";
+    readonly reason: string;
+  };
+  /** The device speaks, but does not report, and does not answer when it is asked to. */
+  readonly observationSilent: {
+    readonly endpoint: string;
+    readonly path: string;
+    /** When it last reported. */
+    readonly heardAt: number;
   };
   readonly refused: { readonly session: SessionId; readonly code: number; readonly detail: string };
   readonly dropped: { readonly session: SessionId; readonly reason: string };
@@ -51,6 +60,7 @@ export const EVENTS: Readonly<Record<keyof Events, true>> = {
   task: true,
   notification: true,
   observation: true,
+  observationSilent: true,
   refused: true,
   dropped: true,
   handshakeFailed: true,

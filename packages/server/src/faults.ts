@@ -33,7 +33,8 @@ export class DeviceError extends Error {
 }
 
 /** Why a task failed that has no answer. */
-export function codeOfFailed({ notAccepted }: Task): DeviceErrorCode {
+export function codeOfFailed({ notAccepted, notObserved }: Task): DeviceErrorCode {
+  if (notObserved === true) return "NOT_OBSERVED";
   if (notAccepted === undefined) return "OPERATION_FAILED";
   return notAccepted === "limit" ? "OPERATION_LIMIT" : "STORE_REFUSED";
 }

@@ -46,3 +46,14 @@ test("a fault is read once, after what was there before it", async () => {
   await assert.rejects(first, /gone/);
   assert.deepEqual(await second, { value: undefined, done: true });
 });
+
+test("a feed that fails gives what came before, then the error", async () => {
+  const feed = new Feed<string>();
+  feed.push("a");
+  feed.fail(new Error("gone"));
+  feed.fail(new Error("again"));
+  feed.push("b");
+  const reader = feed[Symbol.asyncIterator]();
+  assert.equal((await reader.next()).value, "a");
+  await assert.rejects(reader.next(), { message: "gone" });
+});

@@ -9,19 +9,16 @@ import { DeviceError } from "./faults.ts";
 import { Feed } from "./feed.ts";
 import type { Observers, Path, Where } from "./observers.ts";
 import { readingOf, type Reading } from "./reading.ts";
-import type { Answer, Task } from "./task.ts";
+import type { Answer } from "./task.ts";
 
 /** What a loop needs of its server. */
 export type LoopHost = {
   readonly observers: Observers<ObservationLoop>;
   readonly loops: Set<ObservationLoop>;
-  isObserved(where: Where): boolean;
   writeAttributes(where: Where, attributes: string): Promise<void>;
   /** Sends Observe; the reading is the answer's. `stop` gives it up. */
   setUp(where: Where): { readonly reading: Promise<Reading>; stop(): void };
-  /** The value now, of a path that is observed already. */
-  read(where: Where): Promise<Reading>;
-  /** Nobody wants to hear of the path any more. Resolves once that is noted, not once the device knows. */
+  /** No loop wants to hear of the path any more. Resolves once that is noted, not once the device knows. */
   cancel(where: Where): Promise<void>;
 };
 
@@ -85,14 +82,16 @@ export class ObservationLoop implements AsyncIterableIterator<Reading, void, voi
     }
   }
 
-  /** The observation is no more. */
+  /** Nobody wants the observation any more. */
   ended(where: Where): void {
-    if (this.#isMine(where) && !this.#host.isObserved(where)) this.end();
+    if (this.#isMine(where) && this.#state === "open") this.end();
   }
 
-  /** An Observe of somebody else, or one after a new registration, came to nothing. */
-  refused(task: Task): void {
-    if (this.#isMine(task) && !this.#host.isObserved(task)) this.fail(DeviceError.of(task));
+  /** The device does not observe the path any more, and says why. */
+  refused(where: Where, reason: string): void {
+    if (!this.#isMine(where) || this.#state !== "open") return;
+    const words = `${where.path} of ${where.endpoint} is no longer observed: ${reason}`;
+    this.fail(new DeviceError("NOT_OBSERVED", words));
   }
 
   /** The readings that are here are still read. */
@@ -111,8 +110,7 @@ export class ObservationLoop implements AsyncIterableIterator<Reading, void, voi
     const { observers, loops } = this.#host;
     try {
       this.#signal?.throwIfAborted();
-      const observed = this.#host.isObserved(this.#where);
-      const path = observers.join(this.#where, this, { observed, attributes: this.#attributes });
+      const path = observers.join(this.#where, this, this.#attributes);
       this.#path = path;
       loops.add(this);
       if (this.#signal) this.#listenNoMore = onAbort(this.#signal, (why) => this.fail(why));
@@ -121,6 +119,7 @@ export class ObservationLoop implements AsyncIterableIterator<Reading, void, voi
         await this.#host.writeAttributes(this.#where, this.#attributes);
       }
       const first = await this.#first(path);
+      path.isSetUp = true;
       path.last ??= first;
       if (this.#isOver) return;
       this.#state = "open";
@@ -131,11 +130,9 @@ export class ObservationLoop implements AsyncIterableIterator<Reading, void, voi
     }
   }
 
-  /** By an Observe; of a path that is observed already what was heard last, else what is read. */
+  /** What was heard last, else the answer to the Observe that all loops of the path share. */
   async #first(path: Path<ObservationLoop>): Promise<Reading> {
     if (path.setUp !== undefined) return path.last ?? (await path.setUp.reading);
-    if (this.#host.isObserved(this.#where))
-      return path.last ?? (await this.#host.read(this.#where));
     path.setUp = this.#host.setUp(this.#where);
     try {
       return await path.setUp.reading;
@@ -147,7 +144,10 @@ export class ObservationLoop implements AsyncIterableIterator<Reading, void, voi
 
   async #leave(): Promise<void> {
     if (!this.#over()) return;
-    this.#path?.setUp?.stop();
+    if (this.#path?.isSetUp !== true) {
+      this.#path?.setUp?.stop();
+      return;
+    }
     await this.#host.cancel(this.#where).catch(() => undefined); // the server may be closed: then it goes on after its next start
   }
 

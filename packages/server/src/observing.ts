@@ -1,16 +1,15 @@
 import { checkOptions } from "@godwit/base";
 import type { Request } from "@godwit/coap";
-import type { Store, StoreError } from "@godwit/io";
 import {
   givenPath,
   observeRequest,
-  readRequest,
   writeAttributesRequest,
   type OperationKind,
 } from "@godwit/lwm2m";
+import type { Events } from "./events.ts";
 import { DeviceError } from "./faults.ts";
 import { ObservationLoop, type LoopHost } from "./observation-loop.ts";
-import { OBSERVER_TABLE, Observers, type Where } from "./observers.ts";
+import { Observers, keyOf, type Where } from "./observers.ts";
 import { OBSERVE_RULES, type ObserveOptions, type OrderOptions } from "./options.ts";
 import { readingOf, type Reading } from "./reading.ts";
 import type { Answer, Task } from "./task.ts";
@@ -25,28 +24,20 @@ export type Given = {
 /** What observing needs of its server. */
 export type ObservingHost = {
   give(where: Where, kind: OperationKind, request: Request, options: OrderOptions): Given;
-  tasksOf(endpoint: string): readonly Task[];
   /** Does nothing once the server is closed. */
   cancel(id: string): void;
-  isObserved(where: Where): boolean;
 };
 
-/** The loops of this program over paths of devices, and who owns what is observed. */
+/** The loops of this program over paths of devices. */
 export class Observing {
   readonly #host: ObservingHost;
   readonly #loops = new Set<ObservationLoop>();
-  #observers = new Observers<ObservationLoop>([], () => undefined);
+  readonly #observers = new Observers<ObservationLoop>();
+  /** Goodbyes that may still wait for their device, by path. */
+  readonly #goodbyes = new Map<string, string>();
 
   constructor(host: ObservingHost) {
     this.#host = host;
-  }
-
-  /** What an earlier run knew of owners. */
-  restore(store: Store, onFault: (fault: StoreError) => void): void {
-    this.#observers = new Observers(
-      [...store.load(OBSERVER_TABLE)].map(({ key }) => key),
-      (change) => store.write([change], (fault) => fault && onFault(fault)),
-    );
   }
 
   close(): void {
@@ -57,7 +48,7 @@ export class Observing {
   observe(where: Where, options: ObserveOptions): ObservationLoop {
     checkOptions(`observe ${where.path}`, options, OBSERVE_RULES);
     givenPath(where.path);
-    const { signal, expires, ...attributes } = options;
+    const { signal, expires, owner: _loops, ...attributes } = options;
     const set = Object.entries(attributes).flatMap(([name, value]) =>
       value === undefined ? [] : [`${name}=${value}`],
     );
@@ -66,31 +57,15 @@ export class Observing {
     return new ObservationLoop(this.#loopHost(order), where, asked);
   }
 
-  /** Somebody observes by an order. */
-  ask(where: Where): void {
-    this.#observers.ask(where);
-  }
-
-  /** Who did no longer wants to; true: no loop needs the path either. */
-  release(where: Where): boolean {
-    return this.#observers.release(where);
-  }
-
   notified(where: Where, answer: Answer, at: number): void {
     for (const loop of [...this.#loops]) loop.notified(where, answer, at);
   }
 
-  /** An observation is no more; another one may have taken its place. */
-  ended(where: Where): void {
-    if (this.#host.isObserved(where)) return;
-    for (const loop of [...this.#loops]) loop.ended(where);
-    this.#observers.over(where);
-  }
-
-  /** An Observe of anybody was answered, or ended without an answer. */
-  tried(task: Task): void {
-    if (task.answer?.success) return;
-    for (const loop of [...this.#loops]) loop.refused(task);
+  changed(event: Events["observation"]): void {
+    for (const loop of [...this.#loops]) {
+      if (event.state === "ended") loop.ended(event);
+      else if (event.state === "refused") loop.refused(event, event.reason);
+    }
   }
 
   #loopHost(order: OrderOptions): LoopHost {
@@ -98,38 +73,37 @@ export class Observing {
     return {
       observers: this.#observers,
       loops: this.#loops,
-      isObserved: (where) => host.isObserved(where),
       writeAttributes: async (where, attributes) => {
         const request = writeAttributesRequest(givenPath(where.path), attributes.split("&"));
         await succeeded(host.give(where, "writeAttributes", request, order));
       },
       setUp: (where) => {
         this.#takeBackGoodbye(where);
-        const given = host.give(where, "observe", observeRequest(givenPath(where.path)), order);
-        const reading = readingIn(given).then((first) => {
-          if (host.isObserved(where)) return first;
-          const words = `the device answered but does not observe ${where.path}: read it instead`;
-          throw new DeviceError("NOT_OBSERVED", words);
-        });
-        return { reading, stop: () => host.cancel(given.id) };
+        const request = observeRequest(givenPath(where.path));
+        const given = host.give(where, "observe", request, { ...order, owner: LOOPS });
+        return { reading: readingIn(given), stop: () => host.cancel(given.id) };
       },
-      read: (where) => {
-        this.#takeBackGoodbye(where);
-        return readingIn(host.give(where, "read", readRequest(givenPath(where.path)), order));
-      },
-      cancel: async (where) => {
-        if (!host.isObserved(where)) return;
-        await host.give(where, "cancelObserve", observeRequest(givenPath(where.path)), {}).accepted;
-      },
+      cancel: (where) => this.#sayGoodbye(where),
     };
   }
 
+  async #sayGoodbye(where: Where): Promise<void> {
+    const key = keyOf(where);
+    const request = observeRequest(givenPath(where.path));
+    const { id, accepted, ended } = this.#host.give(where, "cancelObserve", request, {
+      owner: LOOPS,
+    });
+    this.#goodbyes.set(key, id);
+    void ended
+      .catch(() => undefined) // the server was closed: the order goes on after its next start
+      .then(() => this.#goodbyes.get(key) === id && this.#goodbyes.delete(key));
+    await accepted;
+  }
+
   /** A goodbye that still waits for the device would end what begins now. */
-  #takeBackGoodbye({ endpoint, path }: Where): void {
-    for (const task of this.#host.tasksOf(endpoint)) {
-      if (task.operation !== "cancelObserve" || task.path !== path) continue;
-      if (task.endedAt === undefined) this.#host.cancel(task.id);
-    }
+  #takeBackGoodbye(where: Where): void {
+    const id = this.#goodbyes.get(keyOf(where));
+    if (id !== undefined) this.#host.cancel(id);
   }
 }
 
@@ -144,3 +118,6 @@ async function readingIn(given: Given): Promise<Reading> {
   const { endpoint, path, answer, endedAt } = await succeeded(given);
   return readingOf(endpoint, path, answer, endedAt ?? Date.now());
 }
+
+/** Loops are one owner of an observation, as others are that asked by an order. */
+const LOOPS = "loops";

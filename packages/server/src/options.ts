@@ -61,6 +61,8 @@ export type WaitOptions = {
 export type OrderOptions = WaitOptions & {
   /** How long an order may wait for its device, in ms; 24 hours unless given, at most a year. */
   readonly expires?: number;
+  /** Of observe and cancelObserve by `Server.order`: who wants it. An observation ends with its last owner. */
+  readonly owner?: string;
 };
 
 /**
@@ -109,6 +111,7 @@ export const WAIT_RULES: Rules<WaitOptions> = { signal: SIGNAL };
 export const ORDER_RULES: Rules<OrderOptions> = {
   ...WAIT_RULES,
   expires: whole(1, YEAR, "ms"),
+  owner: text(1, 255),
 };
 
 export const WRITE_RULES: Rules<WriteOptions> = {

@@ -42,7 +42,7 @@ import {
   type WaitOptions,
 } from "./options.ts";
 import { bind, certificatesOf, checkAddresses, release, stackOf, type Running } from "./running.ts";
-import { answerOf, releasedTask, taskOf, type DeviceView, type Task } from "./task.ts";
+import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
 
 /** What a server shows of itself: nothing in it is secret. */
 export type ShownCertificate = {
@@ -81,14 +81,11 @@ export class Server {
   readonly #refs = new Map<number, (ok: boolean) => void>();
   #lastRef = 0;
   readonly #tasks = new Map<string, Set<(task: Task) => void>>();
-  readonly #kept = new Map<string, Task>();
   readonly #observing = new Observing({
     give: (where, kind, request, options) => this.#give(where, kind, request, options),
-    tasksOf: (endpoint) => this.tasksOf(endpoint),
     cancel: (id) => {
       if (this.#state === "running") this.cancel(id);
     },
-    isObserved: (where) => this.#isObserved(where),
   });
 
   /** @throws UsageError that names an option that cannot be */
@@ -141,7 +138,6 @@ export class Server {
 
   #run(opened: Omit<Running, "driver">): void {
     const { stack, clock, sockets } = opened;
-    this.#observing.restore(this.#store, (fault) => this.#fault(fault, "store"));
     // Outputs of the first moment find the server running.
     this.#running = { ...opened, driver: undefined };
     this.#state = "running";
@@ -314,8 +310,8 @@ export class Server {
 
   /**
    * Gives an order; resolves once it is durable (or was refused at once: see the task's `state` and `notAccepted`). Aborting
-   * cancels it. Who observes by an order and who does by a loop own the observation together: an order `cancelObserve` is done
-   * at once, without a word to the device, while a loop of this program needs it.
+   * cancels it. Of `observe` and `cancelObserve`, `owner` says who wants it: an observation ends with its last owner, loops of
+   * this program among them.
    */
   async order(
     endpoint: string,
@@ -324,12 +320,7 @@ export class Server {
     request: Request,
     options: OrderOptions = {},
   ): Promise<Task> {
-    const where = { endpoint, path };
-    if (kind === "cancelObserve" && !this.#observing.release(where)) return this.#released(where);
-    const { accepted } = this.#give(where, kind, request, options);
-    const task = await accepted;
-    if (kind === "observe" && task.state !== "failed") this.#observing.ask(where);
-    return task;
+    return await this.#give({ endpoint, path }, kind, request, options).accepted;
   }
 
   /** Gives an order and resolves with its task once that has ended, well or not. Aborting cancels it. */
@@ -352,7 +343,7 @@ export class Server {
     check(`${kind} ${path}`, "endpoint", endpoint, ENDPOINT);
     checkOptions(`${kind} ${path}`, options, ORDER_RULES);
     givenPath(path); // our caller's mistake is named here, not by the device
-    const { signal, expires = DAY } = options;
+    const { signal, expires = DAY, owner } = options;
     signal?.throwIfAborted();
     const { stack, clock } = this.#now;
     const id = stack.server.operationId(clock.now());
@@ -370,7 +361,8 @@ export class Server {
     for (const one of [accepted, ended]) one.catch(() => undefined); // most callers want one of them
     const expiresAt = clock.now() + expires;
     try {
-      this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
+      const whose = owner === undefined ? {} : { owner };
+      this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt, ...whose });
     } catch (fault) {
       this.#tasks.delete(name);
       throw fault;
@@ -378,22 +370,9 @@ export class Server {
     return { id: name, accepted, ended };
   }
 
-  /** The task of a `cancelObserve` that is done without the device: others still want to hear of the path. */
-  #released(where: Where): Task {
-    const { stack, clock } = this.#now;
-    const now = clock.now();
-    const task = releasedTask(String(stack.server.operationId(now)), where, now);
-    this.#kept.set(task.id, task);
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size > KEPT_TASKS && oldest !== undefined) this.#kept.delete(oldest);
-    this.#emitTask(task);
-    return task;
-  }
-
   task(id: string): Task | undefined {
     const operation = this.#now.stack.server.operation(Number(id));
-    if (operation === undefined) return this.#kept.get(id);
-    return taskOf(operation, this.definitionsOf(operation.endpoint));
+    return operation && taskOf(operation, this.definitionsOf(operation.endpoint));
   }
 
   tasksOf(endpoint: string): readonly Task[] {
@@ -456,10 +435,6 @@ export class Server {
     return this.#observing.observe({ endpoint, path }, options);
   }
 
-  #isObserved({ endpoint, path }: Where): boolean {
-    return this.#running?.stack.server.observationsOf(endpoint).includes(path) ?? false;
-  }
-
   // ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #heard(output: Heard, now: number): void {
@@ -497,8 +472,9 @@ export class Server {
         return;
       }
       case "observation":
-        if (output.state === "ended") this.#observing.ended(output);
+        this.#observing.changed(output);
         return this.#listeners.emit("observation", output);
+      case "observationSilent":
       case "refused":
       case "dropped":
       case "keyLog":
@@ -509,7 +485,6 @@ export class Server {
 
   #emitTask(task: Task): void {
     for (const heard of [...(this.#tasks.get(task.id) ?? [])]) heard(task);
-    if (task.operation === "observe" && hasEnded(task)) this.#observing.tried(task);
     this.#listeners.emit("task", { task });
   }
 
@@ -531,14 +506,14 @@ export class Server {
   }
 
   #view(registration: RegistrationView): DeviceView {
-    const { stack } = this.#machine;
+    const { stack, clock } = this.#machine;
     const { session, ...rest } = registration;
     const path: Path | undefined = stack.pathOf(session);
     return {
       ...rest,
       address: path && formatAddress(path.remote),
       ledger: stack.accountOf(session).snapshot(),
-      observations: stack.server.observationsOf(registration.endpoint),
+      observations: stack.server.observationsOf(registration.endpoint, clock.now()),
     };
   }
 
@@ -574,5 +549,3 @@ function closed(): ServerError {
 }
 
 const DAY = 24 * 3_600_000;
-/** Tasks that ended without the device and can still be asked for. */
-const KEPT_TASKS = 1_000;

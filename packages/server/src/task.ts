@@ -3,6 +3,7 @@ import { OptionNumber, codeName, findUint, formatCode } from "@godwit/coap";
 import {
   type Definitions,
   type NodePath,
+  type ObservationView,
   type OperationKind,
   type OperationView,
   type RegistrationView,
@@ -30,6 +31,8 @@ export type Task = {
   readonly reason: string | undefined;
   /** It was never accepted: a limit was reached, or the store refused it. */
   readonly notAccepted: "limit" | "storage" | undefined;
+  /** An Observe was answered, but the path is not observed (RFC 7641 2). */
+  readonly notObserved: true | undefined;
   readonly answer: Answer | undefined;
 };
 
@@ -51,7 +54,10 @@ export type Answer = {
 export type PathValue = {
   readonly path: string;
   readonly type: string | undefined;
-  /** Numbers beyond 2^53 and opaque values (Base64) come as text. */
+  /**
+   * Numbers beyond 2^53 and opaque values (Base64) come as text, and so do those that JSON does not have: "NaN", "Infinity" and
+   * "-Infinity", of `type` "float". `null`: there is no value; an instance or a multiple resource that exists and is empty.
+   */
   readonly value: string | number | boolean | null;
 };
 
@@ -60,7 +66,8 @@ export type DeviceView = Omit<RegistrationView, "session"> & {
   /** "192.0.2.1:5683": for people to read, never to identify anything by. */
   readonly address: string | undefined;
   readonly ledger: LedgerSnapshot;
-  readonly observations: readonly string[];
+  /** What is wanted of the device, and whether it reports. */
+  readonly observations: readonly ObservationView[];
 };
 
 export function taskOf(operation: OperationView, definitions: Definitions): Task {
@@ -77,25 +84,11 @@ export function taskOf(operation: OperationView, definitions: Definitions): Task
     attempts: operation.attempts,
     reason: state.name === "failed" ? state.reason : undefined,
     notAccepted: state.name === "failed" ? state.notAccepted : undefined,
+    notObserved: state.name === "failed" ? state.notObserved : undefined,
     answer:
       state.name === "done"
         ? answerOf(parseNodePath(operation.path), state.response, definitions)
         : undefined,
-  };
-}
-
-/** A task that was done at once, without a word to the device: nothing had to be said. */
-export function releasedTask(
-  id: string,
-  { endpoint, path }: { readonly endpoint: string; readonly path: string },
-  now: number,
-): Task {
-  const answer = { code: "2.05", codeName: "Content", success: true, payloadBytes: 0 };
-  const none = { contentFormat: undefined, text: undefined, values: undefined, fault: undefined };
-  return {
-    ...{ id, endpoint, path, operation: "cancelObserve", state: "done", attempts: 0 },
-    ...{ createdAt: now, expiresAt: now, endedAt: now, reason: undefined, notAccepted: undefined },
-    answer: { ...answer, ...none },
   };
 }
 
@@ -130,7 +123,9 @@ export function pathValue(node: ValueNode): PathValue {
 
 function plain(value: ValueNode["value"]): string | number | boolean | null {
   if (value === undefined) return null;
-  if (typeof value.value === "number" || typeof value.value === "boolean") return value.value;
+  if (typeof value.value === "boolean") return value.value;
+  if (typeof value.value === "number")
+    return Number.isFinite(value.value) ? value.value : String(value.value);
   return formatValue(value);
 }
 

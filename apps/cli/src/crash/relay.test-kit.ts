@@ -4,22 +4,31 @@ import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { AuditedPath, type NonceAudit } from "./nonce-audit.test-kit.ts";
 
-/** Shows an audit all that passes. */
+/** Shows an audit all that passes, if there is one. */
 export class Relay {
+  /** The link is dead: nothing passes, either way. */
+  isCut = false;
   readonly #socket: Socket;
-  readonly #audit: NonceAudit;
+  readonly #audit: NonceAudit | undefined;
   readonly #server: { readonly port: number };
   readonly #ways = new Map<string, Way>();
   #round = 0;
 
-  private constructor(socket: Socket, audit: NonceAudit, server: { readonly port: number }) {
+  private constructor(
+    socket: Socket,
+    audit: NonceAudit | undefined,
+    server: { readonly port: number },
+  ) {
     this.#socket = socket;
     this.#audit = audit;
     this.#server = server;
     socket.on("message", (datagram, from) => this.#fromDevice(datagram, from));
   }
 
-  static async open(audit: NonceAudit, server: { readonly port: number }): Promise<Relay> {
+  static async open(
+    audit: NonceAudit | undefined,
+    server: { readonly port: number },
+  ): Promise<Relay> {
     return new Relay(await bound(), audit, server);
   }
 
@@ -51,13 +60,15 @@ export class Relay {
       const { path, socket } = way;
       const answered = way;
       socket.on("message", (answer) => {
+        if (this.isCut) return;
         answered.round = this.#round;
-        this.#audit.see(path, "server", answer);
+        this.#audit?.see(path, "server", answer);
         this.#socket.send(answer, from.port, from.address);
       });
     }
     way.round = this.#round;
-    this.#audit.see(way.path, "device", datagram);
+    if (this.isCut) return;
+    this.#audit?.see(way.path, "device", datagram);
     way.socket.send(datagram, this.#server.port, "127.0.0.1");
   }
 }

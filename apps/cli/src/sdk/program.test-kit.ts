@@ -61,6 +61,8 @@ const registered = async (device) => {
   await there;
   return device;
 };
+/** The paths of the thermometer that are observed. */
+const observed = (server) => server.deviceView("thermometer").observations.map(({ path }) => path);
 /** A handle that was closed is gone a turn of the loop later. */
 const sockets = async () => { await pause(20); return openSockets(); };
 const openSockets = () => process.getActiveResourcesInfo().filter((name) => name === "UDPWrap" || name === "UDPWRAP").length;

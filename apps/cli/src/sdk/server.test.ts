@@ -93,7 +93,7 @@ test("H1: loops on one path share one observation: each gets every reading, and 
     await b.return();
     await c.return();
     await pause(100);
-    report([states, server.deviceView("thermometer").observations]);
+    report([states, observed(server)]);
     await device.stop();
     await server.close();
   `);
@@ -117,7 +117,7 @@ test("H1: who observes by the REST API's order is an owner beside the loops, and
     const observe = { code: 1, options: [{ number: 6, value: new Uint8Array() },
       ...at.slice(1).split("/").map((id) => ({ number: 11, value: Buffer.from(id) }))], payload: new Uint8Array() };
     const order = async (kind) => server.ended((await server.order("thermometer", kind, at, observe)).id);
-    const observed = () => server.deviceView("thermometer").observations;
+    
     const remote = server.device("thermometer");
     // A loop joins what was ordered, and leaves it there.
     report((await order("observe")).state);
@@ -125,20 +125,20 @@ test("H1: who observes by the REST API's order is an owner beside the loops, and
     report((await joined.next()).value.value);
     await joined.return();
     await pause(50);
-    report(observed());
+    report(observed(server));
     // Somebody orders what a loop observes, and says goodbye.
     report((await order("cancelObserve")).state);
     const loop = remote.observe(at);
     await loop.next();
     report((await order("observe")).state);
     const { id, state, answer } = await order("cancelObserve");
-    report([state, answer.code, server.task(id).state, observed()]);
+    report([state, answer.code, server.task(id).state, observed(server)]);
     const next = loop.next();
     device.set(at, 22);
     report((await next).value.value);
     await loop.return();
     await pause(50);
-    report(observed());
+    report(observed(server));
     await device.stop();
     await server.close();
   `);
@@ -351,14 +351,14 @@ test("H1: after a restart a loop owns what loops had asked for, and what was ord
     server = await openServer({ store: sqliteStore(file), coap });
     device.update();
     await once(server, "updated");
-    report(server.deviceView("thermometer").observations);
+    report(observed(server));
     const loops = [await observe(looped), await observe(ordered)];
     const next = loops[0].next();
     device.set(looped, 22);
     report((await next).value.value);
     for (const loop of loops) await loop.return();
     await pause(100);
-    report(server.deviceView("thermometer").observations);
+    report(observed(server));
     await device.stop();
     await server.close();
   `);

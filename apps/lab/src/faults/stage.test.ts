@@ -215,11 +215,14 @@ export class Stage {
     return this.#order(device, "observe", path, observeRequest(parseNodePath(path)));
   }
 
-  /** Values that notifications brought, in order. */
+  /** Values that notifications brought, in order; not the state of now that the answer to an Observe of the server's own brings. */
   notified(): readonly string[] {
-    return this.heard.flatMap((output) =>
-      output.type === "notification" ? [new TextDecoder().decode(output.response.payload)] : [],
-    );
+    return this.heard.flatMap((output, i) => {
+      if (output.type !== "notification") return [];
+      const before = this.heard[i - 1];
+      if (before?.type === "observation" && before.state === "active") return [];
+      return [new TextDecoder().decode(output.response.payload)];
+    });
   }
 
   registration(device: StagedDevice = this.device): RegistrationView | undefined {

@@ -4,7 +4,8 @@ import { comparePaths, formatNodePath, isWithin, type NodePath } from "../node-p
 
 /**
  * The links of a Discover of `path` (OMA TS Core 6.3.2): what exists down to `depth` levels below it, with the attributes attached
- * to each, the version on the object and the number of instances on multiple resources.
+ * to each (`path` itself has the inherited ones, too), the version on the object and the number of instances on multiple
+ * resources.
  */
 export function discoverLinks(
   path: NodePath,

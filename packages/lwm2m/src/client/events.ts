@@ -14,12 +14,16 @@ export type PerformId = number;
 export type ClientInput =
   | Extract<
       EndpointOutput,
-      { type: "request" | "response" | "failed" | "alive" | "unobserved" | "pong" }
+      {
+        type: "request" | "response" | "failed" | "alive" | "unobserved" | "unnotified" | "pong";
+      }
     >
   /** There is a way to the server, for the first time or again. Registers, or updates a registration that still runs. */
   | { readonly type: "connected"; readonly session: SessionId }
   /** The way to the server is gone; nothing is sent until `connected`. */
   | { readonly type: "closed"; readonly session: SessionId }
+  /** The session has new keys: observations are bound to the old ones, and over (RFC 8613 B.2). */
+  | { readonly type: "rekeyed"; readonly session: SessionId }
   /** Our address changed, or is seen to have changed: the server is told at once. */
   | { readonly type: "moved"; readonly session: SessionId }
   /** Sends an Update now. */
@@ -77,6 +81,8 @@ export type Outcome =
 
 export type ClientOutput =
   | { readonly type: "coap"; readonly input: EndpointInput }
+  /** Our session is bound to an address that may not be ours any more: it must be resumed. An Update follows in it. */
+  | { readonly type: "resume" }
   /** `once`: what `snapshot` returns now must be durable first, so that it is not done again after a restart. */
   | {
       readonly type: "perform";

@@ -75,6 +75,15 @@ export class KeepAlive {
     return Math.max(SHORTEST_KEEP_ALIVE, this.#low * safety);
   }
 
+  /** ms of silence that the NAT is known to survive; while nothing is known, what most NATs do. */
+  get remembered(): number {
+    if (typeof this.#strategy === "number") return this.#strategy * 1_000;
+    const { fallbackInterval, safety } = this.#tuning;
+    if (this.#low !== undefined) return this.#low * 1_000;
+    const shorter = this.#high === undefined ? Infinity : this.#high * safety * 1_000;
+    return Math.min(fallbackInterval, shorter);
+  }
+
   /** How long to wait until the next sign of life, in ms, with jitter. A fixed interval is never exceeded. */
   beat(): number {
     const { keepAliveJitter } = this.#tuning;

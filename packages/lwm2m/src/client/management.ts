@@ -10,35 +10,30 @@ import {
   Code,
   ContentFormat,
   diagnostic,
-  observeOption,
   response,
   type EndpointInput,
   type ExchangeId,
-  type Request,
   type RequestName,
   type Response,
 } from "@godwit/coap";
-import {
-  applyAttributes,
-  checkConsistent,
-  effectiveAttributes,
-  type AttributeChange,
-  type Attributes,
-} from "../attributes.ts";
+import type { AttributeChange, Attributes } from "../attributes.ts";
 import { impliedVersion, type Definitions, type Registry } from "../definition.ts";
-import { formatNodePath, isWithin, parseNodePath, samePath, type NodePath } from "../node-path.ts";
+import { formatNodePath, samePath, type NodePath } from "../node-path.ts";
 import type { ObjectEntry } from "../object-list.ts";
-import { orRefused, refused, type Refusal } from "../refusal.ts";
-import { valueFormat } from "../value-format.ts";
+import { refused, type Refusal } from "../refusal.ts";
 import type { ValueNode } from "../value.ts";
 import type { Lwm2mVersion } from "../version.ts";
+import { AttachedAttributes } from "./attached-attributes.ts";
+import { contentOf, isAbsent } from "./content.ts";
 import { Deeds, answerOf, type Deed } from "./deeds.ts";
 import { discoverLinks } from "./discovery.ts";
 import type { ClientEvent, ClientOutput, Operation, Outcome, PerformId } from "./events.ts";
-import { Observations, type Observation } from "./observations.ts";
+import type { Observation } from "./observations.ts";
 import { readOperation, type Announced, type Asked } from "./operation.ts";
+import { Reporting, type AskedExchange } from "./reporting.ts";
 import type { ServerObject } from "./server-object.ts";
 import type { ClientTuning } from "./tuning.ts";
+import type { Way } from "./way.ts";
 
 //   request ──> refusal ─────────────────────────────────> respond
 //           ──> /1: done here ───────────────────────────> respond
@@ -51,6 +46,10 @@ export interface ManagementHost {
   emit(event: ClientEvent | Extract<ClientOutput, { type: "perform" }>): void;
   /** The server executed /1/x/8 or /1/x/4. */
   triggered(what: "update" | "disable", now: Instant): void;
+  /** There is something to report, and the server may not know us where we are. */
+  reopen(now: Instant): void;
+  /** The server must observe anew: a registration is due. */
+  renew(now: Instant): void;
   /** Something of the registration may have changed: /1, or the instances. */
   parametersChanged(now: Instant): void;
 }
@@ -63,6 +62,7 @@ export type ManagementOptions = {
   readonly objects: readonly ObjectEntry[];
   readonly attributes: readonly (readonly [path: string, attributes: Attributes])[];
   readonly deeds: readonly Deed[];
+  readonly way: Way;
 };
 
 /** Answers the server's operations and notifies it of what it observes. */
@@ -70,8 +70,8 @@ export class Management implements Announced {
   readonly #host: ManagementHost;
   readonly #options: ManagementOptions;
   readonly #server: ServerObject;
-  readonly #observations: Observations;
-  readonly #attributes = new Map<string, Attributes>();
+  readonly #attached: AttachedAttributes;
+  readonly #reporting: Reporting;
   readonly #deeds: Deeds;
   readonly #pending = new Map<PerformId, Pending>();
   readonly #timeouts = new Deadlines<PerformId>();
@@ -84,9 +84,24 @@ export class Management implements Announced {
     this.#host = host;
     this.#options = options;
     this.#server = options.server;
-    for (const [path, attributes] of options.attributes) this.#attributes.set(path, attributes);
+    const { tuning, server } = options;
+    this.#attached = new AttachedAttributes(tuning.maxAttributePaths, options.attributes);
+    this.#reporting = new Reporting({
+      host: {
+        coap: (input, now) => host.coap(input, now),
+        emit: (event) => host.emit(event),
+        look: (exchange, path, now) =>
+          this.#perform({ type: "look", operation: { type: "read", path }, exchange }, now),
+        readable: (nodes) => this.#readable(nodes),
+        reopen: (now) => host.reopen(now),
+        renew: (now) => host.renew(now),
+      },
+      attached: this.#attached,
+      server,
+      way: options.way,
+      tuning,
+    });
     this.#deeds = new Deeds(options.tuning.maxDeeds, options.deeds);
-    this.#observations = new Observations((observation) => this.#effective(observation));
     this.#objects = withServer(options.objects, options.server.instance);
     this.#definitions = this.#define();
   }
@@ -112,20 +127,22 @@ export class Management implements Announced {
     return this.#pending.size > 0;
   }
 
-  get observed(): boolean {
-    return this.#observations.size > 0;
+  /** What the server observes, and the notifications of it. */
+  get reporting(): Reporting {
+    return this.#reporting;
   }
 
   get attributes(): readonly (readonly [string, Attributes])[] {
-    return Array.from(this.#attributes);
+    return this.#attached.all;
   }
 
   get deeds(): readonly Deed[] {
     return this.#deeds.all;
   }
 
-  get wakeAt(): Instant | undefined {
-    return earlier(this.#timeouts.next, this.#observations.wakeAt);
+  /** `reachable`: there is a server to report to. */
+  wakeAt(reachable: boolean): Instant | undefined {
+    return earlier(this.#timeouts.next, reachable ? this.#reporting.wakeAt : undefined);
   }
 
   hasObject(object: number): boolean {
@@ -137,12 +154,8 @@ export class Management implements Announced {
   }
 
   /** `name`: by which a repetition is known. */
-  request(
-    exchange: ExchangeId,
-    request: Request,
-    now: Instant,
-    name: RequestName | undefined,
-  ): void {
+  request(asking: AskedExchange, now: Instant, name: RequestName | undefined): void {
+    const { exchange, request } = asking;
     const asked = readOperation(request, {
       root: this.#options.root,
       lwm2m: this.#lwm2m,
@@ -150,7 +163,7 @@ export class Management implements Announced {
       announced: this,
     });
     if (asked.type === "refused") this.#refuse(exchange, asked, now);
-    else this.#take(exchange, asked, now, name);
+    else this.#take(asking, asked, now, name);
   }
 
   /** The server may repeat in this session what it asked for in others, or of an earlier life. */
@@ -170,21 +183,7 @@ export class Management implements Announced {
   }
 
   changed(path: NodePath, now: Instant): void {
-    this.#observations.changed(path, now);
-  }
-
-  /** The peer or the transport ended it. */
-  unobserved(exchange: ExchangeId): void {
-    const ended = this.#observations.remove(exchange);
-    if (ended !== undefined) this.#observing(ended.path, false);
-  }
-
-  /** A new registration voids the observations of the old one (OMA TS Core 6.2.1). */
-  forgetObservations(now: Instant): void {
-    for (const exchange of this.#observations.exchanges) {
-      this.#host.coap({ type: "unobserve", exchange }, now);
-      this.unobserved(exchange);
-    }
+    this.#reporting.changed(path, now);
   }
 
   wake(now: Instant, reachable: boolean): void {
@@ -193,19 +192,14 @@ export class Management implements Announced {
       if (id === undefined) break;
       this.performed(id, refused(Code.GatewayTimeout, "the device took too long"), now);
     }
-    if (!reachable) return;
-    for (;;) {
-      const observation = this.#observations.due(now);
-      if (observation === undefined) break;
-      const { path, exchange } = observation;
-      this.#perform({ type: "look", operation: { type: "read", path }, exchange }, now);
-    }
+    if (reachable) this.#reporting.wake(now);
   }
 
-  #take(exchange: ExchangeId, asked: Asked, now: Instant, name: RequestName | undefined): void {
+  #take(asking: AskedExchange, asked: Asked, now: Instant, name: RequestName | undefined): void {
+    const { exchange } = asking;
     switch (asked.type) {
       case "read":
-        return this.#read(exchange, asked, now);
+        return this.#read(asking, asked, now);
       case "discover": {
         const { path, depth } = asked;
         return this.#perform(
@@ -222,20 +216,13 @@ export class Management implements Announced {
     }
   }
 
-  #read(exchange: ExchangeId, asked: Extract<Asked, { type: "read" }>, now: Instant): void {
+  #read(asking: AskedExchange, asked: Extract<Asked, { type: "read" }>, now: Instant): void {
+    const { exchange } = asking;
     const { path, accept, observe } = asked;
-    let observation: Observation | undefined;
-    if (observe !== undefined && this.#observations.size < this.#options.tuning.maxObservations) {
-      const own = applyAttributes({}, observe);
-      observation = {
-        exchange,
-        path,
-        accept,
-        own: Object.keys(own).length === 0 ? undefined : own,
-      };
-      const checked = this.#inconsistency(this.#effective(observation));
-      if (checked !== undefined) return this.#refuse(exchange, checked, now);
-    }
+    const observation =
+      observe === undefined ? undefined : this.#reporting.asked(asking, path, accept, observe);
+    if (observation !== undefined && "type" in observation)
+      return this.#refuse(exchange, observation, now);
     this.#perform(
       { type: "read", exchange, operation: { type: "read", path }, accept, observation },
       now,
@@ -248,18 +235,9 @@ export class Management implements Announced {
     change: AttributeChange,
     now: Instant,
   ): void {
-    const name = formatNodePath(path);
-    const attributes = applyAttributes(this.#attributes.get(name) ?? {}, change);
-    const checked = this.#inconsistency({ ...this.#inherited(path), ...attributes });
-    if (checked !== undefined) return this.#refuse(exchange, checked, now);
-    if (Object.keys(attributes).length === 0) this.#attributes.delete(name);
-    else if (
-      !this.#attributes.has(name) &&
-      this.#attributes.size >= this.#options.tuning.maxAttributePaths
-    ) {
-      return this.#refuse(exchange, refused(Code.InternalServerError, "too many attributes"), now);
-    } else this.#attributes.set(name, attributes);
-    this.#observations.reschedule(now);
+    const fault = this.#attached.change(path, change);
+    if (fault !== undefined) return this.#refuse(exchange, fault, now);
+    this.#reporting.reschedule(now);
     this.#respond(exchange, response(Code.Changed), now);
     this.#host.emit({ type: "stateChanged" });
   }
@@ -284,7 +262,7 @@ export class Management implements Announced {
   }
 
   #finish(pending: Pending, outcome: Outcome, now: Instant): void {
-    if (pending.type === "look") return this.#looked(pending, outcome, now);
+    if (pending.type === "look") return this.#reporting.looked(pending.exchange, outcome, now);
     if (outcome.type === "refused") return this.#refuse(pending.exchange, outcome, now);
     switch (pending.type) {
       case "read":
@@ -293,7 +271,7 @@ export class Management implements Announced {
         if (outcome.type !== "resources") throw misfit("discover", outcome);
         const { path } = pending.operation;
         const attached = (at: NodePath): Attributes | undefined =>
-          this.#attributes.get(formatNodePath(at));
+          samePath(at, path) ? this.#attached.withInherited(at) : this.#attached.at(at);
         const version = this.#announcedVersion(path[0] ?? 0);
         const executables = this.#withInstances(path);
         const existing = [...executables, ...outcome.paths];
@@ -321,7 +299,7 @@ export class Management implements Announced {
     if (isAbsent(path, nodes)) {
       return this.#refuse(exchange, refused(Code.NotFound, `no ${formatNodePath(path)}`), now);
     }
-    const content = this.#content(path, accept, nodes, observation !== undefined);
+    const content = contentOf(path, accept, nodes, observation !== undefined);
     if (content === undefined) {
       return this.#refuse(
         exchange,
@@ -330,9 +308,7 @@ export class Management implements Announced {
       );
     }
     this.#respond(exchange, content, now);
-    if (observation === undefined) return;
-    this.#observations.add(observation, nodes, now);
-    this.#observing(path, true);
+    if (observation !== undefined) this.#reporting.begin(observation, nodes, now);
   }
 
   #answerDone(pending: Extract<Pending, { type: "answer" }>, outcome: Outcome, now: Instant): void {
@@ -367,32 +343,6 @@ export class Management implements Announced {
       default:
         return unreachable(operation);
     }
-  }
-
-  #looked(pending: Extract<Pending, { type: "look" }>, outcome: Outcome, now: Instant): void {
-    const { exchange } = pending;
-    const observation = this.#observations.at(exchange);
-    if (observation === undefined) return;
-    if (outcome.type === "refused") {
-      return outcome.code === Code.NotFound
-        ? this.#gone(exchange, now)
-        : this.#observations.failed(exchange, now);
-    }
-    if (outcome.type !== "values") throw misfit("read", outcome);
-    const nodes = this.#readable(outcome.nodes);
-    if (isAbsent(observation.path, nodes)) return this.#gone(exchange, now);
-    const content = this.#content(observation.path, observation.accept, nodes, true);
-    if (content === undefined) return this.#observations.failed(exchange, now);
-    if (!this.#observations.looked(exchange, nodes, now)) return;
-    const { con } = this.#effective(observation);
-    const confirmable = con === undefined ? this.#server.confirmableNotifications : con === 1;
-    this.#host.coap({ type: "notify", exchange, response: content, confirmable }, now);
-  }
-
-  /** What is observed is there no more (RFC 7641 3.2: an error response ends the observation). */
-  #gone(exchange: ExchangeId, now: Instant): void {
-    this.#host.coap({ type: "notify", exchange, response: response(Code.NotFound) }, now);
-    this.unobserved(exchange);
   }
 
   /** Operations on /1 are the client's own. */
@@ -436,12 +386,12 @@ export class Management implements Announced {
     for (const { path: at, value } of nodes) {
       if (at[2] !== undefined && value !== undefined) this.#server.write(at[2], value);
     }
-    this.#observations.reschedule(now);
+    this.#reporting.reschedule(now);
     return { type: "done" };
   }
 
   #written(path: NodePath, now: Instant): void {
-    this.#observations.changed(path, now);
+    this.#reporting.changed(path, now);
     if (path[0] !== 1) return;
     this.#host.emit({ type: "stateChanged" });
     this.#host.parametersChanged(now);
@@ -457,7 +407,7 @@ export class Management implements Announced {
         ? { ...entry, instances: [...entry.instances, instance].toSorted((a, b) => a - b) }
         : entry,
     );
-    this.#observations.changed([object, instance], now);
+    this.#reporting.changed([object, instance], now);
     this.#host.parametersChanged(now);
   }
 
@@ -469,33 +419,9 @@ export class Management implements Announced {
           : entry,
       );
     }
-    for (const name of this.#attributes.keys()) {
-      if (isWithin(parseNodePath(name), path)) this.#attributes.delete(name);
-    }
-    for (const exchange of this.#observations.exchanges) {
-      const observed = this.#observations.at(exchange)?.path;
-      if (observed === undefined || !isWithin(observed, path)) continue;
-      this.#gone(exchange, now);
-    }
-    this.#observations.changed(path, now);
+    this.#attached.deleted(path);
+    this.#reporting.deleted(path, now);
     if (path.length === 2) this.#host.parametersChanged(now);
-  }
-
-  /** The answer with these values, in the format asked for or the plainest that holds them. */
-  #content(
-    path: NodePath,
-    accept: number | undefined,
-    nodes: readonly ValueNode[],
-    observed: boolean,
-  ): Response | undefined {
-    const formats = accept === undefined ? PLAINEST : [accept];
-    const contentFormat = formats.find((format) => valueFormat(format)?.fits(path, nodes) === true);
-    if (contentFormat === undefined) return undefined;
-    return response(Code.Content, {
-      contentFormat,
-      payload: valueFormat(contentFormat)?.encode(path, nodes) ?? new Uint8Array(),
-      ...(observed && { options: [observeOption(0)] }), // the endpoint numbers them
-    });
   }
 
   #readable(nodes: readonly ValueNode[]): readonly ValueNode[] {
@@ -504,29 +430,6 @@ export class Management implements Announced {
         resource === undefined ? undefined : this.#definitions.resource(object, resource);
       return definition === undefined || definition.operations.includes("R");
     });
-  }
-
-  #effective({ path, own }: Observation): Attributes {
-    return effectiveAttributes(
-      path,
-      (at) => {
-        if (own === undefined) return this.#attributes.get(formatNodePath(at));
-        return samePath(at, path) ? own : undefined;
-      },
-      this.#server.periods,
-    );
-  }
-
-  #inherited(path: NodePath): Attributes {
-    return effectiveAttributes(path.slice(0, -1), (at) => this.#attributes.get(formatNodePath(at)));
-  }
-
-  #inconsistency(attributes: Attributes): Refusal | undefined {
-    const checked = orRefused(() => {
-      checkConsistent(attributes);
-      return { type: "fine" as const };
-    });
-    return checked.type === "refused" ? checked : undefined;
   }
 
   /** The instances that an answer about an object shows even if they are empty. */
@@ -551,11 +454,6 @@ export class Management implements Announced {
     return this.#options.registry.of(
       new Map(this.#objects.map(({ id }) => [id, this.#versionOf(id)])),
     );
-  }
-
-  #observing(path: NodePath, active: boolean): void {
-    this.#host.emit({ type: "observation", path, active });
-    this.#host.emit({ type: "stateChanged" });
   }
 
   #refuse(exchange: ExchangeId, refusal: Refusal, now: Instant): void {
@@ -589,11 +487,6 @@ function isOnce(operation: Operation): boolean {
   );
 }
 
-/** A resource without a node is not there; an instance without resources is, and is empty. */
-function isAbsent(path: NodePath, nodes: readonly ValueNode[]): boolean {
-  return path.length > 2 && nodes.length === 0;
-}
-
 function misfit(operation: string, outcome: Outcome): UsageError {
   return new UsageError(`${operation} was answered by ${outcome.type}`);
 }
@@ -623,10 +516,3 @@ type Pending =
       readonly exchange: ExchangeId;
       readonly operation: Extract<Operation, { type: "read" }>;
     };
-
-/** Without an Accept: what holds one value plainly, else TLV. */
-const PLAINEST: readonly number[] = [
-  ContentFormat.OctetStream,
-  ContentFormat.Text,
-  ContentFormat.Lwm2mTlv,
-];

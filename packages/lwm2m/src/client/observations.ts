@@ -1,6 +1,6 @@
 import { Deadlines, type Instant } from "@godwit/base";
-import type { ExchangeId } from "@godwit/coap";
-import type { Attributes } from "../attributes.ts";
+import type { ExchangeId, Request } from "@godwit/coap";
+import { formatAttributes, type Attributes } from "../attributes.ts";
 import { isWithin, samePath, type NodePath } from "../node-path.ts";
 import { numeric, sameValue, type ValueNode } from "../value.ts";
 
@@ -8,7 +8,8 @@ import { numeric, sameValue, type ValueNode } from "../value.ts";
 //                       │ condition met
 //                       ├──pmin over──> notify
 //                       └──else──> owed ──pmin over──> notify
-//   pmax over, from anywhere ──> notify                                                    OMA TS Core 7.3.1, 6.4
+//   pmax over, from anywhere ──> notify
+//   no way to the server, or a notification did not arrive ──> owed                                                    OMA TS Core 7.3.1, 6.4
 
 /** One observation by the server. */
 export type Observation = {
@@ -18,6 +19,9 @@ export type Observation = {
   readonly accept: number | undefined;
   /** Attributes that came with the Observe (1.2) and replace those attached. */
   readonly own: Attributes | undefined;
+  /** As the server asked, to take it up after a restart. */
+  readonly token: Uint8Array;
+  readonly request: Request;
 };
 
 /** Decides when the server hears of a value. Values come in by `looked`, after `due` has asked for them. */
@@ -45,6 +49,45 @@ export class Observations {
 
   at(exchange: ExchangeId): Observation | undefined {
     return this.#all.get(exchange);
+  }
+
+  /** Whether the path is observed. */
+  has(path: NodePath): boolean {
+    for (const watched of this.#all.values()) if (samePath(watched.path, path)) return true;
+    return false;
+  }
+
+  /** One that this one takes the place of: of the same, asked for in the same way (RFC 7641 3.1). */
+  hasTwin({ path, accept, own = NO_ATTRIBUTES }: Observation): boolean {
+    const attributes = formatAttributes(own).join("&");
+    for (const watched of this.#all.values()) {
+      if (!samePath(watched.path, path) || watched.accept !== accept) continue;
+      if (formatAttributes(watched.own ?? NO_ATTRIBUTES).join("&") === attributes) return true;
+    }
+    return false;
+  }
+
+  /** All of them, with the values as last notified. */
+  *all(): IterableIterator<Observation & { readonly sent: readonly ValueNode[] }> {
+    yield* this.#all.values();
+  }
+
+  /** From before a restart: what was notified last is known, but not whether it arrived, so the server is owed the value. */
+  resume(observation: Observation, sent: readonly ValueNode[], now: Instant): void {
+    this.add(observation, sent, now);
+    const watched = this.#all.get(observation.exchange);
+    if (watched === undefined) return;
+    watched.sentAt = Number.NEGATIVE_INFINITY;
+    this.owe(observation.exchange, now);
+  }
+
+  /** What was notified last did not arrive: the newest value is to follow. */
+  owe(exchange: ExchangeId, now: Instant): boolean {
+    const watched = this.#all.get(exchange);
+    if (watched === undefined) return false;
+    watched.state = "owed";
+    this.#schedule(exchange, now);
+    return true;
   }
 
   /** The first notification, with these values, has just been sent. */
@@ -91,15 +134,21 @@ export class Observations {
     return watched;
   }
 
-  /** The values that `due` asked for. Whether the server is to be notified of them. */
-  looked(exchange: ExchangeId, nodes: readonly ValueNode[], now: Instant): boolean {
+  /** The values that `due` asked for. "owed": the server is to be notified of them, but not now, for there is no way. */
+  looked(
+    exchange: ExchangeId,
+    nodes: readonly ValueNode[],
+    open: boolean,
+    now: Instant,
+  ): "quiet" | "notify" | "owed" {
     const watched = this.#all.get(exchange);
-    if (watched === undefined) return false;
+    if (watched === undefined) return "quiet";
     const attributes = this.#effective(watched);
     const late = attributes.pmax !== undefined && now >= watched.sentAt + attributes.pmax * 1_000;
     const owed = watched.state === "owed" || meets(attributes, watched, nodes);
     const free = now >= watched.sentAt + (attributes.pmin ?? 0) * 1_000;
-    const notify = late || (owed && free);
+    const due = late || (owed && free);
+    const notify = due && open;
     watched.looking = false;
     watched.seen = nodes;
     watched.seenAt = now;
@@ -107,9 +156,9 @@ export class Observations {
       watched.sent = nodes;
       watched.sentAt = now;
       if (watched.state === "owed") watched.state = "quiet";
-    } else if (owed) watched.state = "owed";
+    } else if (owed || late) watched.state = "owed";
     this.#schedule(exchange, now);
-    return notify;
+    return notify ? "notify" : due ? "owed" : "quiet";
   }
 
   /** The value could not be had; the next change or period tries again. */
@@ -196,3 +245,5 @@ type Watched = Observation & {
   /** `changed`: to be looked at; `owed`: a condition was met within pmin. */
   state: "quiet" | "changed" | "owed";
 };
+
+const NO_ATTRIBUTES: Attributes = {};

@@ -7,6 +7,12 @@ import type { KeepAliveStrategy } from "./keep-alive.ts";
 import type { ClientSnapshot } from "./snapshot.ts";
 import type { ClientTuning } from "./tuning.ts";
 
+/**
+ * `followed`: by the keys of our session, wherever we are. `address`: by our address, until an Update says that it is another.
+ * `session`: by the address that our session was made from.
+ */
+export type PathKind = "followed" | "address" | "session";
+
 export type ClientOptions = ListStyle & {
   /** The endpoint name; may be left out from 1.1 on where the credential says it. */
   readonly endpoint?: string;
@@ -29,6 +35,10 @@ export type ClientOptions = ListStyle & {
   readonly keepAliveMessage?: "update" | "ping";
   /** Says `b=U` and every object version although they go without saying. */
   readonly verbose?: boolean;
+  /** How the server knows us when our address changes; "followed" unless given. Asked when there is something to report. */
+  readonly pathKind?: () => PathKind;
+  /** Observations can be taken up after a restart; not where they are bound to keys that do not outlive it (RFC 8613 B.1.3). */
+  readonly resumesObservations?: boolean;
   /** From before a restart. */
   readonly snapshot?: ClientSnapshot | undefined;
   readonly tuning?: Partial<ClientTuning>;

@@ -111,6 +111,11 @@ export class ServerObject {
     return this.#number(20, 1);
   }
 
+  /** Notifications that do not arrive are sent later; else the observation ends. */
+  get storesNotifications(): boolean {
+    return this.#values.get(6)?.value !== false;
+  }
+
   get confirmableNotifications(): boolean {
     return this.#number(26, 0) === 1;
   }

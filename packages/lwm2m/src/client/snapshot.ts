@@ -2,6 +2,7 @@ import type { Instant } from "@godwit/base";
 import type { Attributes } from "../attributes.ts";
 import type { ObjectList } from "../object-list.ts";
 import type { Plain } from "../value.ts";
+import type { KeptObservations } from "./reporting.ts";
 import type { Lwm2mVersion } from "../version.ts";
 import type { Deed } from "./deeds.ts";
 import type { BindingKnowledge } from "./keep-alive.ts";
@@ -19,7 +20,7 @@ export type ClientSnapshot = {
         /** undefined: never. */
         readonly expiresAt: Instant | undefined;
         readonly told: Told;
-        /** Whether the server observes something: such a registration is not continued, for observations do not outlive a restart. */
+        /** Whether the server observes what is not in `observations`: then the registration is not continued. */
         readonly observed: boolean;
       }
     | undefined;
@@ -30,6 +31,8 @@ export type ClientSnapshot = {
   readonly binding: BindingKnowledge;
   /** What must not be done twice and was begun; none in snapshots of old. */
   readonly deeds?: readonly Deed[];
+  /** What the server observes; none in snapshots of old. */
+  readonly observations?: KeptObservations;
   /** A first registration was made: /1/x/14 no longer counts. */
   readonly registeredBefore: boolean;
 };

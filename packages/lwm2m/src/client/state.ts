@@ -59,6 +59,8 @@ export type TimerName =
   | "expiry"
   /** The way to the server has been silent long enough. */
   | "keepAlive"
+  /** The server dropped what we report: a new registration is due, one in a while. */
+  | "renew"
   /** The answer to a probe is overdue. */
   | "probe"
   /** Nothing has happened for the awake window. */

@@ -28,6 +28,11 @@ export type ClientTuning = {
   /** How much later than asked an answer may come: two retransmissions of the server. */
   readonly probeSlack: number;
 
+  /** The server wants none of what it observed (RST): so long between two registrations because of that, at least. */
+  readonly renewInterval: number;
+  /** Values of Observe that are reserved by one write to the store, so that a restart goes on above all that were used. */
+  readonly observeStride: number;
+
   /** Orders that must not be obeyed twice, and whose repetition is known again after a restart. */
   readonly maxDeeds: number;
   /** Observations by the server; one more is answered as a plain Read (RFC 7641 4.1). */
@@ -53,6 +58,8 @@ export const clientTuning: ClientTuning = {
   probePrecision: 5,
   checkEvery: 10,
   probeSlack: 10_000,
+  renewInterval: 60_000,
+  observeStride: 64,
   maxDeeds: 16,
   maxObservations: 64,
   maxPerforms: 32,

@@ -50,6 +50,8 @@ export class ClientStory {
   }[] = [];
   readonly performed: Operation[] = [];
   readonly ended: ExchangeId[] = [];
+  /** Observations that were taken up after a restart. */
+  readonly resumed: ExchangeId[] = [];
   /** Answers what the client asks. */
   server: (asked: Request) => Reply = registrar();
   /** Performs what the server asks; undefined leaves it open. */
@@ -96,7 +98,8 @@ export class ClientStory {
   ask(code: number, path: string, parts: RequestParts = {}, session = 1): ExchangeId {
     const exchange = ++this.#exchange;
     const asked = request(code, { path, ...parts });
-    this.tell({ type: "request", exchange, session, request: asked, validated: true });
+    const token = Uint8Array.of(exchange % 256);
+    this.tell({ type: "request", exchange, session, request: asked, validated: true, token });
     return exchange;
   }
 
@@ -126,6 +129,7 @@ export class ClientStory {
 
   #take(output: ClientOutput): void {
     if (output.type === "coap") return this.#coap(output.input);
+    if (output.type === "resume") throw new Error("there is no session to resume");
     if (output.type !== "perform") {
       this.events.push(output);
       return;
@@ -169,6 +173,9 @@ export class ClientStory {
         if (left >= 0) this.#queue.splice(left, 1);
         break;
       }
+      case "resumeObserver":
+        this.resumed.push(input.exchange);
+        break;
       case "received":
       case "proceed":
       case "remember":

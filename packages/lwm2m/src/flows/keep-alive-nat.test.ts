@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { World, type NatPresetName } from "@godwit/netsim";
-import {
-  pair,
-  requestsOf,
-  type SentRequest,
-  type TestDevice,
-  type TestServer,
-} from "./kit.test.ts";
+import { pair, type TestDevice, type TestServer } from "./kit.test.ts";
+import { requestsOf, type SentRequest } from "./taps.test.ts";
 
 /** Reads the battery every 7 minutes for some hours, and tells how many reads were answered within 5 s. */
 function readsAtOnce(world: World, server: TestServer, device: TestDevice, count = 20): number {

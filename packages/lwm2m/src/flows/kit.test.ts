@@ -1,7 +1,7 @@
 // What the flow tests tell their stories with: a server with a store, devices, and orders. All in virtual time.
 
 import { FormatError, hex, type SocketAddress, type StoreChange } from "@godwit/base";
-import { CON, decodeMessage, formatCode, isRequest, uriPath, type Message } from "@godwit/coap";
+import { formatCode } from "@godwit/coap";
 import {
   milliseconds,
   type Access,
@@ -19,15 +19,18 @@ import {
 } from "../client-stack.ts";
 import type { Operation, Outcome } from "../client/events.ts";
 import type { ClientOptions } from "../client/options.ts";
+import type { ClientSnapshot } from "../client/snapshot.ts";
 import { builtInRegistry } from "../definitions/index.ts";
 import { formatNodePath, isWithin, parseNodePath } from "../node-path.ts";
 import type { OperationKind } from "../server/events.ts";
+import { decodeObservation } from "../server/observation-record.ts";
 import type { OperationView } from "../server/operation.ts";
 import type { RegistrationView } from "../server/registration.ts";
 import {
   executeRequest,
   observeRequest,
   readRequest,
+  writeAttributesRequest,
   writeRequest,
   nodesOf,
 } from "../server/requests.ts";
@@ -159,8 +162,35 @@ export class TestServer {
     );
   }
 
-  observe(device: TestDevice, path: string): Order {
-    return this.#order(device, "observe", path, observeRequest(parseNodePath(path)));
+  observe(device: TestDevice, path: string, owner?: string): Order {
+    const request = observeRequest(parseNodePath(path));
+    return this.#order(device, "observe", path, request, "1 day", owner);
+  }
+
+  cancelObserve(device: TestDevice, path: string, owner?: string): Order {
+    const request = observeRequest(parseNodePath(path));
+    return this.#order(device, "cancelObserve", path, request, "1 day", owner);
+  }
+
+  /** Such as "pmax=60". */
+  writeAttributes(device: TestDevice, path: string, ...attributes: string[]): Order {
+    const request = writeAttributesRequest(parseNodePath(path), attributes);
+    return this.#order(device, "writeAttributes", path, request);
+  }
+
+  /** What the server says of its observations: "/3303/0/5700 active". */
+  observed(device: TestDevice): readonly string[] {
+    return this.#stack.server
+      .observationsOf(device.endpoint, this.#world.now)
+      .map(({ path, state }) => `${path} ${state}`);
+  }
+
+  /** The tokens under which the device is observed, as far as they are durable. */
+  coapTokens(): readonly (readonly number[])[] {
+    return [...(this.tables.get("observation")?.values() ?? [])].flatMap((record) => {
+      const { state } = decodeObservation(record);
+      return state.name === "active" ? [[...state.token]] : [];
+    });
   }
 
   /** What notifications brought: "/3303/0/5700 23.5". */
@@ -206,12 +236,14 @@ export class TestServer {
     path: string,
     request: ReturnType<typeof readRequest>,
     expires: Duration = "1 day",
+    owner?: string,
   ): Order {
     const { now } = this.#world;
     const id = this.#stack.server.operationId(now);
     const expiresAt = now + milliseconds(expires);
     const { endpoint } = device;
-    this.#node.feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
+    const by = owner === undefined ? {} : { owner };
+    this.#node.feed({ type: "operate", id, endpoint, kind, path, request, expiresAt, ...by });
     return new Order(this, id);
   }
 
@@ -300,6 +332,13 @@ export type DeviceOptions = Pick<ClientOptions, "keepAlive" | "queueMode" | "tun
   readonly security?: TestSecurity;
 };
 
+export type RebootOptions = {
+  readonly kept: boolean;
+  readonly outage?: Duration;
+  /** What has become of what it kept. */
+  readonly change?: (snapshot: ClientSnapshot) => ClientSnapshot;
+};
+
 /** A thermometer with a battery at 87 %. In queue mode its radio is off between messages. */
 export class TestDevice {
   readonly endpoint: string;
@@ -358,12 +397,39 @@ export class TestDevice {
     this.#node.feed({ type: "connect", path: this.#node.path(remote) });
   }
 
+  /** To the same server from another of its sockets. */
+  startFrom(port: number): void {
+    const path = this.#node.path(this.#server.address);
+    this.#node.bind(port);
+    this.#node.feed({ type: "connect", path: { ...path, local: { ...path.local, port } } });
+  }
+
   update(): void {
     this.#node.feed({ type: "update" });
   }
 
+  /** The instances that it has from now on. */
+  announce(objects: ClientStackOptions["objects"]): void {
+    this.#node.feed({ type: "objects", objects });
+  }
+
+  /** Resources of /1, such as 6. */
+  configure(values: Readonly<Record<number, boolean | number>>): void {
+    this.#node.feed({ type: "configure", values });
+  }
+
+  /** What it believes is observed: "/3303/0/5700". */
+  get observed(): readonly string[] {
+    return this.#stack.client.observed.map(formatNodePath).toSorted();
+  }
+
   set(path: string, value: Value): void {
     this.values.set(path, value);
+    this.changed(path);
+  }
+
+  /** Something there is another, or is no more. */
+  changed(path: string): void {
     this.#node.feed({ type: "changed", path: parseNodePath(path) });
   }
 
@@ -372,8 +438,8 @@ export class TestDevice {
   }
 
   /** Off and on again after `outage`, with what it knew or without. */
-  reboot({ kept, outage = 0 }: { readonly kept: boolean; readonly outage?: Duration }): void {
-    const next = this.#boot(kept);
+  reboot({ kept, outage = 0, change }: RebootOptions): void {
+    const next = this.#boot(kept, change);
     this.host.off();
     this.#world.after(outage, () => {
       this.#stack = next;
@@ -389,7 +455,7 @@ export class TestDevice {
     return this.events.filter((event) => event.type === type).length;
   }
 
-  #boot(kept: boolean): ClientStack {
+  #boot(kept: boolean, change = (s: ClientSnapshot): ClientSnapshot => s): ClientStack {
     const {
       endpoint,
       lifetime = 300,
@@ -407,7 +473,7 @@ export class TestDevice {
       registry: REGISTRY,
       objects: OBJECTS,
       server: { 1: lifetime },
-      snapshot: kept ? structuredClone(this.#stack.snapshot()) : undefined,
+      snapshot: kept ? change(structuredClone(this.#stack.snapshot())) : undefined,
       ...(coap !== undefined && { coap }),
       now: this.#world.now,
       ...(security !== undefined && { dtls: this.#secured(security) }),
@@ -484,39 +550,6 @@ export class TestDevice {
       .map(([path, value]) => ({ path: parseNodePath(path), value }))
       .filter(({ path }) => isWithin(path, ancestor));
   }
-}
-
-// ── what crosses the wire ──────────────────────────────────────────────────────────────────────────────────────────
-
-/** A request of the device as it left, without retransmissions. */
-export type SentRequest = { readonly at: number; readonly path: string; readonly message: Message };
-
-/** Writes down the device's own requests from now on. */
-export function requestsOf(device: TestDevice): readonly SentRequest[] {
-  const sent: SentRequest[] = [];
-  let last = -1;
-  device.host.link.up.watch(({ at, bytes }) => {
-    const message = decodeMessage(new Uint8Array(bytes), 8);
-    if (message.type !== CON || !isRequest(message.code) || message.mid === last) return;
-    last = message.mid;
-    sent.push({ at, path: `/${uriPath(message.options).join("/")}`, message });
-  });
-  return sent;
-}
-
-/** Drops datagrams of one direction that `which` picks, until it has dropped `count`. */
-export function lose(
-  direction: Host["link"]["up"],
-  which: (message: Message) => boolean,
-  count = 1,
-): { readonly dropped: () => number } {
-  let dropped = 0;
-  direction.tap(({ bytes }) => {
-    if (dropped >= count || !which(decodeMessage(new Uint8Array(bytes), 8))) return "pass";
-    dropped += 1;
-    return "drop";
-  });
-  return { dropped: () => dropped };
 }
 
 type ServerSaid = Exclude<ServerStackOutput, { readonly type: "datagram" | "store" | "dropped" }>;

@@ -281,7 +281,7 @@ test("OMA Core 6.3.2: Discover lists what exists, with attributes, versions and 
     ["/3303", [], "</3303>;ver=1.1,</3303/0>;pmin=10;pmax=60,</3303/0/5700>;gt=-5.5"],
     ["/3303", ["depth=1"], "</3303>;ver=1.1,</3303/0>;pmin=10;pmax=60"],
     ["/3303", ["depth=0"], "</3303>;ver=1.1"],
-    ["/3303/0/5700", [], "</3303/0/5700>;gt=-5.5"],
+    ["/3303/0/5700", [], "</3303/0/5700>;pmin=10;pmax=60;gt=-5.5"],
     ["/3/0", [], "</3/0>,</3/0/0>,</3/0/11>;dim=2"],
     ["/3/0", ["depth=2"], "</3/0>,</3/0/0>,</3/0/11>;dim=2,</3/0/11/0>,</3/0/11/1>"],
     ["/1/0", [], "</1/0>,</1/0/0>,</1/0/1>,</1/0/4>,</1/0/6>,</1/0/7>,</1/0/8>"],
@@ -289,6 +289,28 @@ test("OMA Core 6.3.2: Discover lists what exists, with attributes, versions and 
     const asked = story.ask(Code.GET, path, { accept: LINK, query });
     assert.equal(story.payload(asked), links, path);
   }
+});
+
+test("OMA Core 6.3.2, 7.3: what is attached above a path is shown by its Discover and counts for its notifications", () => {
+  const story = thermometer();
+  story.ask(Code.PUT, "/3303", { query: ["pmin=10"] });
+  story.ask(Code.PUT, "/3303/0", { query: ["pmax=60"] });
+  story.ask(Code.PUT, "/3303/0/5700", { query: ["gt=50"] });
+  for (const [path, links] of [
+    ["/3303/0/5700", "</3303/0/5700>;pmin=10;pmax=60;gt=50"],
+    ["/3303/0", "</3303/0>;pmin=10;pmax=60,</3303/0/5700>;gt=50"],
+    ["/3303", "</3303>;pmin=10;ver=1.1,</3303/0>;pmax=60,</3303/0/5700>;gt=50"],
+  ] as const) {
+    const shown = story.payload(story.ask(Code.GET, path, { accept: LINK })).split(/[;,]/);
+    assert.deepEqual(shown.toSorted(), links.split(/[;,]/).toSorted(), path);
+  }
+  story.ask(Code.GET, "/3303/0/5700", { observe: 0 });
+  const start = story.now;
+  story.celsius = 51;
+  story.tell({ type: "changed", path: [3303, 0, 5700] });
+  story.pass(80_000);
+  const at = story.notified.map((one) => Math.round((one.at - start) / 1_000));
+  assert.deepEqual(at, [10, 70], "pmin of the object, pmax of the instance");
 });
 
 test("OMA Core 6.2.1: under an alternate path everything is there and nothing elsewhere", () => {
@@ -580,13 +602,18 @@ test("OMA Core 6.2.1: a new registration ends the observations of the old one", 
 test("RFC 7641 4.1: one observation too many is a plain Read", () => {
   const { maxObservations } = clientTuning;
   const story = thermometer();
-  const asked = Array.from({ length: maxObservations + 1 }, () =>
-    story.ask(Code.GET, "/3303/0/5700", { observe: 0 }),
-  );
-  const observed = asked.map(
-    (id) => findUint(story.answers.get(id)?.options ?? [], OptionNumber.Observe) !== undefined,
-  );
-  assert.deepEqual(observed, [...Array<boolean>(maxObservations).fill(true), false]);
+  story.device = (operation) => ({
+    type: "values",
+    nodes:
+      "path" in operation ? [{ path: operation.path, value: { type: "float", value: 1 } }] : [],
+  });
+  const observed = (id: number): boolean => {
+    const exchange = story.ask(Code.GET, `/3303/0/${id}`, { observe: 0 });
+    return findUint(story.answers.get(exchange)?.options ?? [], OptionNumber.Observe) !== undefined;
+  };
+  const asked = Array.from({ length: maxObservations + 1 }, (_, i) => observed(5_700 + i));
+  assert.deepEqual(asked, [...Array<boolean>(maxObservations).fill(true), false]);
+  assert.equal(observed(5_700), true, "one of them asked for anew takes its own place");
 });
 
 test("one operation too many for a slow application is answered 5.03, and a forgotten one 5.04", () => {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ACK, Code } from "@godwit/coap";
 import { World } from "@godwit/netsim";
-import { TestDevice, TestServer, lose, pair } from "./kit.test.ts";
+import { TestDevice, TestServer, pair } from "./kit.test.ts";
+import { lose } from "./taps.test.ts";
 
 for (const preset of ["linux-home", "linux-random", "azure-5g", "cgn-block"] as const) {
   test(`${preset}: an order that meets a forgotten mapping waits, and is obeyed exactly once after the next Update`, () => {

@@ -277,13 +277,28 @@ test("a device that restarts with other objects says so", () => {
   assert.equal(new TextDecoder().decode(second.requests[0]?.payload), "</1/0>");
 });
 
-test("OMA Core 6.4: a device that restarts and has forgotten what was observed registers anew", () => {
+test("OMA Core 6.4: a device that restarts goes on with what is observed, and registers anew where it cannot", () => {
+  for (const [resumesObservations, asked, resumed] of [
+    [true, "POST /rd/1234 @100", [-1]],
+    [false, `${AT} @100`, []],
+  ] as const) {
+    const first = new ClientStory({ resumesObservations }).start().pass(1_000);
+    first.device = () => ({ type: "values", nodes: [] });
+    first.ask(Code.GET, "/3/0", { observe: 0 });
+    const snapshot = structuredClone(first.client.snapshot());
+    const second = new ClientStory({ snapshot, resumesObservations }, 100_000);
+    second.device = first.device;
+    second.start().pass(1_000);
+    assert.deepEqual([second.asked, second.resumed], [[asked], resumed]);
+  }
+});
+
+test("a snapshot from before observations were kept says that there are some: the device registers anew", () => {
   const first = new ClientStory().start().pass(1_000);
-  first.device = () => ({ type: "values", nodes: [] });
-  first.ask(Code.GET, "/3/0", { observe: 0 });
-  const second = new ClientStory({ snapshot: first.client.snapshot() }, 100_000)
-    .start()
-    .pass(1_000);
+  const { observations: _none, registration, ...old } = first.client.snapshot();
+  assert.ok(registration);
+  const snapshot = { ...old, registration: { ...registration, observed: true } };
+  const second = new ClientStory({ snapshot }, 100_000).start().pass(1_000);
   assert.deepEqual(second.asked, [`${AT} @100`]);
 });
 
@@ -415,6 +430,7 @@ test("whatever comes in whatever order, no exception escapes and what is kept st
         session: 1,
         request: request(path.startsWith("/1") ? Code.POST : Code.GET, { path, observe: 0 }),
         validated: true,
+        token: Uint8Array.of(exchange % 256),
       })),
     fc.nat(400_000),
   );

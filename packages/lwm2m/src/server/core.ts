@@ -77,6 +77,8 @@ export class ServerCore {
   readonly operations: Operations;
   readonly observations: Observations;
   readonly objectLists: ObjectLists;
+  /** Registrations whose queues may have grown without a word of their device. */
+  readonly wanting: Set<Registration> = new Set();
   readonly identities: Map<SessionId, Identity> = new Map();
   /** Counts changes of them. */
   identityChanges = 0;
@@ -88,7 +90,7 @@ export class ServerCore {
     this.tuning = tuning;
     this.operations = new Operations(tuning);
     this.objectLists = new ObjectLists(tuning.maxSharedLists);
-    this.observations = new Observations(tuning.maxObservationsPerEndpoint);
+    this.observations = new Observations();
   }
 
   /** A number for a new operation, larger than all before it, also across restarts (ms since 1970 times 1024). */

@@ -1,5 +1,13 @@
 import type { EndpointInput, EndpointOutput, ExchangeId, Request, Response } from "@godwit/coap";
-import type { Identity, SessionId, StoreChange, StoredInput, StoreOutput } from "@godwit/base";
+import type {
+  Identity,
+  Instant,
+  SessionId,
+  StoreChange,
+  StoredInput,
+  StoreOutput,
+} from "@godwit/base";
+import type { ObservationView } from "./observation-view.ts";
 import type { OperationView } from "./operation.ts";
 import type { RegistrationView } from "./registration.ts";
 
@@ -22,6 +30,8 @@ export type ServerInput =
   /** The transport knows who is at the other end. Raw UDP sessions need no such word: they prove nothing. */
   | { readonly type: "opened"; readonly session: SessionId; readonly identity: Identity }
   | { readonly type: "closed"; readonly session: SessionId }
+  /** The session has new keys: what is bound to the old ones is over (RFC 8613 B.2). */
+  | { readonly type: "established"; readonly session: SessionId }
   /** The peer of a session that is known by its keys is at another address. */
   | { readonly type: "moved"; readonly session: SessionId }
   | StoredInput
@@ -37,6 +47,8 @@ export type ServerInput =
       readonly request: Request;
       /** Given up at this instant (ms). */
       readonly expiresAt: number;
+      /** Of observe and cancelObserve: who wants it. An observation that several want ends with the last of them. */
+      readonly owner?: string;
     }
   | { readonly type: "cancelOperation"; readonly id: number }
   /** An administrator removes a registration; the device learns it from 4.04 at its next Update. */
@@ -103,11 +115,21 @@ export type ServerEvent =
       readonly path: string;
       readonly response: Response;
     }
+  /** What has become of a wanted observation; `ended`: nobody wants it any more. */
   | {
       readonly type: "observation";
       readonly endpoint: string;
       readonly path: string;
-      readonly state: "active" | "ended";
+      readonly state: ObservationView["state"] | "ended";
+      readonly reason: string;
+    }
+  /** The device speaks, but does not report, and does not answer when it is asked to. */
+  | {
+      readonly type: "observationSilent";
+      readonly endpoint: string;
+      readonly path: string;
+      /** When it last reported. */
+      readonly heardAt: Instant;
     };
 
 /** Everything the server must read back at its start; see `server-records.ts` for the layouts. */

@@ -19,6 +19,10 @@ export type Operation = {
   /** Under which it was first sent: sent again under the same, a device that has it answers without acting twice. */
   again: { readonly mid: number; readonly token: Uint8Array } | undefined;
   state: OperationState;
+  /** Of cancelObserve: who wants it no more. Not stored: an order of an earlier run is anybody's. */
+  owner?: string | undefined;
+  /** The server's own, to observe again: nobody is told of it, and it does not outlive a restart. */
+  readonly internal?: true;
 };
 
 export type OperationState =
@@ -32,15 +36,19 @@ export type OperationState =
       readonly reason: string;
       /** It was never accepted: a limit was reached, or the store refused it. */
       readonly notAccepted?: "limit" | "storage";
+      /** An Observe was answered, but the path is not observed (RFC 7641 2). */
+      readonly notObserved?: true;
     }
   | { readonly name: "expired"; readonly at: Instant }
   | { readonly name: "cancelled"; readonly at: Instant };
 
 /** A copy that no later change reaches. */
-export type OperationView = Readonly<Omit<Operation, "again" | "leastIdle" | "storedHeard">>;
+export type OperationView = Readonly<
+  Omit<Operation, "again" | "leastIdle" | "storedHeard" | "internal" | "owner">
+>;
 
 export function viewOperation(operation: Operation): OperationView {
-  const { again: _1, leastIdle: _2, storedHeard: _3, ...view } = operation;
+  const { again: _1, leastIdle: _2, storedHeard: _3, internal: _4, owner: _5, ...view } = operation;
   return view;
 }
 

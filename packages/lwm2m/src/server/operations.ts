@@ -41,7 +41,9 @@ export class Operations {
     if (this.#waiting >= this.#tuning.maxOperations) {
       return `the server already holds ${this.#waiting} waiting operations`;
     }
-    const waiting = this.of(endpoint).filter((operation) => !isFinal(operation.state)).length;
+    const waiting = this.of(endpoint).filter(
+      ({ state, internal }) => !isFinal(state) && internal !== true,
+    ).length;
     if (waiting < this.#tuning.maxOperationsPerEndpoint) return undefined;
     return `${waiting} operations already wait for this device`;
   }

@@ -1,4 +1,4 @@
-// Orders to devices, and the observations that come of them.
+// Orders to devices. What they observe is kept by Observing.
 //
 //   accept ──> queue ──> (device can hear it) ──> dispatch ──> answered ──> end, exactly once
 //                ▲                                    │
@@ -9,6 +9,7 @@ import {
   Code,
   OptionNumber,
   findUint,
+  isSuccess,
   request as buildRequest,
   response as buildResponse,
   type Request,
@@ -16,10 +17,11 @@ import {
 } from "@godwit/coap";
 import type { PendingOrder, ServerCore } from "./core.ts";
 import type { OperationKind, ServerInput } from "./events.ts";
-import type { Observation } from "./observations.ts";
+import { observationChange } from "./observation-steps.ts";
+import type { Observing } from "./observing.ts";
 import { isFinal, isIdempotent, viewOperation, type Operation } from "./operation.ts";
 import { canPush, noteUplink, notePushAnswered, notePushLost } from "./reach.ts";
-import { TABLES, encodeObservation, operationKey } from "./records.ts";
+import { TABLES, operationKey } from "./records.ts";
 import type { Registration } from "./registration.ts";
 
 export class Orders {
@@ -27,8 +29,11 @@ export class Orders {
   /** Endpoints that answered 5.03, and when they may be asked again. */
   readonly #busy = new Deadlines<string>();
 
-  constructor(core: ServerCore) {
+  readonly #observing: Observing;
+
+  constructor(core: ServerCore, observing: Observing) {
     this.#core = core;
+    this.#observing = observing;
   }
 
   get wakeAt(): Instant | undefined {
@@ -63,21 +68,19 @@ export class Orders {
       state: { name: "waiting" },
     };
     const full =
-      this.#core.operations.fullFor(endpoint) ?? this.#observedEnough(kind, endpoint, path);
+      this.#core.operations.fullFor(endpoint) ??
+      (kind === "observe" ? this.#observing.refusal(input) : undefined);
     if (full !== undefined) {
       operation.state = { name: "failed", at: now, reason: full, notAccepted: "limit" };
       return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
     }
     this.#core.operations.add(operation);
-    this.#core.store([this.#core.operationChange(operation)], { kind: "accept", operation });
-  }
-
-  /** Why this path cannot be observed as well, if so. */
-  #observedEnough(kind: OperationKind, endpoint: string, path: string): string | undefined {
-    const { observations, tuning } = this.#core;
-    if (kind !== "observe" || observations.find(endpoint, path) !== undefined) return undefined;
-    if (observations.of(endpoint).length < tuning.maxObservationsPerEndpoint) return undefined;
-    return `${tuning.maxObservationsPerEndpoint} paths of this device are observed already`;
+    if (kind === "cancelObserve") operation.owner = input.owner;
+    const observation =
+      kind === "observe" ? this.#observing.join(operation, input.owner) : undefined;
+    const changes = [this.#core.operationChange(operation)];
+    if (observation !== undefined) changes.push(observationChange(observation));
+    this.#core.store(changes, { kind: "accept", operation });
   }
 
   cancel(id: number, now: Instant): void {
@@ -88,6 +91,7 @@ export class Orders {
 
   /** Sends the next waiting operation if the device can hear it; one at a time (NSTART 1). */
   flush(registration: Registration, now: Instant): void {
+    this.#observing.ask(registration, now);
     const next = registration.queue[0];
     if (next === undefined || next.state.name !== "waiting") return;
     if (!canPush(registration, this.#core.tuning, now)) return;
@@ -98,10 +102,11 @@ export class Orders {
     const idle = now - registration.reach.seenAt;
     operation.state = { name: "sent", at: now, idle };
     operation.attempts += 1;
-    if (operation.kind === "cancelObserve")
-      return this.#stopObserving(registration, operation, now);
+    if (operation.kind === "cancelObserve" && operation.internal !== true)
+      return this.#stopObserving(operation, now);
     operation.leastIdle = Math.min(idle, operation.leastIdle ?? idle);
     const idempotent = isIdempotent(operation.kind, operation.request);
+    if (OBSERVES.has(operation.kind)) this.#observing.dispatched(operation, registration, now);
     operation.again ??= this.#core.around.allocate(registration.session, now, !idempotent);
     const stored = operation.storedHeard === this.#mayBeHeard(operation);
     if (stored || idempotent) {
@@ -152,12 +157,34 @@ export class Orders {
       if (registration && this.#isBusy(operation, input.response)) {
         return this.#postpone(registration, operation, input.response, now);
       }
-      if (operation.kind === "observe") this.#observed(operation, input);
-      this.end(operation, { name: "done", at: now, response: owned(input.response) }, now);
+      return this.#done(operation, input, now);
+    }
+    this.#observing.notified(input, now);
+    if (registration !== undefined) this.flush(registration, now);
+  }
+
+  #done(
+    operation: Operation,
+    input: Extract<ServerInput, { type: "response" }>,
+    now: Instant,
+  ): void {
+    const { kind } = operation;
+    if (kind === "observe") {
+      const { fault } = this.#observing.answered(operation, input, now);
+      if (fault !== undefined) {
+        const state = { name: "failed", at: now, reason: fault, notObserved: true } as const;
+        return this.end(operation, state, now);
+      }
+    }
+    if (kind === "cancelObserve" && !this.#observing.endAnswered(operation, input.response)) {
+      operation.state = { name: "waiting" };
+      const registration = this.#core.registry.byEndpoint(operation.endpoint);
+      if (registration !== undefined) this.flush(registration, now);
       return;
     }
-    this.#notified(input);
-    if (registration !== undefined) this.flush(registration, now);
+    if (kind === "writeAttributes" && isSuccess(input.response.code))
+      this.#observing.attached(operation, now);
+    this.end(operation, { name: "done", at: now, response: owned(input.response) }, now);
   }
 
   /**
@@ -190,7 +217,8 @@ export class Orders {
     const seconds = findUint(options, OptionNumber.MaxAge) ?? DEFAULT_MAX_AGE;
     registration.reach.busyUntil = now + seconds * 1_000;
     this.#busy.set(registration.endpoint, registration.reach.busyUntil);
-    this.#core.emit({ type: "operation", operation: viewOperation(operation) });
+    if (OBSERVES.has(operation.kind)) this.#observing.undelivered(operation);
+    this.#say(operation);
   }
 
   unanswered(
@@ -198,21 +226,23 @@ export class Orders {
     reason: Extract<ServerInput, { type: "failed" }>["reason"],
     now: Instant,
   ): void {
-    const observation = this.#core.observations.byId(id);
-    if (observation !== undefined && reason === "closed") return;
     const operation = this.#core.operations.get(id);
-    if (operation === undefined || operation.state.name !== "sent") return;
+    if (operation === undefined || operation.state.name !== "sent") {
+      if (reason !== "closed") this.#observing.failed(id, now); // a closed session goes on in another
+      return;
+    }
     const registration = this.#core.registry.byEndpoint(operation.endpoint);
     const { idle } = operation.state;
     switch (reason) {
       case "timeout":
         if (registration) notePushLost(registration.reach, idle, this.#core.tuning);
         operation.state = { name: "waiting" };
-        return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
+        return this.#undelivered(operation, now);
       case "closed":
       case "full":
       case "unprotected": // the device's next word brings keys
         operation.state = { name: "waiting" };
+        if (OBSERVES.has(operation.kind)) this.#observing.undelivered(operation);
         return;
       case "reset":
       case "tooLarge":
@@ -222,6 +252,17 @@ export class Orders {
       default:
         return unreachable(reason);
     }
+  }
+
+  #undelivered(operation: Operation, now: Instant): void {
+    const enough = OBSERVES.has(operation.kind) && this.#observing.undelivered(operation);
+    if (enough) return this.end(operation, { name: "cancelled", at: now }, now);
+    this.#say(operation);
+  }
+
+  #say(operation: Operation): void {
+    if (operation.internal === true) return;
+    this.#core.emit({ type: "operation", operation: viewOperation(operation) });
   }
 
   /** Gives the operation its final state; a user hears of it once it is durable. */
@@ -237,6 +278,13 @@ export class Orders {
     const registration = this.#core.registry.byEndpoint(operation.endpoint);
     const place = registration?.queue.indexOf(operation) ?? -1;
     if (place >= 0) registration?.queue.splice(place, 1);
+    if (OBSERVES.has(operation.kind) && state.name !== "done")
+      this.#observing.ended(operation, now);
+    if (operation.internal === true) {
+      this.#core.operations.remove(operation);
+      if (registration !== undefined) this.flush(registration, now);
+      return;
+    }
     const forgotten = this.#core.operations.finished(operation);
     this.#core.store(
       [
@@ -278,93 +326,11 @@ export class Orders {
     }
   }
 
-  #observed(operation: Operation, input: Extract<ServerInput, { type: "response" }>): void {
-    const { id, endpoint, path, request } = operation;
-    const old = this.#core.observations.find(endpoint, path);
-    if (old !== undefined) this.#forgetObservation(old, "forget");
-    if (input.final || findUint(input.response.options, OptionNumber.Observe) === undefined) return;
-    const observation = { id, endpoint, path, token: input.token, request, active: true };
-    if (!this.#core.observations.add(observation)) {
-      this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "deregister" } });
-      return;
-    }
-    this.#core.store(
-      [
-        {
-          table: TABLES.observation,
-          key: observationKey(observation),
-          value: encodeObservation(observation),
-        },
-      ],
-      { kind: "quiet" },
-    );
-    this.#core.out.push({ type: "observation", endpoint, path, state: "active" });
-  }
-
-  #notified(input: Extract<ServerInput, { type: "response" }>): void {
-    const observation = this.#core.observations.byId(input.id);
-    if (observation === undefined) return;
-    const { endpoint, path } = observation;
-    this.#core.out.push({ type: "notification", endpoint, path, response: input.response });
-    if (input.final) this.#forgetObservation(observation, undefined);
-  }
-
-  #stopObserving(registration: Registration, operation: Operation, now: Instant): void {
-    const observation = this.#core.observations.find(operation.endpoint, operation.path);
-    if (observation === undefined) {
-      const reason = "this path is not observed";
-      return this.end(operation, { name: "failed", at: now, reason }, now);
-    }
-    const reachable = canPush(registration, this.#core.tuning, now);
-    this.#forgetObservation(observation, reachable ? "deregister" : "forget");
+  #stopObserving(operation: Operation, now: Instant): void {
+    const reason = this.#observing.leave(operation);
+    if (reason !== undefined) return this.end(operation, { name: "failed", at: now, reason }, now);
     const response = buildResponse(Code.Content);
     this.end(operation, { name: "done", at: now, response }, now);
-  }
-
-  #forgetObservation(observation: Observation, how: "deregister" | "forget" | undefined): void {
-    this.#core.observations.remove(observation);
-    if (how !== undefined) {
-      this.#core.out.push({ type: "coap", input: { type: "cancel", id: observation.id, how } });
-    }
-    this.#core.store(
-      [{ table: TABLES.observation, key: observationKey(observation), value: undefined }],
-      { kind: "quiet" },
-    );
-    const { endpoint, path, active } = observation;
-    if (active) this.#core.out.push({ type: "observation", endpoint, path, state: "ended" });
-  }
-
-  resume(
-    observation: { id: number; token: Uint8Array; request: Request },
-    session: SessionId,
-  ): void {
-    const { id, token, request } = observation;
-    this.#core.out.push({
-      type: "coap",
-      input: { type: "resumeObservation", id, session, token, request },
-    });
-  }
-
-  /** A new registration voids the device's observations; the ones users want are set up again (LwM2M 1.2 6.4.1). */
-  observeAgain(registration: Registration, now: Instant): void {
-    for (const observation of this.#core.observations.of(registration.endpoint)) {
-      const operation: Operation = {
-        id: this.#core.operationId(now),
-        endpoint: registration.endpoint,
-        kind: "observe",
-        path: observation.path,
-        request: observation.request,
-        createdAt: now,
-        expiresAt: now + this.#core.tuning.finishedFor,
-        attempts: 0,
-        leastIdle: undefined,
-        storedHeard: undefined,
-        again: undefined,
-        state: { name: "waiting" },
-      };
-      this.#core.operations.add(operation);
-      registration.queue.push(operation);
-    }
   }
 
   seen(session: SessionId, now: Instant): void {
@@ -407,22 +373,18 @@ export class Orders {
   }
 
   /** The registration is gone: what was under way for it waits again. */
-  release(registration: Registration): void {
+  release(registration: Registration, now: Instant): void {
     for (const operation of registration.queue) {
       if (operation.state.name !== "sent") continue;
       this.#abandon(operation.id);
       operation.state = { name: "waiting" };
     }
-    for (const observation of this.#core.observations.of(registration.endpoint)) {
-      if (!observation.active) continue;
-      observation.active = false;
-      this.#abandon(observation.id);
-    }
+    this.#observing.released(registration, now);
   }
 
   #accepted(operation: Operation, now: Instant): void {
     if (isFinal(operation.state)) return; // cancelled meanwhile
-    this.#core.emit({ type: "operation", operation: viewOperation(operation) });
+    this.#say(operation);
     const registration = this.#core.registry.byEndpoint(operation.endpoint);
     if (registration === undefined) return;
     // A Register that came between may have queued it already.
@@ -434,6 +396,7 @@ export class Orders {
     this.#core.operations.remove(operation);
     const reason = "the store refused to keep it";
     operation.state = { name: "failed", at: now, reason, notAccepted: "storage" };
+    if (operation.kind === "observe") this.#observing.ended(operation, now);
     this.#core.emit({ type: "operation", operation: viewOperation(operation) });
   }
 
@@ -451,10 +414,7 @@ function owned({ code, options, payload }: Response): Response {
   };
 }
 
-function observationKey(observation: { endpoint: string; path: string }): string {
-  return `${observation.endpoint} ${observation.path}`;
-}
-
+const OBSERVES: ReadonlySet<OperationKind> = new Set<OperationKind>(["observe", "cancelObserve"]);
 /** s (RFC 7252 5.10.5). */
 const DEFAULT_MAX_AGE = 60;
 const REASONS = {

@@ -155,35 +155,6 @@ export function decodeOperation(bytes: Uint8Array): Operation {
   };
 }
 
-/** An observation the server wants to keep, with the token under which notifications come. */
-export type StoredObservation = {
-  readonly id: number;
-  readonly endpoint: string;
-  readonly path: string;
-  readonly token: Uint8Array;
-  readonly request: Request;
-};
-
-export function encodeObservation(o: StoredObservation): Uint8Array {
-  const w = new Writer(64).u8(LAYOUT).u64(BigInt(o.id));
-  text(w, o.endpoint);
-  text(w, o.path);
-  w.u8(o.token.length).append(o.token);
-  message(w, o.request);
-  return w.bytes();
-}
-
-export function decodeObservation(bytes: Uint8Array): StoredObservation {
-  const r = opened(bytes, "observation");
-  const id = Number(r.u64());
-  const endpoint = readText(r);
-  const path = readText(r);
-  const token = r.take(r.u8()).slice();
-  const request = readMessage(r);
-  r.end("the observation record");
-  return { id, endpoint, path, token, request };
-}
-
 /** Keys sort as numbers do: 16 hex digits. */
 export function operationKey(id: number): string {
   return id.toString(16).padStart(16, "0");

@@ -28,6 +28,7 @@ import { refused, type Refusal } from "../refusal.ts";
 import { RETRY_AFTER, type PendingRegistration, type ServerCore } from "./core.ts";
 import { credentialIdOf } from "./credential.ts";
 import type { ObjectLists } from "./object-lists.ts";
+import type { Observing } from "./observing.ts";
 import type { Orders } from "./orders.ts";
 import { TABLES, encodeRegistration } from "./records.ts";
 import { newRegistration, type Registration, type RegistrationView } from "./registration.ts";
@@ -44,6 +45,7 @@ type Takeover = {
 export class Registering {
   readonly #core: ServerCore;
   readonly #orders: Orders;
+  readonly #observing: Observing;
   /** Delayed answers to binding probes: the request's exchange and when it is due. */
   readonly #probes = new Deadlines<ExchangeId>();
   /** By ping id. */
@@ -52,9 +54,10 @@ export class Registering {
   /** Sessions that their peer has just come to, by another path or a new association; its Update is on its way. */
   readonly #rebound = new Set<SessionId>();
 
-  constructor(core: ServerCore, orders: Orders) {
+  constructor(core: ServerCore, orders: Orders, observing: Observing) {
     this.#core = core;
     this.#orders = orders;
+    this.#observing = observing;
   }
 
   get wakeAt(): Instant | undefined {
@@ -315,7 +318,7 @@ export class Registering {
     const parsed = parseUpdate(request, registration.version);
     if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
     const moved = this.#rebound.delete(session) || registration.session !== session;
-    if (registration.session !== session) this.changeSession(registration, session);
+    if (registration.session !== session) this.changeSession(registration, session, now);
     const changed = applyUpdate(registration, parsed.update, this.#core.objectLists);
     this.#core.registry.prove(registration); // it knows its Location: our answer reached it
     this.#core.touch(registration, now);
@@ -331,17 +334,15 @@ export class Registering {
   }
 
   /** The device came back with a new association for the same credential. */
-  changeSession(registration: Registration, session: SessionId): void {
+  changeSession(registration: Registration, session: SessionId, now: Instant): void {
     this.#core.out.push({ type: "unpin", session: registration.session });
     this.#core.registry.move(registration, session);
     this.#core.out.push({ type: "pin", session });
-    for (const observation of this.#core.observations.of(registration.endpoint)) {
-      if (observation.active) this.#orders.resume(observation, session);
-    }
+    this.#observing.moved(registration, now);
   }
 
   /** A new association of a registered device; what it said before goes on in it, and it will say more. */
-  opened(session: SessionId, identity: Identity): void {
+  opened(session: SessionId, identity: Identity, now: Instant): void {
     if (identity.kind === "oscore") return; // the same context wherever it is
     const id = credentialIdOf(identity);
     const endpoint = this.#core.around.endpointOf?.(identity);
@@ -350,7 +351,7 @@ export class Registering {
     if (registration === undefined || registration.session === session) return;
     if (credentialIdOf(registration.identity) !== id) return;
     this.#rebound.add(session);
-    this.changeSession(registration, session);
+    this.changeSession(registration, session, now);
     registration.reach.silent = true; // a device that forgot all begins by registering
   }
 
@@ -404,7 +405,7 @@ export class Registering {
     now: Instant,
   ): void {
     this.#core.registry.remove(registration);
-    this.#orders.release(registration);
+    this.#orders.release(registration, now);
     this.#core.out.push({ type: "unpin", session: registration.session });
     this.#core.out.push({
       type: "deregistered",
@@ -443,13 +444,14 @@ export class Registering {
           registration: this.#core.view(registration, now),
           replaced: pending.replaced,
         });
-        this.#orders.observeAgain(registration, now);
+        this.#observing.registered(registration, now);
         return this.#orders.flush(registration, now);
       }
       case "update": {
         const { moved, changed } = pending;
         this.#core.respond(exchange, CHANGED);
         this.#core.emit(new Updated(this.#core, registration, moved, changed, now));
+        if (changed.includes("objects")) this.#observing.listed(registration, now);
         return this.#orders.flush(registration, now);
       }
       case "deregister":

@@ -82,10 +82,18 @@ class Bench {
     this.now = end;
   }
 
+  /** "/3303/0/5700 active" */
+  observed(endpoint: string): readonly string[] {
+    return this.server
+      .observationsOf(endpoint, this.now)
+      .map(({ path, state }) => `${path} ${state}`);
+  }
+
   /** Feeds a request and returns the answer, if one was given at once. */
   ask(session: number, req: Request): Response | undefined {
     const exchange = ++this.#exchange;
-    this.feed({ type: "request", exchange, session, request: req, validated: false });
+    const token = Uint8Array.of(exchange % 256);
+    this.feed({ type: "request", exchange, session, request: req, validated: false, token });
     return this.answerTo(exchange);
   }
 
@@ -628,7 +636,7 @@ test("a restart keeps registrations, observations and finished orders", () => {
   bench.reply(watch, 1, accepted, { final: false });
   const revived = new Bench({}, bench);
   assert.equal(revived.state(done), "done");
-  assert.deepEqual(revived.server.observationsOf("dev"), ["/3303/0/5700"]);
+  assert.deepEqual(revived.observed("dev"), ["/3303/0/5700 active"]);
   const resumed = revived.coap.find((c) => c.type === "resumeObservation");
   assert.equal(resumed?.type === "resumeObservation" && toHex(resumed.token), "09");
   revived.reply(watch, 1, accepted, { notification: true, final: false });
@@ -652,7 +660,7 @@ test("Core 6.4.1: a new registration has its observations set up again", () => {
   const again = bench.sent().at(-1);
   assert.deepEqual(uriPath(again?.request.options ?? []), ["3303", "0", "5700"]);
   assert.equal(again?.session, 2);
-  assert.deepEqual(bench.server.observationsOf("dev"), ["/3303/0/5700"]);
+  assert.deepEqual(bench.observed("dev"), ["/3303/0/5700 asking"]);
 });
 
 test("GET /nat?s=N is answered N seconds later", () => {
@@ -699,7 +707,7 @@ test("an observation too many is refused when it is ordered, not after it was ma
   assert.match(state?.name === "failed" ? state.reason : "", /1 paths of this device are observed/);
   assert.equal(bench.sent().length, 1);
   bench.reply(observe(5700), 1, accepted, { final: false });
-  assert.deepEqual(bench.server.observationsOf("dev"), ["/3303/0/5700"]);
+  assert.deepEqual(bench.observed("dev"), ["/3303/0/5700 active"]);
 });
 
 test("the alternate path goes before every management path", () => {

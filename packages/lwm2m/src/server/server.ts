@@ -19,20 +19,25 @@ import { ServerCore, type ServerSurroundings } from "./core.ts";
 import type { ServerInput, ServerOutput, StoredRecord, StoredTables } from "./events.ts";
 import { isFinal, viewOperation, type Operation, type OperationView } from "./operation.ts";
 import { Orders } from "./orders.ts";
-import { decodeObservation, decodeOperation, decodeRegistration, decodeTouch } from "./records.ts";
+import { decodeObservation } from "./observation-record.ts";
+import type { ObservationView } from "./observation-view.ts";
+import { Observing } from "./observing.ts";
+import { decodeOperation, decodeRegistration, decodeTouch } from "./records.ts";
 import { Registering } from "./registering.ts";
-import type { Registration, RegistrationView } from "./registration.ts";
+import type { RegistrationView } from "./registration.ts";
 import { serverTuning, type ServerTuning } from "./tuning.ts";
 
 export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   readonly #core: ServerCore;
   readonly #orders: Orders;
+  readonly #observing: Observing;
   readonly #registering: Registering;
 
   constructor(around: ServerSurroundings, tuning: Partial<ServerTuning> = {}) {
     this.#core = new ServerCore(around, { ...serverTuning, ...tuning });
-    this.#orders = new Orders(this.#core);
-    this.#registering = new Registering(this.#core, this.#orders);
+    this.#observing = new Observing(this.#core);
+    this.#orders = new Orders(this.#core, this.#observing);
+    this.#registering = new Registering(this.#core, this.#orders, this.#observing);
   }
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -61,11 +66,17 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   }
 
   operationsOf(endpoint: string): readonly OperationView[] {
-    return this.#core.operations.of(endpoint).map(viewOperation);
+    return this.#core.operations
+      .of(endpoint)
+      .filter(({ internal }) => internal !== true)
+      .map(viewOperation);
   }
 
-  observationsOf(endpoint: string): readonly string[] {
-    return this.#core.observations.of(endpoint).map(({ path }) => path);
+  /** What is wanted of the endpoint, and whether it reports. */
+  observationsOf(endpoint: string, now: Instant): readonly ObservationView[] {
+    return this.#core.observations
+      .of(endpoint)
+      .flatMap((one) => this.#observing.view(one, now) ?? []);
   }
 
   /** A number for a new operation; see `operate`. */
@@ -76,7 +87,10 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   get wakeAt(): Instant | undefined {
     return earlier(
       this.#registering.wakeAt,
-      earlier(this.#core.operations.nextDeadline, this.#orders.wakeAt),
+      earlier(
+        this.#observing.wakeAt,
+        earlier(this.#core.operations.nextDeadline, this.#orders.wakeAt),
+      ),
     );
   }
 
@@ -91,7 +105,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
    * they are left alone in the store.
    */
   restore(tables: StoredTables, now: Instant): { readonly unreadable: number } {
-    const { registry, operations, observations, tuning, out } = this.#core;
+    const { registry, operations, tuning, out } = this.#core;
     let unreadable = 0;
     const each = <T>(
       records: Iterable<StoredRecord>,
@@ -131,17 +145,10 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
         registry.byEndpoint(operation.endpoint)?.queue.push(operation);
       }
     }
-    const lapsed = new Set<Registration>();
-    each(tables.observations, decodeObservation, (observation) => {
-      const registration = registry.byEndpoint(observation.endpoint);
-      observations.add({ ...observation, active: registration !== undefined });
-      this.#core.lastId = Math.max(this.#core.lastId, observation.id);
-      if (registration === undefined) return;
-      if (registration.identity.kind === "oscore") lapsed.add(registration);
-      else this.#orders.resume(observation, registration.session);
-    });
-    // RFC 8613 B.1.3: what notifications are bound to is lost; they are asked for again.
-    for (const registration of lapsed) this.#orders.observeAgain(registration, now);
+    each(tables.observations, decodeObservation, (stored) => this.#observing.restore(stored, now));
+    for (const operation of kept)
+      if (operation.kind === "observe" && !isFinal(operation.state))
+        this.#observing.restoreOrder(operation);
     for (const registration of registry.all()) {
       out.push({ type: "pin", session: registration.session });
     }
@@ -151,6 +158,11 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   // ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   handle(input: ServerInput, now: Instant): void {
+    this.#handle(input, now);
+    if (this.#core.wanting.size > 0) this.#askWanted(now);
+  }
+
+  #handle(input: ServerInput, now: Instant): void {
     switch (input.type) {
       case "request":
         return this.#registering.request(input.exchange, input.session, input.request, now);
@@ -175,12 +187,15 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
         if (input.identity.kind !== "none") {
           this.#core.identities.set(input.session, input.identity);
           this.#core.identityChanges += 1;
-          this.#registering.opened(input.session, input.identity);
+          this.#registering.opened(input.session, input.identity, now);
         }
         return;
       case "closed":
         if (this.#core.identities.delete(input.session)) this.#core.identityChanges += 1;
+        this.#observing.closed(input.session);
         return this.#registering.closed(input.session);
+      case "established":
+        return this.#observing.established(input.session, now);
       case "moved":
         return this.#registering.moved(input.session);
       case "stored":
@@ -198,11 +213,21 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
 
   wake(now: Instant): void {
     this.#registering.wake(now);
+    this.#observing.wake(now);
     this.#orders.wake(now);
     const { operations } = this.#core;
     for (let o = operations.due(now); o !== undefined; o = operations.due(now)) {
       if (isFinal(o.state)) this.#orders.forget(o);
       else this.#orders.end(o, { name: "expired", at: now }, now);
+    }
+    if (this.#core.wanting.size > 0) this.#askWanted(now);
+  }
+
+  #askWanted(now: Instant): void {
+    const { wanting, registry } = this.#core;
+    for (const registration of wanting) {
+      wanting.delete(registration);
+      if (registry.byId(registration.id) === registration) this.#orders.flush(registration, now);
     }
   }
 

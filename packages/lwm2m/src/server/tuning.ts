@@ -20,6 +20,14 @@ export type ServerTuning = {
   readonly takeoverProbe: number;
   /** So many times an order is sent to a device that answers 5.03; then that is its answer. */
   readonly busyAttempts: number;
+  /** A notification is due this long after pmax (MAX_TRANSMIT_WAIT), or so long after the last where there is no pmax. */
+  readonly observationMargin: number;
+  readonly observationSilence: number;
+  /** So often a silent observation is asked for again; then only after this pause. */
+  readonly observationAttempts: number;
+  readonly observationRetry: number;
+  /** How long an Observe of the server's own waits for its device. */
+  readonly observationAskFor: number;
   /** Finished operations are kept this long, and so many of one endpoint. */
   readonly finishedFor: number;
   readonly finishedPerEndpoint: number;
@@ -33,6 +41,10 @@ export type ServerTuning = {
   readonly maxOperationsPerEndpoint: number;
   readonly maxOperations: number;
   readonly maxObservationsPerEndpoint: number;
+  /** Programs and people that may want the same observation. */
+  readonly maxOwnersPerObservation: number;
+  /** Paths of one endpoint whose attached pmin and pmax are remembered. */
+  readonly maxAttributePathsPerEndpoint: number;
   /** Delayed answers to binding probes running at once. */
   readonly maxProbes: number;
   /** The longest delay a binding probe may ask for, in s. */
@@ -51,6 +63,11 @@ export const serverTuning: ServerTuning = {
   shortestBinding: 10_000,
   takeoverProbe: 4_000,
   busyAttempts: 10,
+  observationMargin: 93_000,
+  observationSilence: 24 * 3_600_000,
+  observationAttempts: 2,
+  observationRetry: 3_600_000,
+  observationAskFor: 7 * 24 * 3_600_000,
   finishedFor: 7 * 24 * 3_600_000,
   finishedPerEndpoint: 20,
   maxRegistrations: 1_000_000,
@@ -59,6 +76,8 @@ export const serverTuning: ServerTuning = {
   maxOperationsPerEndpoint: 100,
   maxOperations: 1_000_000,
   maxObservationsPerEndpoint: 64,
+  maxOwnersPerObservation: 32,
+  maxAttributePathsPerEndpoint: 64,
   maxProbes: 10_000,
   maxProbeSeconds: 600,
   maxTakeovers: 1_000,
