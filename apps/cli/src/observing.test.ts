@@ -6,6 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { hex } from "@godwit/base";
+import { Device, psk } from "@godwit/client";
+import { MasterKey } from "@godwit/io";
+import { Server } from "@godwit/server";
 import { Relay } from "./crash/relay.test-kit.ts";
 import { Served } from "./crash/served.test-kit.ts";
 
@@ -113,6 +117,46 @@ async function story(secure: boolean): Promise<void> {
 
 test("an observation outlives two restarts of the server, reboots of the device with and without its state, and a dead link; udp and dtls cid", async () => {
   await Promise.all([story(false), story(true)]);
+});
+
+test("over real sockets: after a silence the device makes sure of its way, by an Update or by resuming its session, and the reading arrives", async () => {
+  const sealer = new MasterKey(new Uint8Array(32).fill(7));
+  const server = new Server({ coap: "127.0.0.1:0", coaps: "127.0.0.1:0", nosec: true, sealer });
+  await server.start();
+  try {
+    await server.addCredential({ kind: "psk", endpoint: "resumes", identity: "i", key: hex(KEY) });
+    for (const [endpoint, options, before] of [
+      ["updates", { server: `coap://${server.addresses[0]}` }, "updated"],
+      [
+        "resumes",
+        {
+          server: `coaps://${server.secureAddresses[0]}`,
+          security: psk("i", KEY),
+          strategy: "resume",
+        },
+        "resumed updated",
+      ],
+    ] as const) {
+      const device = new Device({ endpoint, tuning: { fallbackInterval: 300 }, ...options });
+      device.add(3303, { 5700: 20 });
+      const registered = new Promise<void>((done) => device.on("registered", () => done()));
+      await device.start();
+      await registered;
+      const readings = server.device(endpoint).observe("/3303/0/5700");
+      assert.equal((await readings.next()).value?.value, 20);
+      const said: string[] = [];
+      device.on("secured", ({ how }) => void said.push(how));
+      device.on("updated", () => void said.push("updated"));
+      await new Promise((done) => setTimeout(done, 500));
+      device.set("/3303/0/5700", 21);
+      assert.equal((await readings.next()).value?.value, 21);
+      assert.equal(said.join(" "), before);
+      await readings.return();
+      await device.stop();
+    }
+  } finally {
+    await server.close();
+  }
 });
 
 const GODWIT = fileURLToPath(new URL("../bin/godwit.mjs", import.meta.url));

@@ -86,25 +86,25 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       options.protection,
       (session, now) => this.#follow(session, now),
     );
-    this.#server = new ServerRole(
+    this.#server = new ServerRole({
       tuning,
       rng,
-      known,
-      this.#outbox,
-      this.#sender,
-      this.#layer,
-      this.#cache,
-      this.#sizes,
-      (id) => this.#sessions.get(id),
-      options.fragments ?? false,
-      options.lastingObservers ?? false,
-      options.protection,
-      (id, now) => {
+      options: known,
+      outbox: this.#outbox,
+      sender: this.#sender,
+      layer: this.#layer,
+      cache: this.#cache,
+      sizes: this.#sizes,
+      sessionOf: (id) => this.#sessions.get(id),
+      fragments: options.fragments ?? false,
+      lastingObservers: options.lastingObservers ?? false,
+      protection: options.protection,
+      follow: (id, now) => {
         const session = this.#session(id, true);
         this.#follow(session, now);
         return session;
       },
-    );
+    });
   }
 
   /** Received messages that a duplicate would be recognised of. */

@@ -48,6 +48,23 @@ import type { CoapTuning } from "./tuning.ts";
 //                 │ processingDelay
 //                 └──> empty ACK ──respond──> separate answer                    RFC 7252 5.2, figures 4 and 5
 
+export type ServerRoleParts = {
+  readonly tuning: CoapTuning;
+  readonly rng: Rng;
+  readonly options: OptionTable;
+  readonly outbox: Outbox<EndpointOutput>;
+  readonly sender: Sender;
+  readonly layer: MessageLayer;
+  readonly cache: ReplyCache;
+  readonly sizes: PathSizes;
+  readonly sessionOf: (id: SessionId) => EndpointSession | undefined;
+  readonly fragments: boolean;
+  readonly lastingObservers: boolean;
+  readonly protection: RequestProtection | undefined;
+  /** The protected session, at the carrier that leads to it. */
+  readonly follow: (id: SessionId, now: Instant) => EndpointSession;
+};
+
 /** Answers the peer's requests. */
 export class ServerRole {
   readonly #tuning: CoapTuning;
@@ -72,21 +89,9 @@ export class ServerRole {
   readonly #unanswered: ExchangeQueue;
   #lastExchange: ExchangeId = 0;
 
-  constructor(
-    tuning: CoapTuning,
-    rng: Rng,
-    options: OptionTable,
-    outbox: Outbox<EndpointOutput>,
-    sender: Sender,
-    layer: MessageLayer,
-    cache: ReplyCache,
-    sizes: PathSizes,
-    sessionOf: (id: SessionId) => EndpointSession | undefined,
-    fragments: boolean,
-    lastingObservers: boolean,
-    protection: RequestProtection | undefined,
-    follow: (id: SessionId, now: Instant) => EndpointSession,
-  ) {
+  constructor(parts: ServerRoleParts) {
+    const { tuning, rng, options, outbox, sender, layer, cache, sizes, sessionOf } = parts;
+    const { fragments, protection, follow } = parts;
     this.#protection = protection;
     this.#follow = follow;
     this.#tuning = tuning;
@@ -98,7 +103,7 @@ export class ServerRole {
     this.#fragments = fragments;
     this.#blocks = new BlockServer(tuning, rng);
     this.#outer = protection && new OuterBlocks(tuning, rng, protection.maxUnfragmented);
-    const observers = new Observers(tuning, lastingObservers);
+    const observers = new Observers(tuning, parts.lastingObservers);
     this.#sending = new AnswerSender({
       tuning,
       rng,

@@ -129,7 +129,8 @@ export class ClientStack implements Machine<ClientStackInput, ClientStackOutput>
   }
 
   get #pathKind(): PathKind {
-    if (this.#protection !== undefined || this.#dtls?.isFollowed === true) return "followed";
+    if (this.#protection !== undefined) return "bound";
+    if (this.#dtls?.isFollowed === true) return "followed";
     return this.#dtls === undefined ? "address" : "session";
   }
 

@@ -211,6 +211,14 @@ test("random bytes end in values or FormatError, and what was read is written an
   );
 });
 
+test("an instance that is empty is written as one, also where it was asked for itself", () => {
+  const nodes = [{ path: [1, 0], value: undefined }];
+  for (const path of [[1], [1, 0]]) {
+    assert.deepEqual(toHex(encodeTlv(path, nodes)), "0000");
+    assert.deepEqual(decodeTlv(path, encodeTlv(path, nodes), definitions), nodes);
+  }
+});
+
 test("encoding refuses nodes from elsewhere", () => {
   assert.throws(() => encodeTlv([3, 0], [integer([3, 1, 9], 1)]), UsageError);
   assert.throws(() => encodeTlv([], [integer([3, 1, 9], 1)]), UsageError);

@@ -40,7 +40,10 @@ export function encodeTlv(path: NodePath, nodes: readonly ValueNode[]): Uint8Arr
   } else if (path.length === 4) {
     for (const node of nodes) writeLeaf(w, RESOURCE_INSTANCE, node);
   } else {
-    writeResources(w, nodes);
+    const [only, ...others] = nodes;
+    const isEmptyInstance = only?.path.length === 2 && others.length === 0;
+    if (isEmptyInstance) writeEntry(w, OBJECT_INSTANCE, only.path[1]!, new Uint8Array()); // two ids
+    else writeResources(w, nodes);
   }
   return w.bytes();
 }

@@ -55,6 +55,11 @@ class Observed {
     });
     this.device.start();
     this.world.run("5 s");
+    this.observe();
+    this.world.run("5 s");
+  }
+
+  observe(owner = "user"): void {
     const { server } = this.server.stack;
     this.server.feed({
       type: "operate",
@@ -64,8 +69,8 @@ class Observed {
       path: PATH,
       request: request(Code.GET, { path: PATH, observe: 0 }),
       expiresAt: this.world.now + 86_400_000,
+      owner,
     });
-    this.world.run("5 s");
   }
 
   /** Another reading every `period`, for as long. */
@@ -80,6 +85,7 @@ class Observed {
     this.world.after(period, tick);
     this.world.run(span);
     running = false;
+    this.world.run("2 s"); // what is on its way
   }
 
   /** Readings that arrived, each once. */
@@ -150,4 +156,39 @@ test("OSCORE: an outage around the daily confirmable notification ends nothing",
   const before = pair.arrived;
   pair.measure(60_000, "1 day");
   assert.ok(pair.arrived - before >= 1_400, `${pair.arrived - before} a day`);
+});
+
+test("OSCORE: another owner joins; asked again in vain, the observation is asked for anew and goes on", () => {
+  const pair = new Observed();
+  pair.observe("chart");
+  pair.world.run("5 s");
+  pair.measure(10_000, "1 minute");
+  assert.equal(pair.arrived, pair.made);
+  pair.server.host.link.set({ cut: true });
+  pair.observe("table");
+  pair.world.run("2 minutes");
+  pair.server.host.link.set({ cut: false });
+  pair.device.update();
+  pair.world.run("10 s");
+  const before = pair.arrived;
+  pair.measure(10_000, "1 minute");
+  assert.ok(pair.arrived - before >= 5);
+  assert.equal(pair.state, "active, 1 on the device");
+});
+
+test("OSCORE: the server restarts and the NAT reboots at another address at once: the next reading is confirmable, and brings a registration", () => {
+  for (const period of [32_000, 10_000]) {
+    const pair = new Observed();
+    pair.measure(period, "10 minutes");
+    assert.equal(pair.arrived, pair.made);
+    pair.server.restart();
+    pair.nat.renumber();
+    pair.measure(period, "6 minutes");
+    const before = pair.made - pair.arrived;
+    // After a silence each reading asks for an ACK; where there is none, one in 5 minutes does.
+    assert.ok(period === 10_000 || before === 0, `${before} lost`);
+    pair.measure(period, "10 minutes");
+    assert.equal(pair.made - pair.arrived, before, "and none after that");
+    assert.equal(pair.state, "active, 1 on the device");
+  }
 });

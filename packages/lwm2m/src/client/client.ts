@@ -57,7 +57,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
     });
     this.#keepAlive = new KeepAlive(keepAlive, this.#tuning, rng, snapshot?.binding);
     const { pathKind = () => "followed" } = options;
-    this.#way = new Way(pathKind, () => this.#keepAlive.remembered);
+    this.#way = new Way(pathKind, this.#keepAlive, this.#tuning);
     this.#management = new Management(
       {
         coap: (input, now) => this.#coap(input, now),

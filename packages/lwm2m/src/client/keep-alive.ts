@@ -75,6 +75,11 @@ export class KeepAlive {
     return Math.max(SHORTEST_KEEP_ALIVE, this.#low * safety);
   }
 
+  /** Whether the NAT was seen to survive some silence, or somebody says so. */
+  get isKnown(): boolean {
+    return typeof this.#strategy === "number" || this.#low !== undefined;
+  }
+
   /** ms of silence that the NAT is known to survive; while nothing is known, what most NATs do. */
   get remembered(): number {
     if (typeof this.#strategy === "number") return this.#strategy * 1_000;

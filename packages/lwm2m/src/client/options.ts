@@ -8,10 +8,11 @@ import type { ClientSnapshot } from "./snapshot.ts";
 import type { ClientTuning } from "./tuning.ts";
 
 /**
- * `followed`: by the keys of our session, wherever we are. `address`: by our address, until an Update says that it is another.
+ * `followed`: by the keys of our session, wherever we are. `bound`: so, too, but what is observed is bound to what the server has
+ * in memory, and ends unsaid with its restart (RFC 8613 B.1.3). `address`: by our address, until an Update says that it is another.
  * `session`: by the address that our session was made from.
  */
-export type PathKind = "followed" | "address" | "session";
+export type PathKind = "followed" | "bound" | "address" | "session";
 
 export type ClientOptions = ListStyle & {
   /** The endpoint name; may be left out from 1.1 on where the credential says it. */

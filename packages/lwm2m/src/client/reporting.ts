@@ -214,7 +214,10 @@ export class Reporting {
     if (step !== "notify") return;
     this.#numbered();
     const { con } = this.#effective(observation);
-    const confirmable = con === undefined ? this.#server.confirmableNotifications : con === 1;
+    const confirmable =
+      con === undefined
+        ? this.#server.confirmableNotifications || this.#way.wantsProof(now)
+        : con === 1;
     this.#host.coap({ type: "notify", exchange, response: content, confirmable }, now);
   }
 

@@ -28,6 +28,10 @@ export type ClientTuning = {
   /** How much later than asked an answer may come: two retransmissions of the server. */
   readonly probeSlack: number;
 
+  /** So often at least a notification is confirmable where a restart, of a NAT or the server, can make all of them be lost. */
+  readonly proofInterval: number;
+  /** No NAT forgets sooner. After a longer silence, and where nothing is known of the NAT, a notification is confirmable. */
+  readonly shortestBinding: number;
   /** The server wants none of what it observed (RST): so long between two registrations because of that, at least. */
   readonly renewInterval: number;
   /** Values of Observe that are reserved by one write to the store, so that a restart goes on above all that were used. */
@@ -58,6 +62,8 @@ export const clientTuning: ClientTuning = {
   probePrecision: 5,
   checkEvery: 10,
   probeSlack: 10_000,
+  proofInterval: 300_000,
+  shortestBinding: 10_000,
   renewInterval: 60_000,
   observeStride: 64,
   maxDeeds: 16,

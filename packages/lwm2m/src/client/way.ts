@@ -1,10 +1,13 @@
 import type { Instant } from "@godwit/base";
+import type { KeepAlive } from "./keep-alive.ts";
 import type { PathKind } from "./options.ts";
+import type { ClientTuning } from "./tuning.ts";
 
 //   open ──silence longer than the NAT remembers──> unsure ──something to report──> shut ──Update or Register answered──> open
 //     └────────── an Update or a notification was not answered ─────────────────────^
 //
-// Known by its keys (`followed`), a device is known after any silence.
+// Known by its keys (`followed`, `bound`), a device is known after any silence. What may be lost for other reasons, a restart of
+// the NAT or of the server, is confirmable now and then.
 
 /**
  * Whether what we say of our own accord reaches the server as ours. `open`: it does, as far as known. `unsure`: a NAT may have
@@ -12,15 +15,19 @@ import type { PathKind } from "./options.ts";
  */
 export class Way {
   readonly #kind: () => PathKind;
-  readonly #remembered: () => number;
+  readonly #keepAlive: KeepAlive;
+  readonly #tuning: ClientTuning;
   /** The last datagram by which the NAT still knew us. */
   #knownAt: Instant = Number.NEGATIVE_INFINITY;
+  /** The last word of the server, or the last question for one. */
+  #askedAt: Instant = Number.NEGATIVE_INFINITY;
   #shut = true;
 
-  /** `remembered`: ms that a NAT keeps a mapping without traffic. */
-  constructor(kind: () => PathKind, remembered: () => number) {
+  /** `keepAlive`: what is known of the NAT. */
+  constructor(kind: () => PathKind, keepAlive: KeepAlive, tuning: ClientTuning) {
     this.#kind = kind;
-    this.#remembered = remembered;
+    this.#keepAlive = keepAlive;
+    this.#tuning = tuning;
   }
 
   get kind(): PathKind {
@@ -33,22 +40,44 @@ export class Way {
 
   isOpen(now: Instant): boolean {
     if (this.#shut) return false;
-    return now - this.#knownAt <= this.#remembered() || this.kind === "followed";
+    const { kind } = this;
+    return kind === "followed" || kind === "bound" || !this.#isForgotten(now);
   }
 
   /** The server answered a Register or Update, or asked us something: it knows where we are. */
   known(now: Instant): void {
     this.#shut = false;
     this.#knownAt = now;
+    this.#askedAt = now;
+  }
+
+  /** Whether what is reported now should be acknowledged. Asked once, it is taken for done: what is not acknowledged comes back. */
+  wantsProof(now: Instant): boolean {
+    const { kind } = this;
+    if (kind === "followed") return false;
+    const { proofInterval, shortestBinding } = this.#tuning;
+    const silence = now - this.#knownAt;
+    const doubtful =
+      kind === "bound"
+        ? this.#isForgotten(now)
+        : silence > shortestBinding && !this.#keepAlive.isKnown;
+    if (!doubtful && now - this.#askedAt < proofInterval) return false;
+    this.#askedAt = now;
+    this.#knownAt = now;
+    return true;
   }
 
   /** Something was sent: a mapping that lives does so for longer. */
   used(now: Instant): void {
-    if (now - this.#knownAt <= this.#remembered()) this.#knownAt = now;
+    if (!this.#isForgotten(now)) this.#knownAt = now;
   }
 
   /** Nothing is reported until `known`. */
   shut(): void {
     this.#shut = true;
+  }
+
+  #isForgotten(now: Instant): boolean {
+    return now - this.#knownAt > this.#keepAlive.remembered;
   }
 }

@@ -364,6 +364,35 @@ test("silence longer than the NAT is known to remember: raw UDP sends an Update 
   }
 });
 
+test("a NAT that restarts in the middle of frequent readings: they arrive again within 8 minutes, for one in 5 minutes is confirmable", () => {
+  for (const [name, options] of [
+    ["udp", {}],
+    ["dtls resume", { security: RESUME }],
+    ["dtls cid", { security: CID }],
+  ] as const) {
+    const world = new World({ seed: 17 });
+    const nat = world.nat("linux-random");
+    const { server, device } = pair(world, { ...options, behind: nat, lifetime: 86_400 });
+    server.observe(device, TEMPERATURE);
+    world.run("5 s");
+    let made = 0;
+    const tick = (): void => {
+      device.set(TEMPERATURE, { type: "float", value: ++made });
+      world.after(10_000, tick);
+    };
+    tick();
+    world.run("1 h");
+    const before = server.notifications().length;
+    assert.ok(before >= made - 1, `${name}: ${before} of ${made}`);
+    nat.renumber();
+    world.run(name === "dtls cid" ? "1 minute" : "8 minutes");
+    const [lost, then] = [made, server.notifications().length];
+    world.run("10 minutes");
+    assert.equal(server.notifications().length - then, made - lost, name);
+    agree(server, device);
+  }
+});
+
 test("what keep-alive has learned of the NAT decides when an Update goes before a notification; a fixed interval is believed", () => {
   for (const [keepAlive, silence, updates] of [
     ["off", "26 s", 1],
@@ -417,6 +446,23 @@ test("an observation that several want is one to the device, and ends with the l
   device.update();
   world.run("5 s");
   assert.deepEqual([server.observed(device), device.observed], [[], []]);
+});
+
+test("an owner of this run only wants nothing after a restart: the device is told, and a new run may observe again", () => {
+  for (const again of [false, true]) {
+    const world = new World({ seed: 18 });
+    const { server, device } = pair(world, { lifetime: 86_400 });
+    server.observe(device, TEMPERATURE, "run:loop 1");
+    world.run("5 s");
+    server.crash("1 s");
+    world.run("1 s");
+    assert.deepEqual(server.observed(device), []);
+    if (again) server.observe(device, TEMPERATURE, "run:loop 2");
+    device.update();
+    world.run("10 s");
+    agree(server, device, again ? [TEMPERATURE] : []);
+    assert.equal(device.count("registered"), 1);
+  }
 });
 
 test("a limit: as many owners of one observation as it says, and no more", () => {

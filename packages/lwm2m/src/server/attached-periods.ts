@@ -35,6 +35,10 @@ export class AttachedPeriods {
     return attributes;
   }
 
+  forget(endpoint: string): void {
+    this.#byEndpoint.delete(endpoint);
+  }
+
   /** What is attached to the path and above it, by the number of ids; what came with the Observe replaces its own level. */
   levels(endpoint: string, path: string, request: Request): Attributes[] {
     const at = parseNodePath(path);

@@ -47,7 +47,10 @@ export type ServerInput =
       readonly request: Request;
       /** Given up at this instant (ms). */
       readonly expiresAt: number;
-      /** Of observe and cancelObserve: who wants it. An observation that several want ends with the last of them. */
+      /**
+       * Of observe and cancelObserve: who wants it. An observation that several want ends with the last of them. Who begins with
+       * "run:" is a part of this run, such as a loop of a program, and wants nothing after a restart.
+       */
       readonly owner?: string;
     }
   | { readonly type: "cancelOperation"; readonly id: number }
@@ -79,6 +82,8 @@ export type ServerOutput =
   /** A registration refers to `session` from now on, or no longer does. */
   | { readonly type: "pin"; readonly session: SessionId }
   | { readonly type: "unpin"; readonly session: SessionId }
+  /** The next `store` ends the last registration that refers to `session`: what is kept of that goes with it. */
+  | { readonly type: "unkeep"; readonly session: SessionId }
   | StoreOutput
   | ServerEvent;
 

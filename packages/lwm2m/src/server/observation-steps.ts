@@ -113,7 +113,7 @@ export class ObservationSteps {
     this.due.stop(observation);
     if (state.name === "active" || state.name === "ending") this.abandon(state.request);
     const change = { table: TABLES.observation, key: keyOf(observation), value: undefined };
-    this.#core.store([change], { kind: "quiet" });
+    this.#core.record([change]);
     // Nobody heard of the one, and everybody of the end of the other.
     if ((state.name === "asking" && state.first) || state.name === "ending") return;
     this.#core.out.push({ type: "observation", endpoint, path, state: "ended", reason: ENDED });
@@ -145,7 +145,7 @@ export class ObservationSteps {
 
   store(observations: readonly WantedObservation[]): void {
     if (observations.length === 0) return;
-    this.#core.store(observations.map(observationChange), { kind: "quiet" });
+    this.#core.record(observations.map(observationChange));
   }
 
   abandon(id: RequestId): void {

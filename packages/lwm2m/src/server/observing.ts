@@ -232,6 +232,10 @@ export class Observing {
     // Nobody waits for the answer to an order of ours: it is the state of now, as a notification would bring it.
     if (operation.internal === true)
       this.#core.out.push({ type: "notification", endpoint, path, response });
+    if (observation.owners.length === 0) {
+      if (observation.state.name === "active") this.#ending(observation, observation.state);
+      return FINE;
+    }
     // RFC 8613 B.2: what was asked for under keys that were replaced meanwhile is over with them.
     if (under !== undefined && under !== this.#keysOf(input.session))
       this.#rekeyed(observation, now);
@@ -325,6 +329,7 @@ export class Observing {
     }
     this.#steps.unasked.delete(endpoint);
     this.#overdue.delete(endpoint);
+    if (this.#core.observations.count(endpoint) === 0) this.#attached.forget(endpoint);
   }
 
   /** A Register was answered: everything is asked for again, also what was refused before. */
@@ -373,7 +378,13 @@ export class Observing {
   restore(stored: StoredObservation, now: Instant): void {
     const { endpoint } = stored;
     const registration = this.#core.registry.byEndpoint(endpoint);
-    const observation: WantedObservation = { ...stored, state: { name: "wanted", why: "restart" } };
+    const owners = stored.owners.filter((owner) => !owner.startsWith(OF_ONE_RUN));
+    const left = owners.length < stored.owners.length && owners.length === 0;
+    const observation: WantedObservation = {
+      ...stored,
+      owners,
+      state: { name: "wanted", why: "restart" },
+    };
     const asking = stored.state.name === "asking" ? stored.state.operation : undefined;
     const operation = asking === undefined ? undefined : this.#core.operations.get(asking);
     const isAsked = operation !== undefined && !isFinal(operation.state);
@@ -384,6 +395,8 @@ export class Observing {
       this.#core.lastId = Math.max(this.#core.lastId, stored.state.request);
     this.#core.observations.add(observation);
     if (state === undefined) return this.#steps.end(observation);
+    if (left && state.name === "active") return this.#ending(observation, state);
+    if (left && state.name !== "asking") return this.#steps.end(observation);
     const asks = state.name === "wanted" || state.name === "ending";
     if (asks && registration !== undefined) this.#steps.unasked.add(endpoint);
     if (state.name === "active") this.#steps.due.set(observation, state.dueBy);
@@ -501,5 +514,7 @@ type ObserveOrder = {
   readonly owner?: string | undefined;
 };
 
+/** How the names of owners begin that want nothing after a restart. */
+const OF_ONE_RUN = "run:";
 const NOT_FOUND = 0x84;
 const FINE: Observed = { fault: undefined };

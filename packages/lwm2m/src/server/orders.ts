@@ -28,6 +28,8 @@ export class Orders {
   readonly #core: ServerCore;
   /** Endpoints that answered 5.03, and when they may be asked again. */
   readonly #busy = new Deadlines<string>();
+  /** Not promised yet: they are not sent before they are durable. */
+  readonly #accepting = new Set<Operation>();
 
   readonly #observing: Observing;
 
@@ -75,6 +77,7 @@ export class Orders {
       return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
     }
     this.#core.operations.add(operation);
+    this.#accepting.add(operation);
     if (kind === "cancelObserve") operation.owner = input.owner;
     const observation =
       kind === "observe" ? this.#observing.join(operation, input.owner) : undefined;
@@ -92,7 +95,11 @@ export class Orders {
   /** Sends the next waiting operation if the device can hear it; one at a time (NSTART 1). */
   flush(registration: Registration, now: Instant): void {
     this.#observing.ask(registration, now);
-    const next = registration.queue[0];
+    if (registration.queue.length === 0) return;
+    // One that is over by a clock that was set meanwhile waits for its end, or for the clock to be right again.
+    const next = registration.queue.find(({ state, expiresAt }) => {
+      return state.name !== "waiting" || expiresAt > now;
+    });
     if (next === undefined || next.state.name !== "waiting") return;
     if (!canPush(registration, this.#core.tuning, now)) return;
     this.#dispatch(registration, next, now);
@@ -286,28 +293,23 @@ export class Orders {
       return;
     }
     const forgotten = this.#core.operations.finished(operation);
-    this.#core.store(
-      [
-        this.#core.operationChange(operation),
-        ...forgotten.map((old) => ({
-          table: TABLES.operation,
-          key: operationKey(old.id),
-          value: undefined,
-        })),
-      ],
-      { kind: "finish", operation },
-    );
+    const changes = [
+      this.#core.operationChange(operation),
+      ...forgotten.map((old) => ({
+        table: TABLES.operation,
+        key: operationKey(old.id),
+        value: undefined,
+      })),
+    ];
+    this.#core.store(changes, { kind: "finish", operation, changes });
     if (registration !== undefined) this.flush(registration, now);
   }
 
   forget(operation: Operation): void {
     this.#core.operations.remove(operation);
-    this.#core.store(
-      [{ table: TABLES.operation, key: operationKey(operation.id), value: undefined }],
-      {
-        kind: "quiet",
-      },
-    );
+    this.#core.record([
+      { table: TABLES.operation, key: operationKey(operation.id), value: undefined },
+    ]);
   }
 
   /**
@@ -317,7 +319,7 @@ export class Orders {
   takeQueue(registration: Registration, now: Instant): void {
     const waiting = this.#core.operations
       .of(registration.endpoint)
-      .filter((operation) => !isFinal(operation.state));
+      .filter((operation) => !isFinal(operation.state) && !this.#accepting.has(operation));
     for (const operation of waiting) {
       if (this.#mayBeHeard(operation) && !isIdempotent(operation.kind, operation.request)) {
         const reason = "the device registered anew before it answered; it may have obeyed";
@@ -341,11 +343,14 @@ export class Orders {
     this.flush(registration, now);
   }
 
-  /** The order's change is durable, or the store refused it. */
-  stored({ kind, operation }: PendingOrder, ok: boolean, now: Instant): void {
+  /** The order's change is durable, or the store refused it, for the reason given. */
+  stored(pending: PendingOrder, refusal: string | undefined, now: Instant): void {
+    const { kind, operation } = pending;
+    const ok = refusal === undefined;
     switch (kind) {
       case "accept":
-        return ok ? this.#accepted(operation, now) : this.#notAccepted(operation, now);
+        this.#accepting.delete(operation);
+        return ok ? this.#accepted(operation, now) : this.#notAccepted(operation, refusal, now);
       case "dispatch": {
         if (ok) operation.storedHeard = this.#mayBeHeard(operation);
         if (operation.state.name !== "sent") return;
@@ -356,6 +361,7 @@ export class Orders {
       }
       case "rename": {
         const { id, again, state } = operation;
+        if (!ok) operation.storedHeard = undefined; // its new name is not durable: not sent again before it is
         if (state.name !== "sent" || again === undefined) return;
         if (ok) {
           this.#core.out.push({ type: "coap", input: { type: "proceed", id, mid: again.mid } });
@@ -365,7 +371,8 @@ export class Orders {
         operation.state = { name: "waiting" };
         return;
       }
-      case "finish": // if not ok it did happen all the same; only its record is not durable
+      case "finish": // it did happen, durable or not
+        if (!ok) this.#core.recordLater(pending.changes, now);
         return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
       default:
         return unreachable(kind);
@@ -392,9 +399,10 @@ export class Orders {
     this.flush(registration, now);
   }
 
-  #notAccepted(operation: Operation, now: Instant): void {
+  #notAccepted(operation: Operation, refusal: string, now: Instant): void {
+    if (isFinal(operation.state)) return; // cancelled meanwhile
     this.#core.operations.remove(operation);
-    const reason = "the store refused to keep it";
+    const reason = `it could not be kept: ${refusal}`;
     operation.state = { name: "failed", at: now, reason, notAccepted: "storage" };
     if (operation.kind === "observe") this.#observing.ended(operation, now);
     this.#core.emit({ type: "operation", operation: viewOperation(operation) });
