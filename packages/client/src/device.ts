@@ -155,6 +155,9 @@ export class Device {
     await before;
     if (starting.cancelled) return;
     if (!this.#tree.has(DEVICE)) this.#tree.add(DEVICE, 0, defaultDevice());
+    const { security } = this.#options;
+    const notes = this.#fromStore((store) => store.repair?.(mayRenewRecords(security))) ?? [];
+    for (const text of notes) this.#listeners.emit("note", { text });
     const remote = { host: await resolve(this.#server.host), port: this.#server.port };
     if (starting.cancelled) return;
     const port = await MovingPort.open(isIP(remote.host) === 6 ? "::" : "0.0.0.0");
@@ -489,6 +492,11 @@ function serverOf(options: DeviceOptions): ServerUri {
 
 function dtlsOf(security: Security | undefined): DtlsSecurity | undefined {
   return security?.kind === "oscore" ? security.inside : security;
+}
+
+/** Whether all keys are made anew where the records of their sequence numbers are gone. */
+function mayRenewRecords(security: Security | undefined): boolean {
+  return security?.kind !== "oscore" || security.credential.derivation === "negotiated";
 }
 
 function recordOf(records: Store | undefined): Uint8Array | undefined {

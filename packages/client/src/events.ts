@@ -23,6 +23,8 @@ export type DeviceEvents = {
     readonly source: FaultSource;
     readonly path: string | undefined;
   };
+  /** Something that whoever runs the device may want to know, in a sentence: of files that were damaged, for one. */
+  readonly note: { readonly text: string };
   /** What the session has cost so far; after each handshake, registration, Update and de-registration. */
   readonly session: SessionView;
   /** A handshake of DTLS came to nothing; the next try is at `retryAt`, or when there is something to send. */
@@ -54,6 +56,7 @@ export const DEVICE_EVENTS: Readonly<Record<keyof DeviceEvents, true>> = {
   observation: true,
   stateChanged: true,
   written: true,
+  note: true,
   performed: true,
   fault: true,
   session: true,

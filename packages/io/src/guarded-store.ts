@@ -27,6 +27,10 @@ class GuardedStore implements Store {
     return this.#store.broken;
   }
 
+  get meter(): Store["meter"] {
+    return this.#store.meter;
+  }
+
   *load(table: string): Iterable<StoreRecord> {
     try {
       yield* this.#store.load(table);

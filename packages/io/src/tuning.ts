@@ -4,6 +4,8 @@ export const IO_TUNING: IoTuning = {
   storeQueueBytes: 64 * 1024 * 1024,
   storeCacheBytes: 64 * 1024 * 1024,
   storeCheckpointPages: 4_000,
+  storeProbeEvery: 1_000,
+  watchEvery: 1_000,
   receiveBuffer: 4 * 1024 * 1024,
   sendQueueBytes: 8 * 1024 * 1024,
   rescanEvery: 10_000,
@@ -12,6 +14,7 @@ export const IO_TUNING: IoTuning = {
   faultPause: 1_000,
   markEvery: 10_000,
   storePatience: 30_000,
+  counterEvery: 20,
 };
 
 export type IoTuning = {
@@ -23,6 +26,10 @@ export type IoTuning = {
   readonly storeCacheBytes: number;
   /** Pages in the log before they are moved into the database. */
   readonly storeCheckpointPages: number;
+  /** While a store fails: how often it is tried whether it takes a write again. */
+  readonly storeProbeEvery: number;
+  /** How often a data directory is looked at: whether its files are still there, and whether a backup is asked for. */
+  readonly watchEvery: number;
   /** What the kernel is asked to hold for a socket while the event loop is busy. */
   readonly receiveBuffer: number;
   /** Datagrams are dropped while more than this waits in a socket's send queue. */
@@ -39,4 +46,6 @@ export type IoTuning = {
   readonly markEvery: number;
   /** A store of the program's own that has not answered after this long has failed. */
   readonly storePatience: number;
+  /** How often the number of the last confirmed commit is written beside the store, at most. */
+  readonly counterEvery: number;
 };

@@ -1,5 +1,6 @@
 import type { SessionId } from "@godwit/base";
 import type { RegistrationView, ServerStackOutput } from "@godwit/lwm2m";
+import type { StoreHealth } from "@godwit/io";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
 /** What a server tells its listeners. Text that comes from devices is as they sent it: escape it before you show it. */
@@ -36,6 +37,8 @@ export type Events = {
   readonly keyLog: { readonly line: string };
   /** Something an operator may want to know, in a sentence. */
   readonly note: { readonly text: string };
+  /** The store takes no more writes, or takes them again. Refused writes are told here, and not each as a `fault`. */
+  readonly store: { readonly health: StoreHealth };
   /**
    * Our own fault, the store's, or that of a listener: log it as an error. `source`: "machine", "store", or "listener of" and
    * the event's name.
@@ -56,6 +59,7 @@ export const EVENTS: Readonly<Record<keyof Events, true>> = {
   handshakeFailed: true,
   keyLog: true,
   note: true,
+  store: true,
   fault: true,
 };
 

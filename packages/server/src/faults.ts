@@ -57,10 +57,15 @@ export class ServerError extends Error {
   override readonly name = "ServerError";
   /** Stays the same from release to release. */
   readonly code: ServerErrorCode;
+  /** By which an HTTP API answers it. */
+  readonly statusCode: number;
+  /** Whether its words are for who asked. */
+  readonly expose = true;
 
   constructor(code: ServerErrorCode, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
+    this.statusCode = code === "STORE_REFUSED" || code === "SERVER_CLOSED" ? 503 : 500;
   }
 }
 

@@ -9,6 +9,7 @@ import {
   joinPorts,
   memoryStore,
   type Store,
+  type StoreHealth,
 } from "@godwit/io";
 import {
   givenPath,
@@ -78,7 +79,7 @@ export class Server {
   /** What waits for the store, and what waits for devices. */
   readonly #storing = new Waiting();
   readonly #asking = new Waiting();
-  readonly #refs = new Map<number, (ok: boolean) => void>();
+  readonly #refs = new Map<number, (ok: boolean, why?: string) => void>();
   #lastRef = 0;
   readonly #tasks = new Map<string, Set<(task: Task) => void>>();
   readonly #kept = new Map<string, Task>();
@@ -142,6 +143,8 @@ export class Server {
   #run(opened: Omit<Running, "driver">): void {
     const { stack, clock, sockets } = opened;
     this.#observing.restore(this.#store, (fault) => this.#fault(fault, "store"));
+    const { meter } = this.#store;
+    if (meter !== undefined) meter.onChange = (health) => this.#listeners.emit("store", { health });
     // Outputs of the first moment find the server running.
     this.#running = { ...opened, driver: undefined };
     this.#state = "running";
@@ -152,8 +155,9 @@ export class Server {
       clock,
       onOutput: (output, now) => this.#heard(output, now),
       onFault: ({ during, error }) => {
-        if (during === "store") this.#fault(error, "store");
-        else this.#fault(new ServerError("MACHINE_FAULT", `during ${during}`, error), "machine");
+        if (during !== "store") {
+          this.#fault(new ServerError("MACHINE_FAULT", `during ${during}`, error), "machine");
+        } else if (meter === undefined) this.#fault(error, "store"); // else `store` tells it, once
       },
     });
     this.#running = { ...opened, driver };
@@ -207,6 +211,16 @@ export class Server {
       publicKey: shown.key.spki,
       chain: shown.kind === "x509" ? shown.chain : [],
     }));
+  }
+
+  /** Whether what is promised can be kept. While it cannot, devices get 5.03 and nothing is acknowledged. */
+  get storeHealth(): StoreHealth {
+    return this.#store.meter?.health ?? { state: "working" };
+  }
+
+  /** Writes that the store has refused. */
+  get storeRefusals(): number {
+    return this.#store.meter?.refusals ?? 0;
   }
 
   /** Datagrams the kernel threw away because nobody read them in time; `undefined` where it does not tell. */
@@ -301,9 +315,9 @@ export class Server {
   ): Promise<void> {
     const ref = ++this.#lastRef;
     return this.#storing.wait<void>(signal, (resolve, reject) => {
-      this.#refs.set(ref, (ok) => {
+      this.#refs.set(ref, (ok, why = "the store refused it") => {
         if (ok) resolve();
-        else reject(new ServerError("STORE_REFUSED", "the store refused to keep it"));
+        else reject(new ServerError("STORE_REFUSED", `it could not be kept: ${why}`));
       });
       this.#feed(input(ref));
       return () => this.#refs.delete(ref);
@@ -490,7 +504,7 @@ export class Server {
         return this.#listeners.emit("notification", { endpoint, path, answer, at: now });
       }
       case "credential":
-        return this.#refs.get(output.ref)?.(output.ok);
+        return this.#refs.get(output.ref)?.(output.ok, output.why);
       case "handshakeFailed": {
         const address = formatAddress(output.path.remote);
         this.#listeners.emit("handshakeFailed", { address, why: output.why });
