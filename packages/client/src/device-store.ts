@@ -84,15 +84,17 @@ function readSnapshot(text: string): ClientSnapshot | undefined {
 
 type Saved = { readonly layout: number; readonly snapshot: ClientSnapshot };
 
-/** JSON has neither 64-bit numbers nor Infinity nor bytes. */
+/** JSON has neither 64-bit numbers nor NaN, Infinity and bytes. */
 function replace(_key: string, value: unknown): unknown {
   if (typeof value === "bigint") return { $big: String(value) };
+  if (typeof value === "number" && !Number.isFinite(value)) return { $float: String(value) };
   return value instanceof Uint8Array ? { $bytes: [...value] } : value;
 }
 
 function revive(_key: string, value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if ("$big" in value) return BigInt(String(value.$big));
+  if ("$float" in value) return Number(value.$float);
   if ("$bytes" in value) return Uint8Array.from(value.$bytes as number[]);
   return value;
 }
