@@ -201,7 +201,7 @@ function json(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new UsageError("it is no JSON", { cause });
+    throw new UsageError("it is no JSON", "USAGE", { cause });
   }
 }
 

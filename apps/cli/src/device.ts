@@ -145,7 +145,10 @@ function listen(device: Device): void {
   );
   on("note", ({ text }) => text);
   on("written", ({ path }) => `written: ${path}`);
-  on("fault", ({ fault }) => `fault: ${fault.message}`);
+  on(
+    "fault",
+    ({ fault, path }) => `fault${path === undefined ? "" : ` at ${path}`}: ${fault.message}`,
+  );
   on("secured", ({ how }) => HOW[how]);
   on("handshakeStalled", ({ why }) => why);
   on("handshakeFailed", ({ why, retryAt }) =>

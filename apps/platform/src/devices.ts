@@ -13,7 +13,7 @@ import {
   type NodePath,
   type Plain,
 } from "@godwit/lwm2m";
-import type { Server, Task } from "@godwit/server";
+import { codeOfFailed, type Server, type Task } from "@godwit/server";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -174,6 +174,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
         status: 503,
         title: "Not accepted",
         detail: accepted.reason ?? "",
+        code: codeOfFailed(accepted),
       });
     }
     return await result(reply, await server.ended(accepted.id, wait * 1_000));

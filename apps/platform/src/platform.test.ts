@@ -99,6 +99,19 @@ suite("the HTTP face", () => {
     assert.equal("session" in awake, false);
   });
 
+  test("H3: one order more than may wait for a device is a 503 with the reason, and the code that the SDK's error has", async () => {
+    await untilAsleep();
+    const path = "/api/v1/devices/sleeper/3303/0/5700?wait=0";
+    const all = await Promise.all(Array.from({ length: 101 }, () => call("GET", path)));
+    const { status, json } = all.find((one) => one.status !== 202) ?? {};
+    assert.equal(status, 503);
+    assert.deepEqual(
+      { detail: json.detail, code: json.code },
+      { detail: "100 operations already wait for this device", code: "OPERATION_LIMIT" },
+    );
+    for (const { id } of server.tasksOf("sleeper")) server.cancel(id);
+  });
+
   test("the list pages by a cursor and finds by name", async () => {
     const first = await call("GET", "/api/v1/devices?limit=1");
     assert.equal(first.json.next, "sleeper");
@@ -166,6 +179,40 @@ suite("the HTTP face", () => {
     assert.equal(cancelled.json.answer.code, "2.05");
   });
 
+  test("a reader that comes back with Last-Event-ID gets every event after that one, each once, and none before", async () => {
+    const read = async (count: number, headers: Record<string, string> = {}): Promise<number[]> => {
+      const stop = new AbortController();
+      const { body } = await fetch(`${url}/api/v1/events`, {
+        headers: { authorization: `Bearer ${PASSWORD}`, ...headers },
+        signal: stop.signal,
+      });
+      setTimeout(() => stop.abort(), 300); // or the stream ends when there is enough
+      let text = "";
+      const ids = (): number[] => [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
+      try {
+        for await (const chunk of body!) {
+          text += new TextDecoder().decode(chunk);
+          if (ids().length > count) break; // one more than there should be
+        }
+      } catch (fault) {
+        if (!stop.signal.aborted) throw fault;
+      }
+      stop.abort();
+      return ids();
+    };
+    const reading = read(1_000);
+    await new Promise((done) => setTimeout(done, 50));
+    for (let n = 0; n < 3; n++) await call("GET", "/api/v1/devices/thermo/3303/0/5701");
+    const all = await reading;
+    assert.ok(all.length >= 6, all.join(" "));
+    for (const at of [0, 1, all.length - 2, all.length - 1]) {
+      const after = all.slice(at + 1);
+      const seen = { "last-event-id": String(all[at]) };
+      assert.deepEqual(await read(after.length, seen), after, `after ${at} of ${all.length}`);
+    }
+    assert.deepEqual((await read(all.length, { "last-event-id": String(all[0]! - 1) }))[0], all[0]);
+  });
+
   test("an observation is shown with its state and the reason for it, over the life of what it observes", async () => {
     const shown = async (): Promise<readonly unknown[]> => {
       const { json } = await call("GET", "/api/v1/devices/thermo");
@@ -215,7 +262,7 @@ suite("the HTTP face", () => {
         device.changed("/3303/8/5700");
       }
     };
-    await assert.rejects(loop(), { name: "DeviceError", reason: "refused", code: "4.04" });
+    await assert.rejects(loop(), { name: "DeviceError", code: "DEVICE_REFUSED", coapCode: "4.04" });
     assert.deepEqual(seen, [1]);
     assert.deepEqual(server.deviceView("thermo")?.observations, []);
   });
@@ -235,7 +282,7 @@ suite("the HTTP face", () => {
     assert.equal(status, 502);
     assert.match(json.detail, /2\.05, and does not observe \/3303\/0\/5700.*RFC 7641 2/);
     const loop = server.device("shy").observe("/3303/0/5700");
-    await assert.rejects(loop.next(), { name: "DeviceError", message: /does not observe/ });
+    await assert.rejects(loop.next(), { name: "DeviceError", code: "NOT_OBSERVED" });
     assert.deepEqual(server.deviceView("shy")?.observations, []);
     await shy.stop();
   });

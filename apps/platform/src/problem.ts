@@ -5,6 +5,8 @@ export type Problem = {
   readonly status: number;
   readonly title: string;
   readonly detail: string;
+  /** Stays the same from release to release: the `code` of the server SDK's error. */
+  readonly code?: string;
   /** The device's CoAP code, where a device refused. */
   readonly coap_code?: string;
   readonly task?: string;

@@ -12,6 +12,38 @@ export class FormatError extends Stackless {
 /** Our caller broke a documented rule of the interface. Always escapes: it is a bug to be mended. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
+  /** Stays the same from release to release, where the words may not. */
+  readonly code: UsageErrorCode;
+
+  constructor(message: string, code: UsageErrorCode = "USAGE", options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/**
+ * - `USAGE`: an argument cannot be; the message says which and why.
+ * - `INVALID_OPTION`: an option, or the name of an event, is unknown, missing, of the wrong type or out of range.
+ * - `INVALID_PATH`: the text is no LwM2M path.
+ * - `ALREADY_STARTED`: `start` was called while it runs.
+ * - `NOT_STARTED`: what was asked for needs a start first.
+ * - `OBSERVE_CONFLICT`: the path is observed with other attributes.
+ */
+export const USAGE_ERROR_CODES = [
+  "USAGE",
+  "INVALID_OPTION",
+  "INVALID_PATH",
+  "ALREADY_STARTED",
+  "NOT_STARTED",
+  "OBSERVE_CONFLICT",
+] as const;
+
+export type UsageErrorCode = (typeof USAGE_ERROR_CODES)[number];
+
+/** Cryptography of ours gave a wrong answer at the start. */
+export class SelfTestError extends Error {
+  override readonly name = "SelfTestError";
+  readonly code = "SELF_TEST_FAILED";
 }
 
 function withoutStack(): new (message: string) => Error {

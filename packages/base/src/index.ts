@@ -5,7 +5,13 @@ export { base64, fromBase64, toBase64 } from "./base64.ts";
 export { EMPTY, concat, equal, equalSecret } from "./bytes.ts";
 export { checkedRow, isChecked, openRow } from "./checked-row.ts";
 export { Deadlines } from "./deadlines.ts";
-export { FormatError, UsageError } from "./faults.ts";
+export {
+  FormatError,
+  SelfTestError,
+  USAGE_ERROR_CODES,
+  UsageError,
+  type UsageErrorCode,
+} from "./faults.ts";
 export { fits, misfit } from "./fits.ts";
 export { hashBytes, hashText } from "./hash.ts";
 export { hex, toHex } from "./hex.ts";
@@ -17,6 +23,26 @@ export {
   type Purpose,
 } from "./ledger.ts";
 export { earlier, unreachable, type Instant, type Machine } from "./machine.ts";
+export {
+  bytes,
+  check,
+  checkName,
+  checkOptions,
+  either,
+  finite,
+  flag,
+  list,
+  ofKind,
+  oneOf,
+  record,
+  required,
+  text,
+  tuningLike,
+  whole,
+  withMethods,
+  type Rule,
+  type Rules,
+} from "./options.ts";
 export { Outbox } from "./outbox.ts";
 export { Reader } from "./reader.ts";
 export { ReplayWindow } from "./replay-window.ts";
@@ -33,6 +59,7 @@ export {
 export { SelfKeyed, byNumber, type Keying } from "./self-keyed.ts";
 export { SERIALS_PER_SLOT, slotOf, type SlotId, type SlottedId } from "./slot.ts";
 export { type StoreChange, type StoreOutput, type StoredInput } from "./store.ts";
+export { selfTest } from "./self-test.ts";
 export { HmacSha256, sha256 } from "./sha256.ts";
 export { fromUtf8, isUtf8, utf8 } from "./text.ts";
 export { Tickets } from "./tickets.ts";

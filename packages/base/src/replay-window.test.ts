@@ -36,3 +36,19 @@ test("a raised window knows nothing at or below its edge", () => {
     assert.ok(!window.fresh(100));
   }
 });
+
+test("a shift by exactly 32, 64 or 96 moves whole words and nothing else", () => {
+  for (const by of [32, 64, 96]) {
+    for (const size of [64, 96, 128]) {
+      const window = new ReplayWindow(size);
+      const seen = new Set<number>();
+      for (let n = 0; n < size; n += 1 + (n % 3)) seen.add(n).add(size - 1); // gaps of one and two, and the top
+      for (const n of seen) window.accept(n);
+      const top = size - 1 + by;
+      window.accept(top);
+      for (let n = top - size + 1; n < top; n++) {
+        assert.equal(window.fresh(n), !seen.has(n), `${n}, size ${size}, by ${by}`);
+      }
+    }
+  }
+});

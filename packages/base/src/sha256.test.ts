@@ -3,7 +3,7 @@ import { createHash, createHmac } from "node:crypto";
 import { test } from "node:test";
 import { toHex } from "./hex.ts";
 import { seededRng } from "./rng.ts";
-import { HmacSha256, sha256 } from "./sha256.ts";
+import { HmacSha256, isWiped, sha256 } from "./sha256.ts";
 import { utf8 } from "./text.ts";
 
 test("FIPS 180-4: known answers", () => {
@@ -30,4 +30,19 @@ test("agrees with the system's own for every length around blocks, in any pieces
     assert.equal(toHex(mac.of(...parts)), wantedMac);
     assert.equal(toHex(mac.of(bytes)), wantedMac, "a key serves more than once");
   }
+});
+
+test("nothing of what was hashed is left in the rooms that all hashes share", () => {
+  const secret = utf8(
+    "a secret of more than one block, so that all of the rooms are used: 0123456789",
+  );
+  sha256(secret);
+  assert.ok(isWiped());
+  const mac = new HmacSha256(secret);
+  assert.ok(isWiped());
+  const first = toHex(mac.of(secret));
+  assert.ok(isWiped());
+  assert.equal(toHex(mac.of(secret)), first);
+  mac.wipe();
+  assert.notEqual(toHex(mac.of(secret)), first); // the key is gone
 });

@@ -4,7 +4,9 @@
  */
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   STATE.set(INITIAL);
-  return digest(parts, 0);
+  const out = digest(parts, 0);
+  wipe();
+  return out;
 }
 
 /** HMAC with SHA-256 (RFC 2104) under one key, of which what can be done ahead has been done. */
@@ -16,7 +18,8 @@ export class HmacSha256 {
     const short = key.length > BLOCK ? sha256(key) : key;
     this.#pad(this.#inner, short, 0x36);
     this.#pad(this.#outer, short, 0x5c);
-    LAST.fill(0);
+    if (short !== key) short.fill(0);
+    wipe();
   }
 
   /** The MAC over the parts together. */
@@ -24,7 +27,16 @@ export class HmacSha256 {
     STATE.set(this.#inner);
     const inner = digest(parts, BLOCK);
     STATE.set(this.#outer);
-    return digest([inner], BLOCK);
+    const out = digest([inner], BLOCK);
+    inner.fill(0);
+    wipe();
+    return out;
+  }
+
+  /** Forgets the key. It is not used after this. */
+  wipe(): void {
+    this.#inner.fill(0);
+    this.#outer.fill(0);
   }
 
   #pad(state: Int32Array, key: Uint8Array, filler: number): void {
@@ -33,6 +45,18 @@ export class HmacSha256 {
     compress(LAST, 0);
     state.set(STATE);
   }
+}
+
+/** What was hashed may be a key, or lead to one: nothing of it outlives a call. */
+function wipe(): void {
+  STATE.fill(0);
+  SCHEDULE.fill(0);
+  LAST.fill(0);
+}
+
+/** Whether nothing is left of what was hashed; for tests. */
+export function isWiped(): boolean {
+  return [STATE, SCHEDULE, LAST].every((room) => room.every((value) => value === 0));
 }
 
 /** Goes on in STATE, where whole blocks of `before` bytes have been. */
@@ -134,7 +158,7 @@ function fractions(count: number, root: (prime: number) => number): Int32Array {
 const BLOCK = 64;
 const INITIAL = fractions(8, Math.sqrt);
 const CONSTANTS = fractions(64, Math.cbrt);
-// Room for the one hash that is being made: nothing here outlives a call.
+// Room for the one hash that is being made.
 const STATE = new Int32Array(8);
 const SCHEDULE = new Int32Array(64);
 const LAST = new Uint8Array(BLOCK);

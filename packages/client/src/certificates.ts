@@ -1,5 +1,14 @@
 import { isIP } from "node:net";
-import { UsageError, equal, type Instant } from "@godwit/base";
+import {
+  UsageError,
+  checkOptions,
+  equal,
+  oneOf,
+  required,
+  text,
+  type Instant,
+  type Rules,
+} from "@godwit/base";
 import {
   SUITES,
   checkChain,
@@ -14,6 +23,7 @@ import {
   type Material,
 } from "@godwit/dtls";
 import type { ClientDtlsOptions } from "@godwit/lwm2m";
+import { MATERIAL } from "./options.ts";
 
 export type RpkOptions = {
   /** The device's private key: P-256, PKCS#8 or SEC 1. */
@@ -63,7 +73,9 @@ export type CertificateSecurity = {
  *
  * @throws UsageError that says what is wrong with them
  */
-export function rpk({ key, serverPublicKey }: RpkOptions): CertificateSecurity {
+export function rpk(options: RpkOptions): CertificateSecurity {
+  checkOptions("rpk()", options, RPK_RULES);
+  const { key, serverPublicKey } = options;
   const shown: Certificate = { kind: "rpk", key: signingKey(key) };
   const spki = readPublicKey(serverPublicKey, "serverPublicKey");
   if (equal(spki, shown.key.spki)) {
@@ -78,6 +90,7 @@ export function rpk({ key, serverPublicKey }: RpkOptions): CertificateSecurity {
  * @throws UsageError that says what is wrong with them, or that nothing says which server to trust
  */
 export function x509(options: X509Options): CertificateSecurity {
+  checkOptions("x509()", options, X509_RULES);
   const chain = readCertificates(options.certificate);
   const key = signingKey(options.key);
   checkChain(chain, key);
@@ -158,5 +171,19 @@ function judge(
     ? judgeChain(certificate.chain, rules)
     : judgeServer(certificate.chain, rules, usage);
 }
+
+const RPK_RULES: Rules<RpkOptions> = {
+  key: required(MATERIAL),
+  serverPublicKey: required(MATERIAL),
+};
+const X509_RULES: Rules<X509Options> = {
+  certificate: required(MATERIAL),
+  key: required(MATERIAL),
+  ca: MATERIAL,
+  serverCertificate: MATERIAL,
+  usage: oneOf(0, 1, 2, 3),
+  serverPublicKey: MATERIAL,
+  serverName: text(1, 255),
+};
 
 type CertificateMessage = Parameters<NonNullable<ClientDtlsOptions["judge"]>>[0]["certificate"];

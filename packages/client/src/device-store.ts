@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FormatError, utf8 } from "@godwit/base";
 import {
+  StoreError,
   loadMasterKey,
   makeDirectory,
   writeFileAtomic,
@@ -43,7 +44,7 @@ export function fileStore(directory: string): DeviceStore {
         text = readFileSync(file, "utf8");
       } catch (fault) {
         if ((fault as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-        throw fault;
+        throw new StoreError("io", `cannot read ${file}: ${(fault as Error).message}`, fault);
       }
       return readSnapshot(text); // undefined where it is damaged: a device then registers anew
     },

@@ -1,92 +1,49 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { UsageError, type LedgerSnapshot, type SocketAddress } from "@godwit/base";
-import { Driver, systemClock, systemRng, type Store } from "@godwit/io";
+import { UsageError, checkOptions, selfTest, type SocketAddress } from "@godwit/base";
+import {
+  Driver,
+  Listeners,
+  StoreError,
+  Waiting,
+  guardedStore,
+  isThenable,
+  systemClock,
+  systemRng,
+  within,
+  type Clock,
+  type Store,
+} from "@godwit/io";
 import {
   ClientStack,
   builtInRegistry,
-  parseNodePath,
+  givenPath,
   type ClientDtlsOptions,
-  type ClientEvent,
   type ClientStackInput,
   type ClientStackOutput,
-  type ClientTuning,
-  type KeepAliveStrategy,
-  type Lwm2mVersion,
-  type Operation,
   type Plain,
 } from "@godwit/lwm2m";
 import { Code } from "@godwit/coap";
-import type { DeviceStore } from "./device-store.ts";
-import { MovingPort } from "./moving-port.ts";
-import { OSCORE_RECORD, oscoreProtection } from "./oscore.ts";
 import { certificateDtls } from "./certificates.ts";
+import { defaultDevice } from "./default-device.ts";
+import { DEVICE_EVENTS, type DeviceEvents, type SessionView } from "./events.ts";
+import { StartError, type FaultSource } from "./faults.ts";
+import type { DeviceStore } from "./device-store.ts";
 import { keptSessions } from "./kept-sessions.ts";
-import type { DtlsSecurity, Security } from "./security.ts";
+import { MovingPort } from "./moving-port.ts";
 import { ObjectTree, type Resources } from "./object-tree.ts";
+import {
+  DEVICE_RULES,
+  START_RULES,
+  STOP_RULES,
+  type DeviceOptions,
+  type StartOptions,
+  type StopOptions,
+} from "./options.ts";
+import { OSCORE_RECORD, oscoreProtection } from "./oscore.ts";
+import type { DtlsSecurity, Security } from "./security.ts";
 import { parseServerUri, type ServerUri } from "./server-uri.ts";
-
-export type DeviceOptions = {
-  /** The endpoint name. */
-  readonly endpoint: string;
-  /** "coap://host[:port]"; "coaps://host[:port]" with a key or certificate. */
-  readonly server: string;
-  /** How it proves who it is, see `psk`, `rpk`, `x509` and `oscore`; without it the server must take devices that do not. */
-  readonly security?: Security;
-  /**
-   * How a session of DTLS outlives the NAT's memory. "cid" (the default): by Connection ID (RFC 9146), at no cost; servers
-   * without it do as with "resume": after some silence the session is resumed by an abbreviated handshake.
-   */
-  readonly strategy?: "cid" | "resume";
-  /** s; 86 400 unless given. */
-  readonly lifetime?: number;
-  /** Sleeps between its messages: the server waits for them. */
-  readonly queueMode?: boolean;
-  /** "off" (the default), seconds (at least 15), or "auto": learns how long the NAT remembers. */
-  readonly keepAlive?: KeepAliveStrategy;
-  /** Tried first; "1.1" unless given. */
-  readonly lwm2m?: Lwm2mVersion;
-  /** What outlives a restart; see `fileStore`. */
-  readonly store?: DeviceStore;
-  /** For debugging only: `keyLog` events tell the keys of each session of DTLS, by which anybody can read all. */
-  readonly keyLog?: boolean;
-  readonly tuning?: Partial<ClientTuning>;
-};
-
-export type DeviceEvents = {
-  readonly [E in ClientEvent as E["type"]]: E;
-} & {
-  /** The server wrote this resource. */
-  readonly written: { readonly path: string };
-  /** An operation of the server was answered. */
-  readonly performed: {
-    readonly operation: Operation["type"];
-    readonly path: string;
-    /** Whether it was done; else it was refused. */
-    readonly success: boolean;
-  };
-  /** A sensor or the device's own code failed; the server was told 5.00. */
-  readonly fault: { readonly fault: Error };
-  /** Something that whoever runs the device may want to know, in a sentence: of files that were damaged, for one. */
-  readonly note: { readonly text: string };
-  /** What the session has cost so far; after each handshake, registration, Update and de-registration. */
-  readonly session: SessionView;
-  /** A handshake of DTLS came to nothing; the next try is at `retryAt`, or when there is something to send. */
-  readonly handshakeFailed: { readonly why: string; readonly retryAt: number | undefined };
-  /** The server has gone silent at a point of the handshake that says something: after our key, say. It goes on. */
-  readonly handshakeStalled: { readonly why: string };
-  /** A line for SSLKEYLOGFILE: with it anybody can read what was recorded. Only where `keyLog` is on. */
-  readonly keyLog: { readonly line: string };
-  /** A session of DTLS is open: after a handshake, or with the one that was kept. */
-  readonly secured: { readonly how: "full" | "resumed" | "kept" };
-};
-
-export type SessionView = {
-  readonly kind: "udp" | "oscore" | "dtls";
-  readonly bytes: { readonly in: number; readonly out: number; readonly total: number };
-  readonly handshakes: { readonly full: number; readonly resumed: number };
-  readonly ledger: LedgerSnapshot;
-};
+import { PATIENCE, deviceLimits, type DeviceLimits } from "./tuning.ts";
 
 /**
  * A device under management.
@@ -99,42 +56,40 @@ export type SessionView = {
  */
 export class Device {
   readonly #options: DeviceOptions;
+  readonly #limits: DeviceLimits;
   readonly #server: ServerUri;
   readonly #registry = builtInRegistry();
   readonly #tree: ObjectTree;
-  readonly #listeners = new Map<keyof DeviceEvents, Set<(event: never) => void>>();
+  readonly #listeners = new Listeners<DeviceEvents>(DEVICE_EVENTS, (fault, name) =>
+    this.#listenerFailed(fault, name),
+  );
+  /** What the last call of `start` or `stop` was for. */
+  #wanted: "started" | "stopped" = "stopped";
+  /** Set while `start` has begun and not ended. */
+  #starting: Starting | undefined;
+  #stopping: Promise<void> | undefined;
   #running: Running | undefined;
   /** Whether the newest state was written. */
   #saving: Promise<boolean> = Promise.resolve(true);
   #dirty = false;
 
-  /** @throws UsageError for options that cannot work */
+  /** @throws UsageError that names an option that cannot be */
   constructor(options: DeviceOptions) {
+    checkOptions("new Device()", options, DEVICE_RULES);
     this.#options = options;
-    const { security, store } = options;
-    if (store === undefined && security?.kind === "oscore") {
-      const { derivation } = security.credential;
-      // A number used twice under one key gives the key away.
-      if (derivation !== "negotiated")
-        throw new UsageError(`OSCORE with a ${derivation} context needs a store`);
-    }
-    this.#server = parseServerUri(options.server);
-    const dtls = dtlsOf(security);
-    if (this.#server.scheme === "coaps" && dtls === undefined)
-      throw new UsageError(
-        security === undefined
-          ? "coaps:// needs a key: give the device its security, psk(…), rpk(…) or x509(…)"
-          : "coaps:// needs a key of its own: give it to oscore(…, psk(…)), or write coap://",
-      );
-    if (this.#server.scheme === "coap" && dtls !== undefined)
-      throw new UsageError(`coap:// protects nothing by ${NAMES[dtls.kind]}: write coaps://`);
-    this.#tree = new ObjectTree(this.#registry, (path) => {
-      this.changed(`/${path.join("/")}`);
-      this.#emit("written", { path: `/${path.join("/")}` });
+    this.#limits = { ...deviceLimits, ...options.limits };
+    this.#server = serverOf(options);
+    this.#tree = new ObjectTree(this.#registry, this.#limits, {
+      changed: (at) => {
+        const path = `/${at.join("/")}`;
+        this.changed(path);
+        this.#listeners.emit("written", { path });
+      },
+      failed: (fault, at, source) => this.#fault(fault, source, `/${at.join("/")}`),
     });
   }
 
-  /** Adds an object instance, 0 unless given; before or after the start. */
+  /** Adds an object instance, 0 unless given; before or after the start. @throws UsageError that names what cannot be */
   add(object: number, resources: Resources, instance = 0): void {
     this.#tree.add(object, instance, resources);
     this.#running?.driver?.feed({ type: "objects", objects: this.#tree.entries() });
@@ -145,57 +100,108 @@ export class Device {
     this.#running?.driver?.feed({ type: "objects", objects: this.#tree.entries() });
   }
 
-  /** Gives a held resource a new value; whoever observes it hears of it. */
+  /** Gives a held resource a new value; whoever observes it hears of it. @throws UsageError where it is not held, or does not fit */
   set(path: string, value: Plain): void {
     this.#tree.set(path, value);
     this.changed(path);
   }
 
-  /** Says that what a function measures has changed. */
+  /** Says that what a function measures has changed. @throws UsageError for what is no path */
   changed(path: string): void {
-    this.#running?.driver?.feed({ type: "changed", path: parseNodePath(path) });
+    const at = givenPath(path);
+    this.#running?.driver?.feed({ type: "changed", path: at });
   }
 
+  /** Returns what takes the listener away again. What it throws, or rejects with, goes to `fault`. @throws UsageError for an unknown name */
   on<K extends keyof DeviceEvents>(
     name: K,
-    listener: (event: DeviceEvents[K]) => void,
+    listener: (event: DeviceEvents[K]) => unknown,
   ): () => void {
-    const set = this.#listeners.get(name) ?? new Set();
-    set.add(listener as (event: never) => void);
-    this.#listeners.set(name, set);
-    return () => void set.delete(listener as (event: never) => void);
+    return this.#listeners.on(name, listener);
   }
 
-  /** Registers, and stays registered until `stop`. Resolves once it has been tried: see `registered` and `refused`. */
-  async start(): Promise<void> {
-    if (this.#running !== undefined) throw new Error("the device is started");
+  /**
+   * Registers, and stays registered until `stop`. Resolves once it is on its way: see `registered` and `refused`. After a `stop`
+   * that still runs it waits for that. Rejects where the device is started already (`ALREADY_STARTED`) or was stopped meanwhile
+   * (`STOPPED`).
+   */
+  async start(options: StartOptions = {}): Promise<void> {
+    checkOptions("start()", options, START_RULES);
+    const { signal } = options;
+    if (this.#wanted === "started") {
+      throw new UsageError("the device is started", "ALREADY_STARTED");
+    }
+    signal?.throwIfAborted();
+    selfTest();
+    this.#wanted = "started";
+    const waiting = new Waiting();
+    const starting: Starting = { cancelled: false, waiting, done: Promise.resolve() };
+    this.#starting = starting;
+    const done = waiting.wait<void>(signal, (resolve, reject) => {
+      void this.#open(starting, this.#stopping).then(resolve, reject);
+      return () => {
+        starting.cancelled = true; // by now it has ended, or is to
+        if (this.#starting !== starting) return;
+        this.#starting = undefined;
+        if (this.#running === undefined) this.#wanted = "stopped";
+      };
+    });
+    starting.done = done.catch(() => undefined);
+    await done;
+  }
+
+  /** `before`: a stop that still runs. */
+  async #open(starting: Starting, before: Promise<void> | undefined): Promise<void> {
+    await before;
+    if (starting.cancelled) return;
     if (!this.#tree.has(DEVICE)) this.#tree.add(DEVICE, 0, defaultDevice());
-    const {
-      endpoint,
-      queueMode,
-      keepAlive,
-      lwm2m,
-      lifetime = 86_400,
-      store,
-      security,
-      tuning,
-    } = this.#options;
-    const notes = store?.repair?.(mayRenewRecords(security)) ?? [];
-    for (const text of notes) this.#emit("note", { text });
+    const { security } = this.#options;
+    const notes = this.#fromStore((store) => store.repair?.(mayRenewRecords(security))) ?? [];
+    for (const text of notes) this.#listeners.emit("note", { text });
     const remote = { host: await resolve(this.#server.host), port: this.#server.port };
-    const any = isIP(remote.host) === 6 ? "::" : "0.0.0.0";
-    const port = await MovingPort.open(any);
-    const snapshot = store?.load();
-    const records = security && store?.records();
-    const rng = systemRng();
+    if (starting.cancelled) return;
+    const port = await MovingPort.open(isIP(remote.host) === 6 ? "::" : "0.0.0.0");
+    try {
+      if (starting.cancelled) await port.close();
+      else this.#run(port, remote);
+    } catch (fault) {
+      this.#running = undefined;
+      await port.close(); // or it would keep the process from ending
+      throw fault;
+    }
+  }
+
+  #run(port: MovingPort, remote: SocketAddress): void {
+    const { security } = this.#options;
+    const opened = security && this.#fromStore((store) => store.records());
+    const records = opened && guardedStore(opened, this.#limits.storeTimeout);
     const clock = systemClock();
+    const stack = this.#stack(clock, records);
+    this.#running = { stack, port, remote, driver: undefined, settled: false };
+    const driver = new Driver<ClientStackInput, ClientStackOutput>({
+      machine: stack,
+      port,
+      clock,
+      ...(records === undefined ? {} : { store: records }),
+      onOutput: (output) => this.#heard(output),
+      onFault: ({ during, error }) => this.#fault(error, during === "store" ? "store" : "machine"),
+    });
+    this.#running = { stack, port, remote, driver, settled: false };
+    driver.feed({ type: "connect", path: { local: port.local, remote } });
+  }
+
+  #stack(clock: Clock, records: Store | undefined): ClientStack {
+    const { endpoint, queueMode, keepAlive, lwm2m, lifetime = 86_400 } = this.#options;
+    const { security, tuning } = this.#options;
+    const snapshot = this.#fromStore((store) => store.load());
+    const rng = systemRng();
     const protection =
       security?.kind === "oscore"
         ? oscoreProtection(security, rng, recordOf(records), clock.now())
         : undefined;
     const carried = dtlsOf(security);
     const dtls = carried && this.#dtls(carried, records);
-    const stack = new ClientStack({
+    return new ClientStack({
       endpoint,
       rng,
       registry: this.#registry,
@@ -211,17 +217,22 @@ export class Device {
       ...(dtls === undefined ? {} : { dtls }),
       now: clock.now(),
     });
-    this.#running = { stack, port, remote, driver: undefined };
-    const driver = new Driver<ClientStackInput, ClientStackOutput>({
-      machine: stack,
-      port,
-      clock,
-      ...(records === undefined ? {} : { store: records }),
-      onOutput: (output) => this.#heard(output),
-      onFault: ({ error }) => this.#fault(error),
-    });
-    this.#running = { stack, port, remote, driver };
-    driver.feed({ type: "connect", path: { local: port.local, remote } });
+  }
+
+  /** What the store has; a store of the program's own may throw, or take what is here for asynchronous. */
+  #fromStore<T extends object>(take: (store: DeviceStore) => T | undefined): T | undefined {
+    const { store } = this.#options;
+    if (store === undefined) return undefined;
+    let taken: T | undefined;
+    try {
+      taken = take(store);
+    } catch (cause) {
+      if (cause instanceof StoreError) throw cause;
+      const words = cause instanceof Error ? cause.message : String(cause);
+      throw new StoreError("io", `the device's store cannot be read: ${words}`, cause);
+    }
+    if (!isThenable(taken)) return taken;
+    throw new UsageError("load and records of a device's store return at once, not a promise");
   }
 
   #dtls(security: DtlsSecurity, records: Store | undefined): ClientDtlsOptions {
@@ -248,10 +259,14 @@ export class Device {
     try {
       await port.renew();
     } catch (fault) {
-      this.#fault(fault); // the old socket goes on
+      this.#fault(fault, "network"); // the old socket goes on
     }
-    if (this.#running !== running) return;
-    driver.feed({ type: "connect", path: { local: port.local, remote } });
+    if (this.#running !== running || this.#wanted === "stopped") return;
+    try {
+      driver.feed({ type: "connect", path: { local: port.local, remote } });
+    } catch (fault) {
+      this.#fault(fault, "machine");
+    }
   }
 
   /** Sends an Update now. */
@@ -274,26 +289,88 @@ export class Device {
 
   /**
    * Takes leave of the server (`deregister`, the default; given up after `patience` ms), or just falls silent and keeps its
-   * registration for the next start.
+   * registration for the next start. A start that has begun is waited for first, within `patience`, so that leave is taken of
+   * what it registers.
    */
-  async stop(
-    how: { readonly deregister?: boolean; readonly patience?: number } = {},
-  ): Promise<void> {
-    const running = this.#running;
-    if (running?.driver === undefined) return;
-    if (how.deregister !== false) {
-      const left = new Promise<void>((done) => {
-        this.on("deregistered", () => done());
-        setTimeout(done, how.patience ?? 3_000).unref();
-      });
-      running.driver.feed({ type: "deregister" });
-      await left;
+  stop(options: StopOptions = {}): Promise<void> {
+    try {
+      checkOptions("stop()", options, STOP_RULES);
+    } catch (fault) {
+      return Promise.reject(fault as Error);
     }
-    this.#save();
-    await this.#saving;
-    running.driver.feed({ type: "park" });
+    if (this.#wanted === "stopped") return this.#stopping ?? Promise.resolve();
+    this.#wanted = "stopped";
+    const stopping = this.#shut(options, this.#stopping).finally(() => {
+      if (this.#stopping === stopping) this.#stopping = undefined;
+    });
+    this.#stopping = stopping;
+    return stopping;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  /** `before`: another stop that still runs; between the two was a start. */
+  async #shut(
+    { deregister = true, patience = PATIENCE }: StopOptions,
+    before: Promise<void> | undefined,
+  ): Promise<void> {
+    const over = new AbortController();
+    const timer = setTimeout(() => over.abort(), patience);
+    try {
+      const starting = this.#starting;
+      if (starting !== undefined) {
+        if (deregister) await within(patience, "start", () => starting.done).catch(() => undefined);
+        starting.waiting.endAll(
+          new StartError("STOPPED", "the device was stopped before it was started"),
+        );
+      }
+      await before;
+      if (this.#running === undefined) return;
+      if (deregister) await this.#takeLeave(this.#running, over.signal).catch(() => undefined); // in time or not
+      this.#save();
+      await within(patience, "save", () => this.#saving).catch((fault: unknown) =>
+        this.#fault(fault, "store"),
+      );
+      await this.#close();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Resolves once the server was told, or cannot be; rejects when the signal says so. */
+  async #takeLeave({ stack, driver }: Running, signal: AbortSignal): Promise<void> {
+    const isRegistering = (): boolean => {
+      const { client } = stack;
+      return this.#running?.settled !== true || (client.asking && client.location === undefined);
+    };
+    const waiting = new Waiting();
+    await waiting.wait<void>(signal, (resolve) => {
+      // What a Register under way leads to is waited for, or the server would keep it.
+      const tried = (): void => {
+        if (!isRegistering()) resolve();
+      };
+      const stops = SETTLING.map((name) => this.#listeners.on(name, tried));
+      tried();
+      return () => stops.forEach((stop) => stop());
+    });
+    await waiting.wait<void>(signal, (resolve) => {
+      const stop = this.#listeners.on("deregistered", () => resolve());
+      driver?.feed({ type: "deregister" });
+      return stop;
+    });
+  }
+
+  async #close(): Promise<void> {
+    const driver = this.#running?.driver;
+    try {
+      driver?.feed({ type: "park" });
+    } catch (fault) {
+      this.#fault(fault, "machine");
+    }
     this.#running = undefined;
-    await running.driver.close();
+    await driver?.close();
   }
 
   #heard(output: Heard): void {
@@ -307,12 +384,14 @@ export class Device {
     }
     if (output.type === "dropped") return; // the ledger has it
     if (output.type === "stateChanged") this.#save();
-    this.#emit(output.type, output as never); // each under its own name
+    if (this.#running !== undefined && SETTLED.has(output.type)) this.#running.settled = true;
+    this.#listeners.emit(output.type, output as never); // each under its own name
     if (!COSTS.has(output.type)) return;
     const { session } = this;
-    if (session !== undefined) this.#emit("session", session);
+    if (session !== undefined) this.#listeners.emit("session", session);
   }
 
+  /** Never rejects. */
   async #perform({ id, operation, once }: Extract<Heard, { type: "perform" }>): Promise<void> {
     let outcome: Awaited<ReturnType<ObjectTree["perform"]>>;
     try {
@@ -322,12 +401,16 @@ export class Device {
         ? await this.#tree.perform(operation)
         : { type: "refused", code: Code.ServiceUnavailable, diagnostic: "storage failed" };
     } catch (fault) {
-      this.#fault(fault);
+      this.#fault(fault, "machine");
       outcome = { type: "refused", code: Code.InternalServerError, diagnostic: "" };
     }
-    this.#running?.driver?.feed({ type: "performed", id, outcome });
+    try {
+      this.#running?.driver?.feed({ type: "performed", id, outcome });
+    } catch (fault) {
+      this.#fault(fault, "machine");
+    }
     const path = operation.type === "create" ? [operation.object] : operation.path;
-    this.#emit("performed", {
+    this.#listeners.emit("performed", {
       operation: operation.type,
       path: `/${path.join("/")}`,
       success: outcome.type !== "refused",
@@ -341,37 +424,71 @@ export class Device {
     this.#dirty = true;
     this.#saving = this.#saving.then(async () => {
       this.#dirty = false;
-      const snapshot = this.#running?.stack.snapshot();
-      if (snapshot === undefined) return true;
       try {
-        await store.save(snapshot);
+        const snapshot = this.#running?.stack.snapshot();
+        if (snapshot === undefined) return true;
+        await within(this.#limits.storeTimeout, "save of the store", () => store.save(snapshot));
         return true;
       } catch (fault) {
-        this.#fault(fault);
+        this.#fault(fault, "store");
         return false;
       }
     });
   }
 
-  #fault(fault: unknown): void {
-    this.#emit("fault", { fault: fault instanceof Error ? fault : new Error(String(fault)) });
+  #fault(cause: unknown, source: FaultSource, path?: string): void {
+    const fault = cause instanceof Error ? cause : new Error(String(cause));
+    this.#listeners.emit("fault", { fault, source, path });
   }
 
-  #emit<K extends keyof DeviceEvents>(name: K, event: DeviceEvents[K]): void {
-    for (const listener of this.#listeners.get(name) ?? []) {
-      (listener as (event: DeviceEvents[K]) => void)(event);
-    }
+  #listenerFailed(cause: unknown, name: keyof DeviceEvents): void {
+    if (name !== "fault") return this.#fault(cause, `listener of ${name}`);
+    const words = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+    process.emitWarning(`a listener of the device's fault event failed: ${words}`);
   }
 }
+
+/** A start under way. */
+type Starting = {
+  cancelled: boolean;
+  /** Ends it. */
+  readonly waiting: Waiting;
+  /** Resolves however it ends. */
+  done: Promise<void>;
+};
 
 type Running = {
   readonly stack: ClientStack;
   readonly port: MovingPort;
   readonly remote: SocketAddress;
   readonly driver: Driver<ClientStackInput, ClientStackOutput> | undefined;
+  /** The first attempt to register has come to something. */
+  settled: boolean;
 };
 
 type Heard = Exclude<ClientStackOutput, { type: "datagram" | "store" }>;
+
+/** Where the server is. @throws UsageError for options that do not go together */
+function serverOf(options: DeviceOptions): ServerUri {
+  const { security, store } = options;
+  if (store === undefined && security?.kind === "oscore") {
+    const { derivation } = security.credential;
+    // A number used twice under one key gives the key away.
+    if (derivation !== "negotiated")
+      throw new UsageError(`OSCORE with a ${derivation} context needs a store`);
+  }
+  const server = parseServerUri(options.server);
+  const dtls = dtlsOf(security);
+  if (server.scheme === "coaps" && dtls === undefined)
+    throw new UsageError(
+      security === undefined
+        ? "coaps:// needs a key: give the device its security, psk(…), rpk(…) or x509(…)"
+        : "coaps:// needs a key of its own: give it to oscore(…, psk(…)), or write coap://",
+    );
+  if (server.scheme === "coap" && dtls !== undefined)
+    throw new UsageError(`coap:// protects nothing by ${NAMES[dtls.kind]}: write coaps://`);
+  return server;
+}
 
 function dtlsOf(security: Security | undefined): DtlsSecurity | undefined {
   return security?.kind === "oscore" ? security.inside : security;
@@ -393,31 +510,12 @@ async function resolve(host: string): Promise<string> {
   try {
     return (await lookup(host)).address;
   } catch (cause) {
-    throw new Error(`cannot find the server ${host}: is the name right, and is there a network?`, {
+    throw new StartError(
+      "SERVER_NOT_FOUND",
+      `cannot find the server ${host}: is the name right, and is there a network?`,
       cause,
-    });
+    );
   }
-}
-
-/** A device that says nothing of itself says this (OMA TS Core appendix E.4: mandatory resources). */
-function defaultDevice(): Resources {
-  return {
-    0: "Godwit",
-    1: "Device SDK",
-    4: () => undefined,
-    11: { values: { 0: 0 } },
-    13: () => Math.floor(Date.now() / 1_000),
-    14: utcOffset(new Date()),
-    16: "U",
-  };
-}
-
-/** "+02:00" (ISO 8601), of where this runs. */
-function utcOffset(now: Date): string {
-  const minutes = -now.getTimezoneOffset();
-  const [hours, rest] = [Math.trunc(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
-  const two = (n: number): string => String(n).padStart(2, "0");
-  return `${minutes < 0 ? "-" : "+"}${two(hours)}:${two(rest)}`;
 }
 
 const KINDS = {
@@ -438,4 +536,7 @@ const COSTS: ReadonlySet<Heard["type"]> = new Set([
   "updated",
   "deregistered",
 ]);
+/** What an attempt to register comes to. */
+const SETTLING = ["registered", "updated", "refused", "unreachable", "handshakeFailed"] as const;
+const SETTLED: ReadonlySet<Heard["type"]> = new Set(SETTLING);
 const DEVICE = 3;

@@ -1,4 +1,16 @@
-export { Device, type DeviceEvents, type DeviceOptions, type SessionView } from "./device.ts";
+export { SelfTestError, USAGE_ERROR_CODES, UsageError, type UsageErrorCode } from "@godwit/base";
+export {
+  SOCKET_ERROR_CODES,
+  STORE_ERROR_CODES,
+  SocketError,
+  StoreError,
+  TimeoutError,
+} from "@godwit/io";
+export { Device } from "./device.ts";
+export type { DeviceEvents, SessionView } from "./events.ts";
+export { START_ERROR_CODES, StartError, type FaultSource, type StartErrorCode } from "./faults.ts";
+export type { DeviceOptions, StartOptions, StopOptions } from "./options.ts";
+export type { DeviceLimits } from "./tuning.ts";
 export {
   OSCORE_RECORD,
   oscore,

@@ -1,11 +1,12 @@
 import type { DatagramEvent, SocketAddress } from "@godwit/base";
-import { openUdp, type DatagramPort, type UdpPort } from "@godwit/io";
+import { SocketError, openUdp, type DatagramPort, type UdpPort } from "@godwit/io";
 
 /** A UDP socket that gives way to another when the way through the NAT behind it is stale. */
 export class MovingPort implements DatagramPort {
   readonly #host: string;
   #port: UdpPort;
   #receive: ((event: DatagramEvent) => void) | undefined;
+  #closed = false;
 
   private constructor(host: string, port: UdpPort) {
     this.#host = host;
@@ -18,13 +19,14 @@ export class MovingPort implements DatagramPort {
 
   get local(): SocketAddress {
     const [local] = this.#port.local;
-    if (local === undefined) throw new Error("no UDP socket");
+    if (local === undefined) throw new SocketError("there is no UDP socket", "SOCKET_FAILED");
     return local;
   }
 
   /** Takes a new socket, with another port, and lets go of the old one. */
   async renew(): Promise<void> {
     const next = await openPort(this.#host);
+    if (this.#closed) return await next.close(); // closed while it was opened
     if (this.#receive !== undefined) next.listen(this.#receive);
     const before = this.#port;
     this.#port = next;
@@ -41,6 +43,7 @@ export class MovingPort implements DatagramPort {
   }
 
   close(): Promise<void> {
+    this.#closed = true;
     return this.#port.close();
   }
 }

@@ -1,10 +1,12 @@
-import { UsageError, unreachable } from "@godwit/base";
+import { UsageError, check as checkRule, unreachable, whole, type Rule } from "@godwit/base";
 import { Code } from "@godwit/coap";
+import { TimeoutError, within } from "@godwit/io";
 import {
   UNASSIGNED,
   formatNodePath,
+  givenPath,
   isWithin,
-  parseNodePath,
+  plainRule,
   refused,
   valueOf,
   type Operation,
@@ -12,11 +14,13 @@ import {
   type ObjectEntry,
   type Outcome,
   type Plain,
+  type Refusal,
   type Registry,
   type ResourceDefinition,
   type Value,
   type ValueNode,
 } from "@godwit/lwm2m";
+import type { DeviceLimits } from "./tuning.ts";
 
 /** A value, or how to get it. */
 export type Source = Plain | (() => Plain | Promise<Plain>);
@@ -38,19 +42,33 @@ export type Resource =
 /** The resources of one instance by id. */
 export type Resources = Readonly<Record<number, Resource>>;
 
+/** What a tree tells its device. */
+export type TreeHost = {
+  /** The server wrote this resource. */
+  changed(path: NodePath): void;
+  /** A function of this resource failed. */
+  failed(fault: unknown, path: NodePath, source: "read" | "write" | "execute"): void;
+};
+
 /** The objects a device has, and what the server's operations do to them. */
 export class ObjectTree {
   readonly #registry: Registry;
   readonly #instances = new Map<number, Map<number, Map<number, Resource>>>();
-  readonly #changed: (path: NodePath) => void;
+  readonly #host: TreeHost;
+  readonly #limits: DeviceLimits;
 
-  /** `changed` is called for what the server wrote. */
-  constructor(registry: Registry, changed: (path: NodePath) => void) {
+  constructor(registry: Registry, limits: DeviceLimits, host: TreeHost) {
     this.#registry = registry;
-    this.#changed = changed;
+    this.#limits = limits;
+    this.#host = host;
   }
 
+  /** @throws UsageError that names what cannot be, also for an instance that is there */
   add(object: number, instance: number, resources: Resources): void {
+    const what = `add of ${object}/${instance}`;
+    checkRule(what, "object", object, ID);
+    checkRule(what, "instance", instance, ID);
+    checkRule(what, "resources", resources, RESOURCES);
     const definition = this.#registry.object(object);
     if (definition === undefined) throw new UsageError(`object ${object} has no definition here`);
     if (definition.hidden || object === SERVER) {
@@ -58,6 +76,11 @@ export class ObjectTree {
     }
     if (!definition.multiple && instance !== 0) {
       throw new UsageError(`object ${object} has one instance, 0`);
+    }
+    if (this.#instances.get(object)?.has(instance) === true) {
+      throw new UsageError(
+        `/${object}/${instance} is there already: remove it first, or set its values`,
+      );
     }
     const made = new Map<number, Resource>();
     for (const [text, resource] of Object.entries(resources)) {
@@ -99,23 +122,25 @@ export class ObjectTree {
 
   /** Replaces a value held here. @throws UsageError where the resource is code, or unknown */
   set(path: string, value: Plain): void {
-    const at = parseNodePath(path);
+    const at = givenPath(path);
     const [object = -1, instance = -1, id = -1] = at;
     const resources = this.#instances.get(object)?.get(instance);
     const known = this.#registry.resource(object, id);
     if (at.length !== 3 || resources === undefined || known === undefined) {
       throw new UsageError(`${path} is no resource of this device`);
     }
+    if (!resources.has(id)) throw new UsageError(`${path} was not added`);
     if (!isHeld(resources.get(id))) throw new UsageError(`${path} is measured, not held`);
+    checkRule(`set ${path}`, "value", value, plainRule);
     valueOf(known.type, value); // the caller's mistake is named now
     resources.set(id, value);
   }
 
-  /** Does what the server wants. A sensor that throws is answered 5.00; its words stay here. */
+  /** Does what the server wants; never rejects. What fails in the program's code is reported, and its words stay here. */
   async perform(operation: Operation): Promise<Outcome> {
     switch (operation.type) {
       case "read":
-        return { type: "values", nodes: await this.#read(operation.path) };
+        return await this.#read(operation.path);
       case "discover":
         return { type: "resources", paths: this.#paths(operation.path) };
       case "write":
@@ -134,19 +159,45 @@ export class ObjectTree {
     }
   }
 
-  async #read(path: NodePath): Promise<readonly ValueNode[]> {
+  /** What cannot be measured is left out; where that is all, the read is refused. */
+  async #read(path: NodePath): Promise<Outcome> {
+    const asked: Promise<ValueNode | Refusal>[] = [];
     const nodes: ValueNode[] = [];
     for (const { at, resource, known } of this.#below(path)) {
       if (known.operations === "E" || !known.operations.includes("R")) continue;
-      for (const [leaf, source] of sources(at, resource)) {
-        if (!isWithin(leaf, path) && !isWithin(path, leaf)) continue;
-        nodes.push({ path: leaf, value: valueOf(known.type, await measure(source)) });
+      const leaves = sources(at, resource);
+      for (const [leaf, source] of leaves) {
+        if (isWithin(leaf, path) || isWithin(path, leaf)) {
+          asked.push(this.#measure(leaf, known, source));
+        }
       }
-      if (known.multiple && sources(at, resource).length === 0) {
-        nodes.push({ path: at, value: undefined });
-      }
+      if (known.multiple && leaves.length === 0) nodes.push({ path: at, value: undefined });
     }
-    return nodes;
+    let refusal: Refusal | undefined;
+    for (const one of await Promise.all(asked)) {
+      if ("path" in one) nodes.push(one);
+      else refusal = one;
+    }
+    return refusal !== undefined && nodes.length === 0 ? refusal : { type: "values", nodes };
+  }
+
+  async #measure(
+    path: NodePath,
+    known: ResourceDefinition,
+    source: Source,
+  ): Promise<ValueNode | Refusal> {
+    try {
+      const what = `what measures ${formatNodePath(path)}`;
+      const plain =
+        typeof source === "function"
+          ? await within<Plain>(this.#limits.readTimeout, what, source)
+          : source;
+      checkRule(formatNodePath(path), "its value", plain, plainRule);
+      return { path, value: valueOf(known.type, plain) };
+    } catch (fault) {
+      this.#host.failed(fault, path, "read");
+      return refusalFor(fault);
+    }
   }
 
   #paths(path: NodePath): readonly NodePath[] {
@@ -181,13 +232,17 @@ export class ObjectTree {
         if (resource.write === undefined) {
           return refused(Code.MethodNotAllowed, `resource ${id} is not written here`);
         }
-        await resource.write(plain as Plain);
+        const { write } = resource;
+        const failed = await this.#act([object, instance, id], "write", () =>
+          write(plain as Plain),
+        );
+        if (failed !== undefined) return failed;
       } else if (isMultiple(resource)) {
         const kept = mode === "update" ? resource.values : {};
         resources.set(id, { values: { ...kept, ...(plain as Record<number, Plain>) } });
       } else if (isHeld(resource)) resources.set(id, plain as Plain);
       else return refused(Code.MethodNotAllowed, `resource ${id} is measured`);
-      this.#changed([object, instance, id]);
+      this.#host.changed([object, instance, id]);
     }
     return { type: "done" };
   }
@@ -196,8 +251,23 @@ export class ObjectTree {
     const [object = -1, instance = -1, id = -1] = path;
     const resource = this.#instances.get(object)?.get(instance)?.get(id);
     if (typeof resource !== "function") return refused(Code.NotFound, "nothing to execute");
-    await resource(args);
-    return { type: "done" };
+    const execute = resource as (args: ReadonlyMap<number, string>) => void | Promise<void>;
+    const failed = await this.#act([object, instance, id], "execute", () => execute(args));
+    return failed ?? { type: "done" };
+  }
+
+  async #act(
+    path: NodePath,
+    source: "write" | "execute",
+    act: () => void | Promise<void>,
+  ): Promise<Refusal | undefined> {
+    try {
+      await within(this.#limits.actTimeout, `${source} of ${formatNodePath(path)}`, act);
+      return undefined;
+    } catch (fault) {
+      this.#host.failed(fault, path, source);
+      return refusalFor(fault);
+    }
   }
 
   #create({ object, instance, nodes }: Extract<Operation, { type: "create" }>): Outcome {
@@ -237,6 +307,7 @@ export class ObjectTree {
 
 function check(known: ResourceDefinition, resource: Resource): void {
   const what = `resource ${known.id}, ${known.name}`;
+  if (resource === null || resource === undefined) throw new UsageError(`${what} has no value`);
   if (known.operations === "E") {
     if (typeof resource !== "function")
       throw new UsageError(`${what} is executed: give a function`);
@@ -247,7 +318,24 @@ function check(known: ResourceDefinition, resource: Resource): void {
       known.multiple ? `${what} has several values: { values: { 0: … } }` : `${what} has one value`,
     );
   }
-  if (isHeld(resource) && !isMultiple(resource)) valueOf(known.type, resource as Plain);
+  if (isMultiple(resource)) {
+    for (const [id, source] of Object.entries(resource.values)) {
+      checkRule(what, "id of a value", Number(id), ID);
+      checkSource(`${what}: value ${id}`, known, source);
+    }
+  } else if (isGuarded(resource)) {
+    for (const name of ["read", "write"] as const) {
+      const given = resource[name];
+      if (given !== undefined && typeof given !== "function")
+        throw new UsageError(`${what}: ${name} must be a function`);
+    }
+  } else checkSource(what, known, resource as Source);
+}
+
+function checkSource(what: string, known: ResourceDefinition, source: Source): void {
+  if (typeof source === "function") return;
+  checkRule(what, "it", source, plainRule);
+  valueOf(known.type, source);
 }
 
 /** The leaves of a resource with what they come from. */
@@ -259,8 +347,10 @@ function sources(at: NodePath, resource: Resource): [NodePath, Source][] {
   return [[at, resource as Source]];
 }
 
-async function measure(source: Source): Promise<Plain> {
-  return typeof source === "function" ? await source() : source;
+function refusalFor(fault: unknown): Refusal {
+  return fault instanceof TimeoutError
+    ? refused(Code.GatewayTimeout, "the device took too long")
+    : refused(Code.InternalServerError, "");
 }
 
 function plainOf(value: Value): Plain {
@@ -288,4 +378,9 @@ function isHeld(resource: Resource | undefined): boolean {
   return resource !== undefined && typeof resource !== "function" && !isGuarded(resource);
 }
 
+const ID: Rule = whole(0, UNASSIGNED - 1);
+const RESOURCES: Rule = {
+  wanted: "an object: resources by id",
+  fits: (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+};
 const SERVER = 1;

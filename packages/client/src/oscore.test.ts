@@ -23,14 +23,14 @@ test("a credential in JSON: ids and secrets are hex, an id may be empty, the res
 });
 
 for (const { json, says } of [
-  { json: undefined, says: /no JSON object/ },
-  { json: [], says: /senderId is missing/ },
-  { json: { ...WHOLE, masterSecret: undefined }, says: /masterSecret must be a string/ },
+  { json: undefined, says: /one object, not undefined/ },
+  { json: {}, says: /senderId is missing/ },
+  { json: { ...WHOLE, masterSecret: undefined }, says: /masterSecret is missing/ },
   { json: { ...WHOLE, senderId: "1" }, says: /senderId is no hex/ },
-  { json: { ...WHOLE, secret: "00" }, says: /secret is unknown/ },
-  { json: { ...WHOLE, aead: "10" }, says: /aead must be a number/ },
+  { json: { ...WHOLE, secret: "00" }, says: /no option "secret"/ },
+  { json: { ...WHOLE, aead: "10" }, says: /aead must be a whole number/ },
   { json: { ...WHOLE, aead: 9_999 }, says: /./ },
-  { json: { ...WHOLE, derivation: "free" }, says: /derivation must be fixed or/ },
+  { json: { ...WHOLE, derivation: "free" }, says: /derivation must be "fixed" or/ },
   { json: { ...WHOLE, senderId: "" }, says: /same/ },
   { json: { ...WHOLE, senderId: "0102030405060708" }, says: /at most 7/ },
 ]) {

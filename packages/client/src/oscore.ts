@@ -1,4 +1,15 @@
-import { UsageError, hex, type Instant, type Rng } from "@godwit/base";
+import {
+  UsageError,
+  checkOptions,
+  hex,
+  oneOf,
+  required,
+  whole,
+  type Instant,
+  type Rng,
+  type Rule,
+  type Rules,
+} from "@godwit/base";
 import { FIRST_PROTECTED_SESSION, type ClientStackOptions } from "@godwit/lwm2m";
 import {
   KeySource,
@@ -46,6 +57,7 @@ export type OscoreSecurity = {
  * @throws UsageError for a credential that cannot be
  */
 export function oscore(options: OscoreOptions, inside?: DtlsSecurity): OscoreSecurity {
+  checkOptions("oscore()", options, OSCORE_RULES);
   const { masterSalt, idContext, aead, hkdf, derivation = "negotiated" } = options;
   const input: InputParameters = {
     senderId: bytes("senderId", options.senderId),
@@ -67,21 +79,8 @@ export function oscore(options: OscoreOptions, inside?: DtlsSecurity): OscoreSec
  * @throws UsageError that names what is missing, unknown or of the wrong type
  */
 export function parseOscore(json: unknown): OscoreSecurity {
-  if (typeof json !== "object" || json === null) throw new UsageError("it is no JSON object");
-  const fields = new Map<string, unknown>(Object.entries(json));
-  for (const [name, value] of fields) {
-    const type = FIELDS.get(name);
-    if (type === undefined) throw new UsageError(`${name} is unknown`);
-    if (typeof value !== type) throw new UsageError(`${name} must be a ${type}`);
-  }
-  for (const name of ["senderId", "recipientId", "masterSecret"])
-    if (!fields.has(name)) throw new UsageError(`${name} is missing`);
-  for (const [name, words] of WORDS) {
-    const value = fields.get(name);
-    if (typeof value === "string" && !words.includes(value))
-      throw new UsageError(`${name} must be ${words.join(" or ")}`);
-  }
-  return oscore(json as OscoreOptions); // every field was looked at
+  checkOptions("an OSCORE credential", json, OSCORE_RULES);
+  return oscore(json);
 }
 
 /** What a device's stack takes as `protection`. `record`: what the store has from an earlier run. */
@@ -105,20 +104,21 @@ export const OSCORE_RECORD: { readonly table: string; readonly key: string } = {
   key: String(FIRST_PROTECTED_SESSION),
 };
 
-const FIELDS: ReadonlyMap<string, "string" | "number"> = new Map([
-  ["senderId", "string"],
-  ["recipientId", "string"],
-  ["masterSecret", "string"],
-  ["masterSalt", "string"],
-  ["idContext", "string"],
-  ["aead", "number"],
-  ["hkdf", "string"],
-  ["derivation", "string"],
-]);
-const WORDS: readonly (readonly [string, readonly string[]])[] = [
-  ["hkdf", ["sha256", "sha384", "sha512"]],
-  ["derivation", ["fixed", "negotiated", "both"]],
-];
+const HEX: Rule = {
+  wanted: "text, hex digits",
+  fits: (value) => typeof value === "string",
+  secret: true,
+};
+const OSCORE_RULES: Rules<OscoreOptions> = {
+  senderId: required(HEX),
+  recipientId: required(HEX),
+  masterSecret: required(HEX),
+  masterSalt: HEX,
+  idContext: HEX,
+  aead: whole(-65_536, 65_535),
+  hkdf: oneOf("sha256", "sha384", "sha512"),
+  derivation: oneOf("fixed", "negotiated", "both"),
+};
 
 function bytes(name: string, text: string): Uint8Array {
   try {

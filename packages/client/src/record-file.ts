@@ -93,7 +93,7 @@ function read(file: string): Records {
     text = readFileSync(file, "utf8");
   } catch (fault) {
     if ((fault as NodeJS.ErrnoException).code === "ENOENT") return new Map();
-    throw fault;
+    throw new StoreError("io", `cannot read ${file}: ${(fault as Error).message}`, fault);
   }
   try {
     return new Map(
@@ -112,7 +112,7 @@ function tablesIn(text: string): Tables {
   const checked = readChecked(LAYOUT, text);
   if (checked !== undefined) return JSON.parse(checked) as Tables;
   const { layout, tables } = JSON.parse(text) as { layout: number; tables: Tables };
-  if (layout !== EARLIER) throw new Error("unknown layout, or damaged");
+  if (layout !== EARLIER) throw new StoreError("corrupt", "unknown layout, or damaged");
   return tables;
 }
 

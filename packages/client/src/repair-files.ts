@@ -29,7 +29,10 @@ export function repairFiles(
   };
   inWords(directory, () => {
     if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === false)
-      throw new Error(`${directory} is a file, and a directory is wanted for the device's state`);
+      throw new StoreError(
+        "io",
+        `${directory} is a file, and a directory is wanted for the device's state`,
+      );
     removeLeftOvers(directory);
     const snapshot = contentOf(file("device.json"));
     if (snapshot !== undefined && readSnapshot(snapshot) === undefined)
@@ -37,7 +40,7 @@ export function repairFiles(
     if (contentOf(file("session-key")) !== undefined && !isKey(file("session-key")))
       setAside("session-key", "a new key was made, the session that was kept is lost");
     if (!isDamaged(file("records.json"))) return;
-    if (!mayRenewRecords) throw new Error(damagedNumbers(file("records.json")));
+    if (!mayRenewRecords) throw new StoreError("corrupt", damagedNumbers(file("records.json")));
     setAside("records.json", "the session that was kept is lost, the device makes new keys");
   });
   return said;
@@ -81,10 +84,12 @@ function inWords(directory: string, act: () => void): void {
     act();
   } catch (fault) {
     const { code, message } = fault as NodeJS.ErrnoException;
-    if (code === undefined) throw fault;
-    throw new Error(
+    if (code === undefined || (fault instanceof StoreError && fault.cause === undefined))
+      throw fault;
+    throw new StoreError(
+      "io",
       `the device's state in ${directory} cannot be read: ${message}; give it to the user who runs this, or choose another directory`,
-      { cause: fault },
+      fault,
     );
   }
 }

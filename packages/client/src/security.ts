@@ -1,6 +1,7 @@
-import { UsageError, hex, utf8 } from "@godwit/base";
+import { UsageError, check, hex, utf8 } from "@godwit/base";
 
 import type { CertificateSecurity } from "./certificates.ts";
+import { MATERIAL } from "./options.ts";
 import type { OscoreSecurity } from "./oscore.ts";
 
 /** How a device proves who it is; see `psk`, `rpk`, `x509` and `oscore`. */
@@ -17,6 +18,8 @@ export type PskSecurity = {
 
 /** A pre-shared key, for DTLS on "coaps://": `key` as bytes or in hex, 8 to 64 bytes. @throws UsageError that says what is wrong with it */
 export function psk(identity: string, key: string | Uint8Array): PskSecurity {
+  if (typeof identity !== "string") throw new UsageError("a PSK identity is text");
+  check("psk()", "key", key, MATERIAL);
   const length = utf8(identity).length;
   if (length < 1 || length > MAX_IDENTITY) {
     throw new UsageError(`a PSK identity has 1 to ${MAX_IDENTITY} bytes, this one has ${length}`);

@@ -40,8 +40,10 @@ export function prf(
     const block = mac.of(a, label, seed);
     const left = Math.min(32, length - at);
     for (let i = 0; i < left; i++) out[at + i] = block[i]!; // 32 bytes
+    block.fill(0);
     if (at + 32 < length) a = mac.of(a);
   }
+  mac.wipe();
   return out;
 }
 

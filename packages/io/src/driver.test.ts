@@ -369,3 +369,27 @@ test("on real timers: a wake comes at its time", async () => {
   assert.ok((await woken) >= due);
   await driver.close();
 });
+
+test("a store that throws has failed: the machine is told, and the sockets are closed all the same", async () => {
+  const port = new Port();
+  const puppet = new Puppet();
+  const faults: DriverFault[] = [];
+  const broken = (): never => {
+    throw new Error("no disk");
+  };
+  const driver = new Driver<In, Out>({
+    machine: puppet,
+    port,
+    store: { broken: undefined, load: broken, write: broken, flush: broken, close: broken },
+    onFault: (fault) => faults.push(fault),
+  });
+  puppet.out.push({ type: "store", ticket: 5, changes: [] });
+  driver.feed({ type: "say", text: "x" });
+  assert.deepEqual(puppet.seen, ["say", "stored 5 false"]);
+  await driver.close();
+  assert.ok(port.closed);
+  assert.deepEqual(
+    faults.map(({ during, error }) => `${during}: ${(error as Error).message}`),
+    ["store: no disk", "store: no disk", "store: no disk"],
+  );
+});

@@ -84,19 +84,30 @@ export class Driver<Input, Output extends { readonly type: string }> {
 
   /**
    * Takes no more datagrams, sends what waits for the store, then closes store and sockets, in this order. The
-   * machine is not told: feed it what makes it say goodbye first.
+   * machine is not told: feed it what makes it say goodbye first. A store that fails in this is reported to `onFault`.
    */
   close(): Promise<void> {
     this.#closing ??= this.#shut();
     return this.#closing;
   }
 
+  /** Whatever the store does, the sockets are let go of. */
   async #shut(): Promise<void> {
-    await this.#store?.flush();
+    const store = this.#store;
+    await this.#try(async () => store?.flush());
     this.#closed = true;
     this.#timers.clear(this.#timer);
-    await this.#store?.close();
+    await this.#try(async () => store?.close());
     await this.#port?.close();
+  }
+
+  async #try(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.counters.storeFailures += 1;
+      this.#onFault({ during: "store", input: undefined, error });
+    }
   }
 
   #take(input: Input): void {
@@ -177,8 +188,12 @@ export class Driver<Input, Output extends { readonly type: string }> {
           : { type: "stored", ticket, ok: false, why: refusalWords(error) };
       this.#take(stored as Input);
     };
-    if (this.#store === undefined) answer();
-    else this.#store.write(changes, answer);
+    if (this.#store === undefined) return answer();
+    try {
+      this.#store.write(changes, answer);
+    } catch (error) {
+      answer(error as StoreError); // or the machine would wait for ever
+    }
   }
 
   #arm(): void {

@@ -18,8 +18,10 @@ export {
   type Timers,
 } from "./driver.ts";
 export { systemRng } from "./entropy.ts";
+export { guardedStore } from "./guarded-store.ts";
 export { joinPorts } from "./join-ports.ts";
 export { kernelDrops } from "./kernel-drops.ts";
+export { Listeners } from "./listeners.ts";
 export { makeDirectory } from "./make-directory.ts";
 export { measureLoad, type Load } from "./load.ts";
 export { removeLeftOvers } from "./left-overs.ts";
@@ -35,6 +37,7 @@ export { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
 export { SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
 export type { StoreHealth } from "./store-health.ts";
 export {
+  STORE_ERROR_CODES,
   StoreError,
   refusalWords,
   type Store,
@@ -42,8 +45,11 @@ export {
   type StoreFault,
   type StoreRecord,
 } from "./store.ts";
+export { TimeoutError, Waiting, isThenable, onAbort, within } from "./waiting.ts";
 export { IO_TUNING, type IoTuning } from "./tuning.ts";
 export {
+  SOCKET_ERROR_CODES,
+  SocketError,
   describeUdpNote,
   openUdp,
   UdpPort,

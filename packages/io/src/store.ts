@@ -21,7 +21,7 @@ export interface Store {
   /** Set once the store can no longer be trusted: every later write is refused with this error. */
   readonly broken: StoreError | undefined;
   /** Whether it takes what is written, and who is told when that changes; a store without a disk has none. */
-  readonly meter?: HealthMeter;
+  readonly meter?: HealthMeter | undefined;
 }
 
 export type StoreRecord = { readonly key: string; readonly value: Uint8Array };
@@ -39,30 +39,42 @@ export type StoreDone = (error?: StoreError) => void;
  * - `closed`: written after `close`.
  * - `refused`: this call alone could not be written.
  */
-export type StoreFault =
-  | "full"
-  | "busy"
-  | "locked"
-  | "readonly"
-  | "io"
-  | "corrupt"
-  | "gone"
-  | "loss"
-  | "foreign"
-  | "newer"
-  | "closed"
-  | "refused";
+export type StoreFault = (typeof STORE_FAULTS)[number];
 
+const STORE_FAULTS = [
+  "full",
+  "busy",
+  "locked",
+  "readonly",
+  "io",
+  "corrupt",
+  "gone",
+  "loss",
+  "foreign",
+  "newer",
+  "closed",
+  "refused",
+] as const;
+
+/** What a store says no with. `code` is `STORE_` and the fault in capitals, such as `STORE_FULL`. */
 export class StoreError extends Error {
   override readonly name = "StoreError";
   readonly fault: StoreFault;
+  readonly code: `STORE_${Uppercase<StoreFault>}`;
 
   constructor(fault: StoreFault, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.fault = fault;
+    this.code = codeOf(fault);
   }
 }
 
+function codeOf(fault: StoreFault): StoreError["code"] {
+  return `STORE_${fault.toUpperCase() as Uppercase<StoreFault>}`;
+}
+
+/** Every `code` of a {@link StoreError}. */
+export const STORE_ERROR_CODES: readonly StoreError["code"][] = STORE_FAULTS.map(codeOf);
 /** Why a write was refused, for those who wanted it: devices and users. */
 export function refusalWords({ fault }: StoreError): string {
   return WORDS[fault] ?? "the store failed";

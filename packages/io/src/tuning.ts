@@ -13,6 +13,7 @@ export const IO_TUNING: IoTuning = {
   drainRounds: 256,
   faultPause: 1_000,
   markEvery: 10_000,
+  storePatience: 30_000,
   counterEvery: 20,
 };
 
@@ -43,6 +44,8 @@ export type IoTuning = {
   readonly faultPause: number;
   /** How often the commit counter is noted outside the database, at most. */
   readonly markEvery: number;
+  /** A store of the program's own that has not answered after this long has failed. */
+  readonly storePatience: number;
   /** How often the number of the last confirmed commit is written beside the store, at most. */
   readonly counterEvery: number;
 };

@@ -164,7 +164,8 @@ export class UdpPort implements DatagramPort {
         this.#port = 0;
       }
     }
-    if (this.#sockets.length === 0) throw new Error(`no address to bind for ${wildcard}`);
+    if (this.#sockets.length === 0)
+      throw new SocketError(`no address to bind for ${wildcard}`, "SOCKET_FAILED");
   }
 
   /** An address may be there and not usable yet (IPv6 still looks for duplicates); the others serve meanwhile. */
@@ -332,13 +333,36 @@ function reusePort(options: UdpOptions): object {
   if (options.reusePort !== true) return {};
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   const able = major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
-  if (!able) throw new Error(`reusePort needs Node 22.12 or later; this is ${process.version}`);
+  if (!able) {
+    throw new UsageError(`reusePort needs Node 22.12 or later; this is ${process.version}`);
+  }
   return { reusePort: true };
 }
 
-function bindError(cause: NodeJS.ErrnoException, address: SocketAddress): Error {
+/** A UDP socket could not be opened; the message says what to do. */
+export class SocketError extends Error {
+  override readonly name = "SocketError";
+  /** `SOCKET_` and what the system said, such as `SOCKET_EADDRINUSE`; `SOCKET_FAILED` for the rest. */
+  readonly code: (typeof SOCKET_ERROR_CODES)[number];
+
+  constructor(message: string, code: SocketError["code"], cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}
+
+export const SOCKET_ERROR_CODES = [
+  "SOCKET_EADDRINUSE",
+  "SOCKET_EACCES",
+  "SOCKET_EADDRNOTAVAIL",
+  "SOCKET_EAFNOSUPPORT",
+  "SOCKET_FAILED",
+] as const;
+
+function bindError(cause: NodeJS.ErrnoException, address: SocketAddress): SocketError {
   const what = ADVICE.get(cause.code ?? "") ?? cause.message;
-  return new Error(`cannot bind UDP ${formatAddress(address)}: ${what}`, { cause });
+  const code = SOCKET_ERROR_CODES.find((one) => one === `SOCKET_${cause.code}`) ?? "SOCKET_FAILED";
+  return new SocketError(`cannot bind UDP ${formatAddress(address)}: ${what}`, code, cause);
 }
 
 /** Linux doubles what is asked for its own bookkeeping and tells the double. */

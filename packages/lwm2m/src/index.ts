@@ -23,6 +23,7 @@ export {
   UNASSIGNED,
   comparePaths,
   formatNodePath,
+  givenPath,
   isWithin,
   nodePath,
   parseNodePath,
@@ -37,6 +38,7 @@ export { formatValue, parseValue } from "./text.ts";
 export {
   inRange,
   numeric,
+  plainRule,
   sameValue,
   valueOf,
   type ObjectLink,

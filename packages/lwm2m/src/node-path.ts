@@ -32,6 +32,21 @@ export function parseNodePath(text: string): NodePath {
   return pathOfSegments(text.slice(1).split("/"));
 }
 
+/** {@link parseNodePath} for what a program gives. @throws UsageError */
+export function givenPath(text: unknown): NodePath {
+  try {
+    if (typeof text !== "string") throw new FormatError("it is no text");
+    return parseNodePath(text);
+  } catch (fault) {
+    if (!(fault instanceof FormatError)) throw fault;
+    const given = typeof text === "string" ? JSON.stringify(text.slice(0, LONGEST)) : typeof text;
+    throw new UsageError(
+      `${given} is no path such as /3303/0/5700: ${fault.message}`,
+      "INVALID_PATH",
+    );
+  }
+}
+
 /** The path whose ids are these segments, as Uri-Path options carry them. @throws FormatError */
 export function pathOfSegments(segments: readonly string[]): NodePath {
   if (segments.length > DEPTH) throw new FormatError(`a path has at most ${DEPTH} ids`);

@@ -1,4 +1,4 @@
-import { FormatError, UsageError, unreachable } from "@godwit/base";
+import { FormatError, UsageError, unreachable, type Rule } from "@godwit/base";
 
 /** The data types of OMA TS Core appendix C. `none` is what executable resources have. */
 export type ValueType =
@@ -48,6 +48,15 @@ export type ValueNode = {
 
 /** What JavaScript code naturally has for a value. */
 export type Plain = string | number | bigint | boolean | Uint8Array | ObjectLink;
+
+/** {@link Plain} at run time, where a program without types gives a value. */
+export const plainRule: Rule = {
+  wanted: "a string, number, bigint, boolean, bytes, or { object, instance }",
+  fits: (value) =>
+    ["string", "number", "bigint", "boolean"].includes(typeof value) ||
+    value instanceof Uint8Array ||
+    (typeof value === "object" && value !== null && "object" in value && "instance" in value),
+};
 
 /** Bounds on a value; for strings and opaque values `from`..`to` count octets (OMA TS Core appendix D.1). */
 export type Range =

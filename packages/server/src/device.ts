@@ -1,5 +1,7 @@
-import { parseNodePath, type NodePath, type Plain } from "@godwit/lwm2m";
+import { check, checkOptions, finite, whole, type Rule, type Rules } from "@godwit/base";
+import type { Request } from "@godwit/coap";
 import {
+  givenPath,
   createRequest,
   deleteRequest,
   discoverRequest,
@@ -9,35 +11,28 @@ import {
   readRequest,
   writeAttributesRequest,
   writeRequest,
+  type NodePath,
+  type Plain,
 } from "@godwit/lwm2m";
-import type { OrderOptions, Server } from "./server.ts";
 import { DeviceError } from "./faults.ts";
-import { Feed } from "./feed.ts";
+import type { ObservationLoop } from "./observation-loop.ts";
+import {
+  ONE_OR_MORE_VALUES,
+  ORDER_RULES,
+  VALUES,
+  WRITE_RULES,
+  type ObserveOptions,
+  type OrderOptions,
+  type WriteOptions,
+} from "./options.ts";
+import type { ReadValue } from "./reading.ts";
+import type { Server } from "./server.ts";
 import type { Answer, PathValue, Task } from "./task.ts";
-
-export type ReadValue = PathValue["value"];
-
-/** What a notification brought. */
-export type Reading = {
-  readonly path: string;
-  /** Of a single resource; else `null` and see `values`. */
-  readonly value: ReadValue;
-  readonly values: readonly PathValue[];
-  readonly at: number;
-};
-
-/** Attributes of an observation (OMA TS Core 5.1.2); seconds for pmin and pmax. */
-export type ObserveOptions = OrderOptions & {
-  readonly pmin?: number;
-  readonly pmax?: number;
-  readonly gt?: number;
-  readonly lt?: number;
-  readonly st?: number;
-};
 
 /**
  * One device, by its endpoint name. Every order is durable before its promise can resolve, waits for a device that
- * sleeps or cannot be reached, and rejects with DeviceError when the device refuses or the order's time is over.
+ * sleeps or cannot be reached, and rejects with DeviceError when the device refuses or the order's time is over. An AbortSignal
+ * as `signal` cancels it; one that was sent may have been obeyed.
  */
 export class RemoteDevice {
   readonly endpoint: string;
@@ -53,13 +48,13 @@ export class RemoteDevice {
     const values = await this.readAll(path, options);
     const own = values.find((value) => value.path === path);
     if (own !== undefined) return own.value;
-    throw new DeviceError("values", `${path} holds ${values.length} values: use readAll`);
+    throw new DeviceError("ANSWER_VALUES", `${path} holds ${values.length} values: use readAll`);
   }
 
   async readAll(path: string, options: OrderOptions = {}): Promise<readonly PathValue[]> {
-    const at = parseNodePath(path);
-    const answer = await this.#done(this.#order("read", at, readRequest(at), options));
-    if (answer.fault !== undefined) throw new DeviceError("format", answer.fault);
+    const at = givenPath(path);
+    const answer = await this.#done("read", at, readRequest(at), options);
+    if (answer.fault !== undefined) throw new DeviceError("ANSWER_FORMAT", answer.fault);
     return answer.values ?? [];
   }
 
@@ -67,22 +62,25 @@ export class RemoteDevice {
   async write(
     path: string,
     value: Plain | Readonly<Record<string, Plain>>,
-    options: OrderOptions & { readonly mode?: "replace" | "update" } = {},
+    options: WriteOptions = {},
   ): Promise<void> {
-    const at = parseNodePath(path);
+    const at = givenPath(path);
+    checkOptions(`write ${path}`, options, WRITE_RULES);
+    check(`write ${path}`, "value", value, ONE_OR_MORE_VALUES);
+    const { mode, ...order } = options;
     const nodes = nodesOf(at, value, this.#server.definitionsOf(this.endpoint));
-    await this.#done(this.#order("write", at, writeRequest(at, nodes, options.mode), options));
+    await this.#done("write", at, writeRequest(at, nodes, mode), order);
   }
 
   async execute(path: string, args = "", options: OrderOptions = {}): Promise<void> {
-    const at = parseNodePath(path);
-    await this.#done(this.#order("execute", at, executeRequest(at, args), options));
+    const at = givenPath(path);
+    await this.#done("execute", at, executeRequest(at, args), options);
   }
 
   /** The links below a path, as the device prints them (RFC 6690). */
   async discover(path: string, options: OrderOptions = {}): Promise<string> {
-    const at = parseNodePath(path);
-    const answer = await this.#done(this.#order("discover", at, discoverRequest(at), options));
+    const at = givenPath(path);
+    const answer = await this.#done("discover", at, discoverRequest(at), options);
     return answer.text ?? "";
   }
 
@@ -92,15 +90,19 @@ export class RemoteDevice {
     values: Readonly<Record<string, Plain>>,
     options: OrderOptions = {},
   ): Promise<void> {
+    const what = `create of object ${object}`;
+    check(what, "object", object, ID);
+    if (instance !== undefined) check(what, "instance", instance, ID);
+    check(what, "values", values, VALUES);
     const at = [object];
     const definitions = this.#server.definitionsOf(this.endpoint);
     const nodes = nodesOf([object, instance ?? UNASSIGNED], values, definitions);
-    await this.#done(this.#order("create", at, createRequest(object, nodes), options));
+    await this.#done("create", at, createRequest(object, nodes), options);
   }
 
   async delete(path: string, options: OrderOptions = {}): Promise<void> {
-    const at = parseNodePath(path);
-    await this.#done(this.#order("delete", at, deleteRequest(at), options));
+    const at = givenPath(path);
+    await this.#done("delete", at, deleteRequest(at), options);
   }
 
   /** `attributes`: such as `{ pmin: 10 }`; `undefined` unsets one. */
@@ -109,74 +111,38 @@ export class RemoteDevice {
     attributes: Readonly<Record<string, number | undefined>>,
     options: OrderOptions = {},
   ): Promise<void> {
-    const at = parseNodePath(path);
+    const at = givenPath(path);
+    checkOptions(`writeAttributes ${path}`, attributes, ATTRIBUTE_RULES);
     const request = writeAttributesRequest(at, queryOf(attributes));
-    await this.#done(this.#order("writeAttributes", at, request, options));
+    await this.#done("writeAttributes", at, request, options);
   }
 
   /**
-   * Readings as they come, until the loop is left. Survives sleep, address changes, a new registration and a restart of the
-   * server; set up anew wherever needed. Throws DeviceError where the device does not observe the path, or ends the
-   * observation with an error (`code`, such as "4.04" for an instance that is gone), or reports what cannot be read.
+   * Readings as they come, until the loop is left, the device ends the observation, or the server closes. Survives sleep,
+   * address changes, a new registration and a restart of the server; set up anew wherever needed. Several loops on one path, and
+   * the REST API, share one observation: who leaves leaves the others theirs, the last one ends it. Rejects with DeviceError
+   * where the device refuses, does not observe the path (`NOT_OBSERVED`) or notifies an error; with UsageError
+   * (`OBSERVE_CONFLICT`) where a loop runs that named other attributes.
    */
-  async *observe(path: string, options: ObserveOptions = {}): AsyncGenerator<Reading, void, void> {
-    const { pmin, pmax, gt, lt, st, ...order } = options;
-    const at = parseNodePath(path);
-    const attributes = { pmin, pmax, gt, lt, st };
-    const set = queryOf(attributes).filter((one) => one.includes("="));
-    if (set.length > 0) await this.writeAttributes(path, attributes, order);
-    const feed = new Feed<Reading>();
-    const stop = [
-      this.#server.on("notification", (event) => {
-        if (event.endpoint !== this.endpoint || event.path !== path) return;
-        const fault = this.#faultOf(path, event.answer);
-        if (fault === undefined) feed.push(reading(path, event.answer, event.at));
-        else feed.fail(fault);
-      }),
-      this.#server.on("observation", (event) => {
-        if (event.endpoint !== this.endpoint || event.path !== path) return;
-        if (event.state === "ended") feed.end();
-        else if (event.state === "refused")
-          feed.fail(
-            new DeviceError("refused", `observe ${path} of ${this.endpoint}: ${event.reason}`),
-          );
-      }),
-    ];
-    try {
-      const first = await this.#done(this.#order("observe", at, observeRequest(at), order));
-      const fault = this.#faultOf(path, first);
-      if (fault !== undefined) throw fault;
-      yield reading(path, first, Date.now());
-      yield* feed;
-    } finally {
-      for (const one of stop) one();
-      await this.cancelObserve(path, order).catch(() => undefined); // the device may be gone: then there is nothing to cancel
-    }
+  observe(path: string, options: ObserveOptions = {}): ObservationLoop {
+    return this.#server.observe(this.endpoint, path, options);
   }
 
+  /** Gives up what `owner` had asked for by `Server.order`, such as the REST API. Loops go on: leave them to end theirs. */
   async cancelObserve(path: string, options: OrderOptions = {}): Promise<void> {
-    const at = parseNodePath(path);
-    await this.#done(this.#order("cancelObserve", at, observeRequest(at), options));
+    const at = givenPath(path);
+    await this.#done("cancelObserve", at, observeRequest(at), options);
   }
 
-  /** Why a notification is no reading, if so. */
-  #faultOf(path: string, { success, code, codeName, fault }: Answer): DeviceError | undefined {
-    const what = `observe ${path} of ${this.endpoint}`;
-    if (!success) return new DeviceError("refused", `${what}: ${code} ${codeName ?? ""}`, code);
-    return fault === undefined ? undefined : new DeviceError("format", `${what}: ${fault}`);
-  }
-
-  #order(
+  async #done(
     kind: Task["operation"],
     path: NodePath,
-    request: Parameters<Server["order"]>[3],
+    request: Request,
     options: OrderOptions,
-  ): Promise<Task> {
-    return this.#server.order(this.endpoint, kind, `/${path.join("/")}`, request, options);
-  }
-
-  async #done(ordered: Promise<Task>): Promise<Answer> {
-    const task = await this.#server.ended((await ordered).id);
+  ): Promise<Answer> {
+    const at = `/${path.join("/")}`;
+    checkOptions(`${kind} ${at}`, options, ORDER_RULES);
+    const task = await this.#server.perform(this.endpoint, kind, at, request, options);
     if (task.answer?.success) return task.answer;
     throw DeviceError.of(task);
   }
@@ -188,10 +154,18 @@ function queryOf(attributes: Readonly<Record<string, number | undefined>>): stri
   );
 }
 
-function reading(path: string, answer: Answer, at: number): Reading {
-  const values = answer.values ?? [];
-  const own = values.find((value) => value.path === path);
-  return { path, value: own?.value ?? null, values, at };
-}
-
+const NUMBER: Rule = finite();
+const ATTRIBUTE_RULES: Rules<Readonly<Record<string, number | undefined>>> = {
+  ...{
+    pmin: NUMBER,
+    pmax: NUMBER,
+    epmin: NUMBER,
+    epmax: NUMBER,
+    gt: NUMBER,
+    lt: NUMBER,
+    st: NUMBER,
+  },
+  ...{ edge: NUMBER, con: NUMBER, hqmax: NUMBER },
+};
+const ID: Rule = whole(0, 65_534);
 const UNASSIGNED = 65_535;

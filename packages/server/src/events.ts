@@ -1,6 +1,6 @@
-import { UsageError, type SessionId } from "@godwit/base";
+import type { SessionId } from "@godwit/base";
+import type { ObservationView, RegistrationView, ServerStackOutput } from "@godwit/lwm2m";
 import type { StoreHealth } from "@godwit/io";
-import type { ObservationView } from "@godwit/lwm2m";
 import type { RefusalView } from "./refusals.ts";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
@@ -68,42 +68,15 @@ export type Events = {
   readonly note: { readonly text: string };
   /** The store takes no more writes, or takes them again. Refused writes are told here, and not each as a `fault`. */
   readonly store: { readonly health: StoreHealth };
-  /** Our own fault, or the store's: log it as an error. */
-  readonly fault: { readonly fault: Error };
+  /**
+   * Our own fault, the store's, or that of a listener: log it as an error. `source`: "machine", "store", or "listener of" and
+   * the event's name.
+   */
+  readonly fault: { readonly fault: Error; readonly source: string };
 };
 
-/** Listeners by event name. A listener that throws harms nobody else: its error goes to `fault`. */
-export class Listeners {
-  readonly #sets = new Map<keyof Events, Set<(event: never) => void>>();
-
-  /** @throws UsageError for an event that there is not */
-  on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
-    if (!Object.hasOwn(NAMES, name))
-      throw new UsageError(
-        `there is no event ${JSON.stringify(name)}; there are: ${Object.keys(NAMES).join(", ")}`,
-      );
-    if (typeof listener !== "function")
-      throw new UsageError(`the listener of ${JSON.stringify(name)} is no function`);
-    const set = this.#sets.get(name) ?? new Set();
-    set.add(listener as (event: never) => void);
-    this.#sets.set(name, set);
-    return () => void set.delete(listener as (event: never) => void);
-  }
-
-  emit<K extends keyof Events>(name: K, event: Events[K]): void {
-    for (const listener of this.#sets.get(name) ?? []) {
-      try {
-        (listener as (event: Events[K]) => void)(event);
-      } catch (cause) {
-        if (name === "fault") throw cause;
-        const fault = cause instanceof Error ? cause : new Error(String(cause));
-        this.emit("fault", { fault });
-      }
-    }
-  }
-}
-
-const NAMES: Readonly<Record<keyof Events, true>> = {
+/** Every event there is. */
+export const EVENTS: Readonly<Record<keyof Events, true>> = {
   registered: true,
   updated: true,
   deregistered: true,
@@ -112,12 +85,34 @@ const NAMES: Readonly<Record<keyof Events, true>> = {
   observation: true,
   observationSilent: true,
   refusal: true,
+  quarantined: true,
   refused: true,
   dropped: true,
   handshakeFailed: true,
-  quarantined: true,
   keyLog: true,
-  store: true,
   note: true,
+  store: true,
   fault: true,
 };
+
+/** Most listeners count; the device as people see it is made for those who look. */
+export class Updated {
+  readonly moved: boolean;
+  readonly changed: readonly string[];
+  readonly #output: Update;
+  readonly #view: (registration: RegistrationView) => DeviceView;
+  #device: DeviceView | undefined;
+
+  constructor(output: Update, view: (registration: RegistrationView) => DeviceView) {
+    this.moved = output.moved;
+    this.changed = output.changed;
+    this.#output = output;
+    this.#view = view;
+  }
+
+  get device(): DeviceView {
+    return (this.#device ??= this.#view(this.#output.registration));
+  }
+}
+
+type Update = Extract<ServerStackOutput, { type: "updated" }>;

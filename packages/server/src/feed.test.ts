@@ -23,6 +23,30 @@ test("a reader that waits is woken by the next item, and ends with the feed", as
   assert.deepEqual(await second, { value: undefined, done: true });
 });
 
+test("a reader that waits can leave: return answers it, and what comes later is dropped", async () => {
+  const feed = new Feed<string>();
+  const waiting = feed.next();
+  assert.deepEqual(await feed.return(), { value: undefined, done: true });
+  assert.deepEqual(await waiting, { value: undefined, done: true });
+  feed.push("late");
+  assert.deepEqual(await feed.next(), { value: undefined, done: true });
+});
+
+test("a fault is read once, after what was there before it", async () => {
+  const feed = new Feed<string>();
+  feed.push("a");
+  feed.fail(new Error("gone"));
+  feed.push("b");
+  assert.deepEqual(await feed.next(), { value: "a", done: false });
+  await assert.rejects(feed.next(), /gone/);
+  assert.deepEqual(await feed.next(), { value: undefined, done: true });
+  const two = new Feed<string>();
+  const [first, second] = [two.next(), two.next()];
+  two.fail(new Error("gone"));
+  await assert.rejects(first, /gone/);
+  assert.deepEqual(await second, { value: undefined, done: true });
+});
+
 test("a feed that fails gives what came before, then the error", async () => {
   const feed = new Feed<string>();
   feed.push("a");

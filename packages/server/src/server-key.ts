@@ -2,6 +2,7 @@ import { FormatError, type Rng } from "@godwit/base";
 import { makeKey, selfSigned, signingKey, type Certificate } from "@godwit/dtls";
 import type { Store } from "@godwit/io";
 import type { CredentialSealer } from "@godwit/lwm2m";
+import { ServerError } from "./faults.ts";
 
 /**
  * What a server shows that was given nothing to show: a key that it made for itself, bare and in a certificate of its own
@@ -46,9 +47,10 @@ function opened(sealed: Uint8Array, sealer: CredentialSealer, name: string): Uin
     return sealer.open(sealed, serverKeyContext(name));
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;
-    throw new Error(
+    throw new ServerError(
+      "KEY_UNREADABLE",
       `the server's own key cannot be read (${cause.message}): put the master key back that it was made under, or give the server a key`,
-      { cause },
+      cause,
     );
   }
 }

@@ -1,75 +1,55 @@
-import type { Instant, LedgerSnapshot, Path, SessionId, StoreChange } from "@godwit/base";
-import { formatAddress } from "@godwit/base";
-import type { CoapTuning, Request } from "@godwit/coap";
-import type { Certificate } from "@godwit/dtls";
+import type { Instant, LedgerSnapshot, Path, SessionId } from "@godwit/base";
+import { UsageError, check, checkName, checkOptions, formatAddress, selfTest } from "@godwit/base";
+import type { Request } from "@godwit/coap";
 import {
   Driver,
-  describeUdpNote,
+  Listeners,
+  Waiting,
+  guardedStore,
   joinPorts,
   memoryStore,
-  openUdp,
   refusalWords,
-  systemClock,
-  systemRng,
-  type Clock,
-  type DatagramPort,
   type Store,
   type StoreHealth,
-  type UdpPort,
 } from "@godwit/io";
 import {
-  ServerStack,
+  givenPath,
   builtInRegistry,
   objectVersions,
   parseNodePath,
   viewCredential,
   type Credential,
-  type CredentialSealer,
   type CredentialView,
   type Definitions,
   type OperationKind,
   type QuarantineView,
   type RegistrationView,
-  type ServerDtlsOptions,
   type ServerStackInput,
   type ServerStackOutput,
-  type ServerTuning,
 } from "@godwit/lwm2m";
-import { checkOrderOptions, checkServerOptions, parseAddress } from "./check-options.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { RemoteDevice } from "./device.ts";
+import { EVENTS, Updated, type Events } from "./events.ts";
+import { ServerError } from "./faults.ts";
 import { checkMasterKey } from "./master-key-check.ts";
-import { oscoreProtection } from "./oscore.ts";
-import { ownCertificates } from "./server-key.ts";
-import { Listeners, type Events } from "./events.ts";
+import type { ObservationLoop } from "./observation-loop.ts";
+import type { Where } from "./observers.ts";
+import { Observing, type Given } from "./observing.ts";
+import {
+  CREDENTIAL_RULES,
+  ENDPOINT,
+  ORDER_RULES,
+  SERVER_RULES,
+  WAIT_RULES,
+  type ObserveOptions,
+  type OrderOptions,
+  type ServerOptions,
+  type WaitOptions,
+} from "./options.ts";
 import { Refusals, type RefusalView, type Refused } from "./refusals.ts";
 import { failedHandshake, refusedByOscore, refusedRegistration } from "./refused.ts";
+import { bind, certificatesOf, checkAddresses, release, stackOf, type Running } from "./running.ts";
 import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
-
-export type ServerOptions = {
-  /** Where plain CoAP listens, "host:port"; a wildcard host binds every address of this machine by itself. */
-  readonly coap?: string;
-  /** Where CoAP over DTLS listens, "host:port". Devices come in by the credentials that were added. */
-  readonly coaps?: string;
-  /**
-   * Settings of DTLS: what the server shows to devices that come by public key or certificate, and whom it trusts. Shows the
-   * bare public key, or a self-signed certificate, of a key of its own unless `certificates` are given: made at the first
-   * start, kept sealed in the store.
-   */
-  readonly dtls?: Omit<ServerDtlsOptions, "port">;
-  /** Accept devices that prove nothing. Off unless switched on. */
-  readonly nosec?: boolean;
-  /** Where promises are kept; without one they last as long as the process. */
-  readonly store?: Store;
-  /** Goes with the store: deadlines in it are this clock's. */
-  readonly clock?: Clock;
-  /** Encrypts credentials in the store; without it none can be added. A `MasterKey` is one. */
-  readonly sealer?: CredentialSealer;
-  /** The store was found to be older than it was; see `Data` of the data directory. */
-  readonly rolledBack?: { readonly settled: StoreChange };
-  readonly tuning?: Partial<ServerTuning>;
-  readonly coapTuning?: Partial<CoapTuning>;
-};
 
 /** What a server shows of itself: nothing in it is secret. */
 export type ShownCertificate = {
@@ -79,13 +59,6 @@ export type ShownCertificate = {
   /** DER, the server's own first; empty for a bare public key. */
   readonly chain: readonly Uint8Array[];
 };
-
-/**
- * How long an order may wait for its device, in ms; 24 hours unless given. `owner`, of observe and cancelObserve: an observation
- * that several owners want is one to the device, and ends with the last of them. An owner that begins with "run:" does not outlive
- * this run.
- */
-export type OrderOptions = { readonly expires?: number; readonly owner?: string };
 
 /**
  * An LwM2M server. Start it, listen to its events, and give orders to devices:
@@ -99,134 +72,144 @@ export type OrderOptions = { readonly expires?: number; readonly owner?: string 
  */
 export class Server {
   readonly #options: ServerOptions;
-  readonly #listeners = new Listeners();
+  readonly #listeners = new Listeners<Events>(EVENTS, (cause, name) =>
+    this.#listenerFailed(cause, name),
+  );
   readonly #refusals = new Refusals();
   readonly #definitions = builtInRegistry();
   readonly #store: Store;
+  #state: "idle" | "starting" | "running" | "closed" = "idle";
+  #starting: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+  /** Set as long as the machine runs, which is a little longer than `running`. */
   #running: Running | undefined;
-  /** Who waits for a credential to be durable. */
+  /** What waits for the store, and what waits for devices. */
+  readonly #storing = new Waiting();
+  readonly #asking = new Waiting();
   readonly #refs = new Map<number, (ok: boolean, why?: string) => void>();
   #lastRef = 0;
+  readonly #tasks = new Map<string, Set<(task: Task) => void>>();
+  readonly #observing = new Observing({
+    give: (where, kind, request, options) => this.#give(where, kind, request, options),
+    cancel: (id) => {
+      if (this.#state === "running") this.cancel(id);
+    },
+  });
 
-  /** @throws UsageError that names the option that cannot be */
+  /** @throws UsageError that names an option that cannot be */
   constructor(options: ServerOptions) {
-    checkServerOptions(options);
+    checkOptions("new Server()", options, SERVER_RULES);
+    checkAddresses(options);
     this.#options = options;
-    this.#store = options.store ?? memoryStore();
+    this.#store = guardedStore(options.store ?? memoryStore());
   }
 
-  /** Binds the sockets and takes back what an earlier run promised. Rejects with what to do about it. */
-  async start(): Promise<void> {
-    const ports: UdpPort[] = [];
+  /**
+   * Binds the sockets and takes back what an earlier run promised. Rejects with what to do about it; then it can be called
+   * again. A server that runs is left as it is (`ALREADY_STARTED`); one that was closed stays closed (`SERVER_CLOSED`).
+   */
+  async start(options: WaitOptions = {}): Promise<void> {
+    checkOptions("start()", options, WAIT_RULES);
+    if (this.#state === "closed") throw closed();
+    if (this.#state !== "idle") throw new UsageError("the server is started", "ALREADY_STARTED");
+    options.signal?.throwIfAborted();
+    selfTest();
+    this.#state = "starting";
+    this.#starting = this.#open(options.signal);
+    await this.#starting;
+  }
+
+  async #open(signal: AbortSignal | undefined): Promise<void> {
     try {
-      const { coap, coaps } = this.#options;
       await checkMasterKey(this.#store, this.#options.sealer);
-      const [plain, secure] = [await this.#bind(coap, ports), await this.#bind(coaps, ports)];
-      this.#run(plain, secure, joinPorts(...ports), await this.#certificates());
+      const sockets = await bind(this.#options, (text) => this.#listeners.emit("note", { text }));
+      try {
+        const certificates = await certificatesOf(this.#options, this.#store, (fault) =>
+          this.#fault(fault, "machine"),
+        );
+        if (this.#isClosed) throw closed();
+        signal?.throwIfAborted();
+        const machine = stackOf(this.#options, this.#store, { sockets, certificates });
+        const watch = new ClockWatch(machine.clock, (text) =>
+          this.#listeners.emit("note", { text }),
+        );
+        this.#run({ ...machine, sockets, certificates, watch });
+      } catch (fault) {
+        await release(sockets); // or they would keep the process from ending
+        throw fault;
+      }
     } catch (fault) {
       this.#running?.watch.stop();
       this.#running = undefined;
-      for (const port of ports) await port.close(); // or they would keep the process from ending
+      if (!this.#isClosed) this.#state = "idle";
       throw fault;
     }
   }
 
-  async #bind(address: string | undefined, ports: UdpPort[]): Promise<UdpPort | undefined> {
-    if (address === undefined) return undefined;
-    const port = await openUdp({
-      ...parseAddress(address),
-      onNote: (note) => this.#listeners.emit("note", { text: describeUdpNote(note) }),
-    });
-    ports.push(port);
-    return port;
-  }
-
-  /** What is shown to devices. A key of our own that cannot be read must not keep those with other credentials out. */
-  async #certificates(): Promise<readonly Certificate[]> {
-    const { coaps, sealer, dtls } = this.#options;
-    if (dtls?.certificates !== undefined) return dtls.certificates;
-    if (coaps === undefined || sealer === undefined) return [];
-    try {
-      return await ownCertificates(this.#store, sealer, systemRng());
-    } catch (fault) {
-      this.#fault(fault instanceof Error ? fault : new Error(String(fault)));
-      return [];
-    }
-  }
-
-  #run(
-    plain: UdpPort | undefined,
-    secure: UdpPort | undefined,
-    port: DatagramPort,
-    certificates: readonly Certificate[],
-  ): void {
-    const { nosec = false, tuning = {}, coapTuning = {}, sealer, dtls, rolledBack } = this.#options;
-    const clock = this.#options.clock ?? systemClock();
-    const rng = systemRng();
-    const stack = new ServerStack({
-      rng,
-      protection: oscoreProtection(rng),
-      now: clock.now(),
-      server: { ...tuning, nosec },
-      coap: coapTuning,
-      load: (table) => this.#store.load(table),
-      ...(sealer === undefined ? {} : { sealer }),
-      ...(rolledBack === undefined ? {} : { rolledBack }),
-      ...(secure === undefined
-        ? {}
-        : {
-            dtls: {
-              wall: (at) => clock.toWall(at),
-              ...dtls,
-              certificates,
-              port: secure.port,
-            },
-          }),
-    });
+  #run(opened: Omit<Running, "driver">): void {
+    const { stack, clock, sockets } = opened;
     const { meter } = this.#store;
     if (meter !== undefined) meter.onChange = (health) => this.#listeners.emit("store", { health });
     // Outputs of the first moment find the server running.
-    const now = (): number => clock.now();
-    const watch = new ClockWatch(clock, (text) => this.#listeners.emit("note", { text }));
-    this.#running = { stack, plain, secure, certificates, driver: undefined, now, watch };
+    this.#running = { ...opened, driver: undefined };
+    this.#state = "running";
     const driver = new Driver<ServerStackInput, ServerStackOutput>({
       machine: stack,
-      port,
+      port: joinPorts(...[sockets.plain, sockets.secure].filter((port) => port !== undefined)),
       store: this.#store,
       clock,
       onOutput: (output, now) => this.#heard(output, now),
       onFault: ({ during, error }) => {
-        if (during === "store" && meter !== undefined) return; // told by `store` events, once
-        this.#fault(new Error(`during ${during}`, { cause: error }));
+        if (during !== "store") {
+          this.#fault(new ServerError("MACHINE_FAULT", `during ${during}`, error), "machine");
+        } else if (meter === undefined) this.#fault(error, "store"); // else `store` tells it, once
       },
     });
-    this.#running = { ...this.#running, driver };
+    this.#running = { ...opened, driver };
     for (const { table, key, reason } of stack.setAside)
       this.#listeners.emit("quarantined", { table, key, reason });
   }
 
-  /** Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. */
-  async close(): Promise<void> {
+  /**
+   * Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. What waits for a device rejects
+   * with `SERVER_CLOSED`, and loops end; what was ordered stays in the store for the next start.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#shut();
+    return this.#closing;
+  }
+
+  async #shut(): Promise<void> {
+    this.#state = "closed";
+    await this.#starting?.catch(() => undefined);
+    this.#observing.close();
+    this.#asking.endAll(closed());
     this.#running?.watch.stop();
     this.#running?.driver?.feed({ type: "park" });
-    await this.#running?.driver?.close();
+    if (this.#running?.driver !== undefined) await this.#running.driver.close();
+    else await this.#store.close().catch((fault: unknown) => this.#fault(fault, "store"));
+    this.#storing.endAll(closed());
     this.#running = undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   /** Where the server speaks plain CoAP, such as "127.0.0.1:5683". */
   get addresses(): readonly string[] {
-    return this.#now.plain?.local.map(formatAddress) ?? [];
+    return this.#now.sockets.plain?.local.map(formatAddress) ?? [];
   }
 
   /** Where it speaks CoAP over DTLS. */
   get secureAddresses(): readonly string[] {
-    return this.#now.secure?.local.map(formatAddress) ?? [];
+    return this.#now.sockets.secure?.local.map(formatAddress) ?? [];
   }
 
   /** What the server shows to devices that come by public key or certificate; empty where it speaks no DTLS. */
   get certificates(): readonly ShownCertificate[] {
-    const { secure, certificates } = this.#now;
-    if (secure === undefined) return [];
+    const { sockets, certificates } = this.#now;
+    if (sockets.secure === undefined) return [];
     return certificates.map((shown) => ({
       kind: shown.kind,
       publicKey: shown.key.spki,
@@ -246,7 +229,7 @@ export class Server {
 
   /** Datagrams the kernel threw away because nobody read them in time; `undefined` where it does not tell. */
   get kernelDrops(): number | undefined {
-    const { plain, secure } = this.#now;
+    const { plain, secure } = this.#now.sockets;
     const drops = [plain, secure].flatMap((port) => port?.kernelDrops ?? []);
     return drops.length === 0 ? undefined : drops.reduce((sum, n) => sum + n, 0);
   }
@@ -274,7 +257,8 @@ export class Server {
     return this.#refusals.counts;
   }
 
-  on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void {
+  /** Returns what takes the listener away again. What it throws, or rejects with, goes to `fault`. @throws UsageError for an unknown name */
+  on<K extends keyof Events>(name: K, listener: (event: Events[K]) => unknown): () => void {
     return this.#listeners.on(name, listener);
   }
 
@@ -290,17 +274,19 @@ export class Server {
   }
 
   *devices(): IterableIterator<DeviceView> {
-    const { stack, now } = this.#now;
-    for (const one of stack.server.registrations(now())) yield this.#view(one);
+    const { stack, clock } = this.#now;
+    for (const one of stack.server.registrations(clock.now())) yield this.#view(one);
   }
 
   deviceView(endpoint: string): DeviceView | undefined {
-    const { stack, now } = this.#now;
-    const found = stack.server.registration(endpoint, now());
+    const { stack, clock } = this.#now;
+    const found = stack.server.registration(endpoint, clock.now());
     return found && this.#view(found);
   }
 
+  /** @throws UsageError for what is no endpoint name */
   device(endpoint: string): RemoteDevice {
+    check("device()", "endpoint", endpoint, ENDPOINT);
     return new RemoteDevice(this, endpoint);
   }
 
@@ -314,12 +300,13 @@ export class Server {
    * up again. Rejects with what is in the way; then it has taken effect, and is written when the store takes it.
    */
   kept(): Promise<void> {
-    return new Promise((resolve, reject) => {
+    return this.#storing.wait<void>(undefined, (resolve, reject) => {
       // Answers come in the order of the calls.
       this.#store.write([], (error) => {
         if (error === undefined) resolve();
-        else reject(new NotKept(refusalWords(error)));
+        else reject(notKept(refusalWords(error)));
       });
+      return () => undefined;
     });
   }
 
@@ -329,8 +316,8 @@ export class Server {
 
   /** What the device's resources are, in the object versions it registered. */
   definitionsOf(endpoint: string): Definitions {
-    const { stack, now } = this.#now;
-    const registration = stack.server.registration(endpoint, now());
+    const { stack, clock } = this.#machine;
+    const registration = stack.server.registration(endpoint, clock.now());
     if (registration === undefined) return this.#definitions.of(new Map());
     return this.#definitions.of(objectVersions(registration.objects, registration.version));
   }
@@ -343,51 +330,99 @@ export class Server {
   }
 
   /** Adds or replaces one; resolves once it is durable. Rejects with UsageError that says what cannot be. */
-  async addCredential(credential: Credential): Promise<CredentialView> {
-    await this.#ordered((ref) => ({ type: "addCredential", ref, credential }));
+  async addCredential(credential: Credential, options: WaitOptions = {}): Promise<CredentialView> {
+    checkOptions("addCredential()", options, WAIT_RULES);
+    const what = "addCredential()";
+    const { kind } = (credential ?? {}) as { readonly kind?: Credential["kind"] };
+    checkName(what, "kind of credential", kind, Object.keys(CREDENTIAL_RULES));
+    checkOptions(what, credential, CREDENTIAL_RULES[kind!]); // it was looked at just now
+    await this.#ordered(options.signal, (ref) => ({ type: "addCredential", ref, credential }));
     return viewCredential(credential);
   }
 
   /** Revokes one by its id; whoever uses it is cut off. */
-  async removeCredential(id: string): Promise<void> {
-    await this.#ordered((ref) => ({ type: "removeCredential", ref, id }));
+  async removeCredential(id: string, options: WaitOptions = {}): Promise<void> {
+    checkOptions("removeCredential()", options, WAIT_RULES);
+    await this.#ordered(options.signal, (ref) => ({ type: "removeCredential", ref, id }));
   }
 
-  #ordered(input: (ref: number) => ServerStackInput): Promise<void> {
+  #ordered(
+    signal: AbortSignal | undefined,
+    input: (ref: number) => ServerStackInput,
+  ): Promise<void> {
     const ref = ++this.#lastRef;
-    return new Promise((resolve, reject) => {
+    return this.#storing.wait<void>(signal, (resolve, reject) => {
       this.#refs.set(ref, (ok, why = "the store refused it") => {
         if (ok) resolve();
-        else reject(new NotKept(why));
+        else reject(notKept(why));
       });
-      try {
-        this.#feed(input(ref));
-      } catch (fault) {
-        this.#refs.delete(ref);
-        reject(fault instanceof Error ? fault : new Error(String(fault)));
-      }
+      this.#feed(input(ref));
+      return () => this.#refs.delete(ref);
     });
   }
 
   // ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Gives an order; resolves once it is durable (or was refused at once: see the task's state). */
-  order(
+  /**
+   * Gives an order; resolves once it is durable (or was refused at once: see the task's `state` and `notAccepted`). Aborting
+   * cancels it. Of `observe` and `cancelObserve`, `owner` says who wants it: an observation ends with its last owner, loops of
+   * this program among them.
+   */
+  async order(
     endpoint: string,
     kind: OperationKind,
     path: string,
     request: Request,
     options: OrderOptions = {},
   ): Promise<Task> {
-    parseNodePath(path); // our caller's mistake is named here, not by the device
-    checkOrderOptions(options);
-    const { stack, now } = this.#now;
+    return await this.#give({ endpoint, path }, kind, request, options).accepted;
+  }
+
+  /** Gives an order and resolves with its task once that has ended, well or not. Aborting cancels it. */
+  async perform(
+    endpoint: string,
+    kind: OperationKind,
+    path: string,
+    request: Request,
+    options: OrderOptions = {},
+  ): Promise<Task> {
+    return await this.#give({ endpoint, path }, kind, request, options).ended;
+  }
+
+  #give(
+    { endpoint, path }: Where,
+    kind: OperationKind,
+    request: Request,
+    options: OrderOptions,
+  ): Given {
+    check(`${kind} ${path}`, "endpoint", endpoint, ENDPOINT);
+    checkOptions(`${kind} ${path}`, options, ORDER_RULES);
+    givenPath(path); // our caller's mistake is named here, not by the device
+    const { signal, expires = DAY, owner } = options;
+    signal?.throwIfAborted();
+    const { stack, clock } = this.#now;
     const id = stack.server.operationId();
-    const expiresAt = now() + (options.expires ?? DAY);
-    const accepted = this.#once(String(id), () => true);
-    const owner = options.owner === undefined ? {} : { owner: options.owner };
-    this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt, ...owner });
-    return accepted;
+    const name = String(id);
+    const cancelled = async (waits: Promise<Task>): Promise<Task> => {
+      try {
+        return await waits;
+      } catch (fault) {
+        if (signal?.aborted && this.#state === "running") this.cancel(name);
+        throw fault;
+      }
+    };
+    const accepted = cancelled(this.#wait(this.#storing, signal, name, () => true));
+    const ended = cancelled(this.#wait(this.#asking, signal, name, hasEnded));
+    for (const one of [accepted, ended]) one.catch(() => undefined); // most callers want one of them
+    const expiresAt = clock.now() + expires;
+    try {
+      const whose = owner === undefined ? {} : { owner };
+      this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt, ...whose });
+    } catch (fault) {
+      this.#tasks.delete(name);
+      throw fault;
+    }
+    return { id: name, accepted, ended };
   }
 
   task(id: string): Task | undefined {
@@ -406,29 +441,55 @@ export class Server {
     this.#feed({ type: "cancelOperation", id: Number(id) });
   }
 
-  /** The task once it has ended; after `wait` ms as it stands then. */
-  async ended(id: string, wait?: number): Promise<Task> {
+  /** The task once it has ended; after `wait` ms as it stands then. Aborting ends the wait alone. */
+  async ended(id: string, wait?: number, options: WaitOptions = {}): Promise<Task> {
+    checkOptions("ended()", options, WAIT_RULES);
     const task = this.task(id);
-    if (task === undefined) throw new Error(`no task ${id}`);
+    if (task === undefined) throw new ServerError("UNKNOWN_TASK", `there is no task ${id}`);
     if (task.endedAt !== undefined) return task;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => {
-      if (wait !== undefined) timer = setTimeout(() => resolve(undefined), wait);
-    });
-    const ended = await Promise.race([this.#once(id, (t) => t.endedAt !== undefined), late]);
-    clearTimeout(timer);
-    return ended ?? this.task(id) ?? task;
+    const late = new AbortController();
+    const timer = wait === undefined ? undefined : setTimeout(() => late.abort(), wait);
+    const signals = [late.signal, ...(options.signal === undefined ? [] : [options.signal])];
+    try {
+      return await this.#wait(this.#asking, AbortSignal.any(signals), id, hasEnded);
+    } catch (fault) {
+      if (!late.signal.aborted || options.signal?.aborted || this.#isClosed) throw fault;
+      return this.task(id) ?? task;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
-  /** The next event of this task that fits; rejects when the server closes. */
-  #once(id: string, fits: (task: Task) => boolean): Promise<Task> {
-    return new Promise((resolve) => {
-      const stop = this.#listeners.on("task", ({ task }) => {
-        if (task.id !== id || !fits(task)) return;
-        stop();
-        resolve(task);
-      });
+  /** The next state of this task that fits. */
+  #wait(
+    waiting: Waiting,
+    signal: AbortSignal | undefined,
+    id: string,
+    fits: (task: Task) => boolean,
+  ): Promise<Task> {
+    return waiting.wait(signal, (resolve) => {
+      const waiters = this.#tasks.get(id) ?? new Set();
+      this.#tasks.set(id, waiters);
+      const heard = (task: Task): void => {
+        if (fits(task)) resolve(task);
+      };
+      waiters.add(heard);
+      return () => {
+        waiters.delete(heard);
+        if (waiters.size === 0) this.#tasks.delete(id);
+      };
     });
+  }
+
+  // ── observations ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Readings of a path as they come; see `RemoteDevice.observe`.
+   *
+   * @throws UsageError for a path or an option that cannot be
+   */
+  observe(endpoint: string, path: string, options: ObserveOptions = {}): ObservationLoop {
+    return this.#observing.observe({ endpoint, path }, options);
   }
 
   // ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -452,19 +513,17 @@ export class Server {
         return;
       case "operation": {
         const definitions = this.definitionsOf(output.operation.endpoint);
-        this.#listeners.emit("task", { task: taskOf(output.operation, definitions, this.#wall) });
-        return;
+        return this.#emitTask(taskOf(output.operation, definitions, this.#wall));
       }
       case "notification": {
         const { endpoint, path, response } = output;
         const answer = answerOf(parseNodePath(path), response, this.definitionsOf(endpoint));
-        this.#listeners.emit("notification", { endpoint, path, answer, at: this.#wall(now) });
-        return;
+        this.#observing.notified(output, answer, now);
+        const at = this.#wall(now);
+        return this.#listeners.emit("notification", { endpoint, path, answer, at });
       }
       case "credential":
-        this.#refs.get(output.ref)?.(output.ok, output.why);
-        this.#refs.delete(output.ref);
-        return;
+        return this.#refs.get(output.ref)?.(output.ok, output.why);
       case "handshakeFailed": {
         const { why, path, kept } = output;
         this.#listeners.emit("handshakeFailed", { address: formatAddress(path.remote), why, kept });
@@ -481,14 +540,15 @@ export class Server {
         const { from, reason } = output;
         if (from === undefined) return;
         const address = this.#addressOf(from.carrier);
-        return this.#refusal(refusedByOscore(reason, from.kid, address, this.#now.stack));
-      }
-      case "observationSilent": {
-        const heardAt = this.#wall(output.heardAt);
-        this.#listeners.emit("observationSilent", { ...output, heardAt });
-        return;
+        return this.#refusal(refusedByOscore(reason, from.kid, address, this.#machine.stack));
       }
       case "observation":
+        this.#observing.changed(output);
+        return this.#listeners.emit("observation", output);
+      case "observationSilent": {
+        const heardAt = this.#wall(output.heardAt);
+        return this.#listeners.emit("observationSilent", { ...output, heardAt });
+      }
       case "keyLog":
         this.#listeners.emit(output.type, output as never); // each under its own name
         return;
@@ -496,28 +556,41 @@ export class Server {
   }
 
   /** Instants count on when the wall clock is set; people are shown what it says now. */
-  readonly #wall = (at: Instant): number => this.#now.watch.toWall(at);
+  readonly #wall = (at: Instant): number => this.#machine.watch.toWall(at);
 
   #refusal(refused: Omit<Refused, "at">): void {
     this.#listeners.emit("refusal", this.#refusals.add({ ...refused, at: Date.now() }));
   }
 
   #addressOf(session: SessionId): string {
-    const path = this.#now.stack.pathOf(session);
+    const path = this.#machine.stack.pathOf(session);
     return path === undefined ? "" : formatAddress(path.remote);
   }
 
-  #feed(input: ServerStackInput): void {
-    if (this.#now.driver === undefined) throw new Error("the server is starting");
-    this.#now.driver.feed(input);
+  #emitTask(task: Task): void {
+    for (const heard of [...(this.#tasks.get(task.id) ?? [])]) heard(task);
+    this.#listeners.emit("task", { task });
   }
 
-  #fault(fault: Error): void {
-    this.#listeners.emit("fault", { fault });
+  #feed(input: ServerStackInput): void {
+    const { driver } = this.#now;
+    if (driver === undefined) throw new UsageError("the server is starting", "NOT_STARTED");
+    driver.feed(input);
+  }
+
+  #listenerFailed(cause: unknown, name: keyof Events): void {
+    if (name !== "fault") return this.#fault(cause, `listener of ${name}`);
+    const words = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+    process.emitWarning(`a listener of the server's fault event failed: ${words}`);
+  }
+
+  #fault(cause: unknown, source: string): void {
+    const fault = cause instanceof Error ? cause : new Error(String(cause));
+    this.#listeners.emit("fault", { fault, source });
   }
 
   #view(registration: RegistrationView): DeviceView {
-    const { stack, now } = this.#now;
+    const { stack, clock } = this.#machine;
     const { session, ...rest } = registration;
     const path: Path | undefined = stack.pathOf(session);
     return {
@@ -528,60 +601,44 @@ export class Server {
       expiresAt: rest.expiresAt === undefined ? undefined : this.#wall(rest.expiresAt),
       address: path && formatAddress(path.remote),
       ledger: stack.accountOf(session).snapshot(),
-      observations: stack.server.observationsOf(registration.endpoint, now()),
+      observations: stack.server.observationsOf(registration.endpoint, clock.now()),
     };
   }
 
+  get #isClosed(): boolean {
+    return this.#state === "closed";
+  }
+
   get #now(): Running {
-    if (this.#running === undefined) throw new Error("the server is not started");
+    if (this.#state === "closed") throw closed();
+    return this.#machine;
+  }
+
+  /** Also while it closes: what happens then is still told. */
+  get #machine(): Running {
+    if (this.#running === undefined) {
+      throw new UsageError("the server is not started", "NOT_STARTED");
+    }
     return this.#running;
   }
 }
 
-/** What was asked for could not be made durable; nothing has changed. An HTTP API answers it with `statusCode`. */
-class NotKept extends Error {
-  override readonly name = "NotKept";
-  readonly statusCode = 503;
-  readonly expose = true;
-
-  constructor(why: string) {
-    super(`it could not be kept: ${why}`);
-  }
-}
-
-/** Most listeners count; the device as people see it is made for those who look. */
-class Updated {
-  readonly moved: boolean;
-  readonly changed: readonly string[];
-  readonly #output: Extract<Heard, { type: "updated" }>;
-  readonly #view: (registration: RegistrationView) => DeviceView;
-  #device: DeviceView | undefined;
-
-  constructor(
-    output: Extract<Heard, { type: "updated" }>,
-    view: (registration: RegistrationView) => DeviceView,
-  ) {
-    this.moved = output.moved;
-    this.changed = output.changed;
-    this.#output = output;
-    this.#view = view;
-  }
-
-  get device(): DeviceView {
-    return (this.#device ??= this.#view(this.#output.registration));
-  }
-}
-
-type Running = {
-  readonly stack: ServerStack;
-  readonly plain: UdpPort | undefined;
-  readonly secure: UdpPort | undefined;
-  readonly certificates: readonly Certificate[];
-  readonly driver: Driver<ServerStackInput, ServerStackOutput> | undefined;
-  readonly now: () => number;
-  readonly watch: ClockWatch;
-};
-
 type Heard = Exclude<ServerStackOutput, { type: "datagram" | "store" }>;
+
+function hasEnded(task: Task): boolean {
+  return task.endedAt !== undefined;
+}
+
+/** What was asked for could not be made durable; nothing has changed. */
+function notKept(why: string): ServerError {
+  return new ServerError("STORE_REFUSED", `it could not be kept: ${why}`);
+}
+
+function closed(): ServerError {
+  return new ServerError(
+    "SERVER_CLOSED",
+    "the server was closed; what was ordered stays in its store. A server is not opened again: make a new one",
+  );
+}
 
 const DAY = 24 * 3_600_000;

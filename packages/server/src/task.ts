@@ -29,6 +29,10 @@ export type Task = {
   readonly attempts: number;
   /** Why it failed, in words. */
   readonly reason: string | undefined;
+  /** It was never accepted: a limit was reached, or the store refused it. */
+  readonly notAccepted: "limit" | "storage" | undefined;
+  /** An Observe was answered, but the path is not observed (RFC 7641 2). */
+  readonly notObserved: true | undefined;
   readonly answer: Answer | undefined;
 };
 
@@ -85,6 +89,8 @@ export function taskOf(
     endedAt: ended === undefined ? undefined : wall(ended),
     attempts: operation.attempts,
     reason: state.name === "failed" ? state.reason : undefined,
+    notAccepted: state.name === "failed" ? state.notAccepted : undefined,
+    notObserved: state.name === "failed" ? state.notObserved : undefined,
     answer:
       state.name === "done"
         ? answerOf(parseNodePath(operation.path), state.response, definitions)

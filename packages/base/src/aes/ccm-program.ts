@@ -26,7 +26,7 @@ import { type Parts, asPair, nibbleTables, times } from "./field.ts";
 /**
  * AES-128-CCM as a WebAssembly module, of one function `run(aadBlocks, dataBlocks, opens, tail)` over its memory:
  *
- *   KEY     16 bytes; wiped afterwards, and so are the round keys made of it
+ *   KEY     16 bytes; wiped afterwards, and so are the round keys made of it and the key stream
  *   A0      the counter block 0 of RFC 3610 2.3
  *   INPUT   B0, the additional data with its length and zeros behind it, the data and zeros behind it: whole blocks all.
  *           The data is replaced by its ciphertext or plaintext.
@@ -76,6 +76,10 @@ export function ccmProgram(): Uint8Array<ArrayBuffer> {
     ...Array.from({ length: ROUNDS + 1 }, (_, r) =>
       store(number(ROUND_KEYS + 16 * r), all(0)),
     ).flat(),
+    ...repeat(
+      [...step.set(minus(step.get, number(1))), ...store(shifted(step.get, 4), all(0), STREAM)],
+      below(number(0), step.get),
+    ),
   ]);
 }
 

@@ -5,7 +5,7 @@ import { UsageError } from "../faults.ts";
 import { hex, toHex } from "../hex.ts";
 import { seededRng } from "../rng.ts";
 import { A0, INPUT, KEY, ccmProgram } from "./ccm-program.ts";
-import { aesCcm } from "./ccm.ts";
+import { aesCcm, newAesCcm } from "./ccm.ts";
 import { times } from "./field.ts";
 
 const ccm = aesCcm();
@@ -209,6 +209,138 @@ test("nothing of a key is left in the program's memory", () => {
   const tag = A0 + 16; // and its 16 bytes are the only ones below the input that may be left
   assert.ok(bytes.subarray(KEY, A0).every((byte) => byte === 0));
   assert.ok(bytes.subarray(tag + 16, INPUT).every((byte) => byte === 0));
+});
+
+test("nothing of a key, of the key stream, of a tag or of a plaintext is left after a message, opened or refused", () => {
+  type Exports = { readonly run: never; readonly memory: { readonly buffer: ArrayBuffer } };
+  const { WebAssembly } = globalThis as unknown as {
+    readonly WebAssembly: {
+      validate(bytes: Uint8Array): boolean;
+      readonly Module: new (bytes: Uint8Array) => object;
+      readonly Instance: new (module: object) => { readonly exports: Exports };
+    };
+  };
+  let memory = new Uint8Array();
+  class Watched extends WebAssembly.Instance {
+    constructor(module: object) {
+      super(module);
+      memory = new Uint8Array(this.exports.memory.buffer);
+    }
+  }
+  const { Module } = WebAssembly;
+  const own = newAesCcm({
+    validate: (bytes) => WebAssembly.validate(bytes),
+    Module,
+    Instance: Watched,
+  });
+  assert.ok(own !== undefined);
+  const rng = seededRng(4);
+  const [key, nonce, aad] = [rng.bytes(16), rng.bytes(12), rng.bytes(20)];
+  /** Where 4 bytes of the secret stand in the program's memory. */
+  const finds = (secret: Uint8Array): boolean => {
+    const all = toHex(memory);
+    for (let at = 0; at + 4 <= secret.length; at++)
+      if (all.includes(toHex(secret.subarray(at, at + 4)))) return true;
+    return false;
+  };
+  for (const length of [1, 16, 40, own.longest]) {
+    const plaintext = rng.bytes(length).map((byte) => byte | 1);
+    const out = new Uint8Array(length + 8);
+    own.seal(key, nonce, aad, plaintext, 8, out, 0);
+    const tag = out.slice(length);
+    const stream = out.subarray(0, length).map((byte, at) => byte ^ plaintext[at]!); // as long
+    const isClean = (when: string): void => {
+      for (const [name, secret] of Object.entries({ key, tag, plaintext, stream }))
+        assert.equal(finds(secret), false, `${name} of ${length} bytes, ${when}`);
+    };
+    isClean("sealed");
+    const room = new Uint8Array(length);
+    assert.equal(own.open(key, nonce, aad, out, 0, 8, room), length);
+    assert.deepEqual(room, plaintext);
+    isClean("opened");
+    out[length]! ^= 1; // the tag alone
+    assert.equal(own.open(key, nonce, aad, out, 0, 8, room), -1);
+    isClean("refused");
+  }
+});
+
+test("RFC 3610 2: tags of 4, 6, 8, 10, 12, 14 and 16 bytes, and no others", () => {
+  const [key, nonce, aad] = [new Uint8Array(16), new Uint8Array(12), new Uint8Array(13)];
+  const out = new Uint8Array(100);
+  const fits = (tag: number): boolean => {
+    try {
+      ccm.seal(key, nonce, aad, new Uint8Array(5), tag, out, 0);
+      return ccm.open(key, nonce, aad, out.subarray(0, 5 + tag), 0, tag, new Uint8Array(5)) === 5;
+    } catch (fault) {
+      assert.ok(fault instanceof UsageError);
+      assert.throws(() => ccm.open(key, nonce, aad, out.subarray(0, 40), 0, tag, out), UsageError);
+      return false;
+    }
+  };
+  const tags = [
+    -8,
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    8.5,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    20,
+    24,
+    32,
+    40,
+    Number.NaN,
+    Infinity,
+  ];
+  assert.deepEqual(tags.filter(fits), [4, 6, 8, 10, 12, 14, 16]);
+});
+
+test("what has no room, or begins outside, is refused before anything is written", () => {
+  const [key, nonce, aad] = [new Uint8Array(16), new Uint8Array(12), new Uint8Array(13)];
+  const message = new Uint8Array(5);
+  for (const [length, at] of [
+    [12, 0],
+    [13, 1],
+    [20, 8],
+    [20, -1],
+    [20, 0.5],
+    [20, Number.NaN],
+  ] as const) {
+    const out = new Uint8Array(length).fill(0xee);
+    assert.throws(
+      () => ccm.seal(key, nonce, aad, message, 8, out, at),
+      UsageError,
+      `${length} ${at}`,
+    );
+    assert.ok(out.every((byte) => byte === 0xee));
+  }
+  ccm.seal(key, nonce, aad, message, 8, new Uint8Array(13), 0);
+  ccm.seal(key, nonce, aad, message, 8, new Uint8Array(20), 7);
+  const sealed = new Uint8Array(20);
+  ccm.seal(key, nonce, aad, message, 8, sealed, 7);
+  assert.equal(ccm.open(key, nonce, aad, sealed, 7, 8, new Uint8Array(5)), 5);
+  assert.throws(() => ccm.open(key, nonce, aad, sealed, 7, 8, new Uint8Array(4)), UsageError);
+  for (const from of [-1, 0.5, 13, Number.NaN, 2 ** 32]) {
+    assert.throws(
+      () => ccm.open(key, nonce, aad, sealed, from, 8, new Uint8Array(40)),
+      UsageError,
+      `${from}`,
+    );
+  }
 });
 
 test("lengths that it does not take are the caller's fault", () => {

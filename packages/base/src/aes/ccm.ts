@@ -2,16 +2,16 @@ import { UsageError } from "../faults.ts";
 import { A0, INPUT, KEY, MASK, TAG, ccmProgram } from "./ccm-program.ts";
 
 /**
- * AES-128-CCM (RFC 3610) for short messages under many keys: keeps nothing of a key, so that the millionth costs what the
- * first does. Constant in time. Where messages are longer than `longest`, or the runtime lacks what this needs, the system's
+ * AES-128-CCM (RFC 3610) for short messages under many keys: keeps nothing of a key, of the key stream, of a tag or of what it
+ * decrypted, so that the millionth costs what the first does. Constant in time. Where messages are longer than `longest`, or the runtime lacks what this needs, the system's
  * own is as good: see docs/decisions/aes-in-webassembly.md.
  */
 export type AesCcm = {
   /** Bytes of data that it takes; of additional data it takes twice as many. */
   readonly longest: number;
   /**
-   * Encrypts into `out` at `at`: ciphertext, then `tag` bytes of tag. `key`: 16 bytes; `nonce`: 7 to 13; `aad`: one at least.
-   * Throws UsageError for other lengths.
+   * Encrypts into `out` at `at`: ciphertext, then `tag` bytes of tag, for which there must be room. `key`: 16 bytes; `nonce`: 7
+   * to 13; `aad`: one at least; `tag`: 4, 6, 8, 10, 12, 14 or 16. Throws UsageError for other lengths, and writes nothing then.
    */
   seal(
     key: Uint8Array,
@@ -23,8 +23,8 @@ export type AesCcm = {
     at: number,
   ): void;
   /**
-   * Decrypts `sealed` from `from` on, ciphertext and tag, to the beginning of `out`; returns how many bytes, or -1 and leaves
-   * `out` alone where the tag does not verify.
+   * Decrypts `sealed` from `from` on, ciphertext and tag, to the beginning of `out`, where there must be room; returns how many
+   * bytes, or -1 and leaves `out` alone where the tag does not verify. Of what is refused nothing is left.
    */
   open(
     key: Uint8Array,
@@ -39,11 +39,11 @@ export type AesCcm = {
 
 /** The one of this process; undefined where the runtime has no WebAssembly with vectors. */
 export function aesCcm(): AesCcm | undefined {
-  return (made ??= [make()])[0];
+  return (made ??= [newAesCcm((globalThis as { readonly WebAssembly?: Assembly }).WebAssembly)])[0];
 }
 
-function make(): AesCcm | undefined {
-  const assembly = (globalThis as { readonly WebAssembly?: Assembly }).WebAssembly;
+/** Another one, with a memory of its own. */
+export function newAesCcm(assembly: Assembly | undefined): AesCcm | undefined {
   const program = ccmProgram();
   if (assembly?.validate(program) !== true) return undefined;
   const { run, memory } = new assembly.Instance(new assembly.Module(program)).exports;
@@ -71,10 +71,12 @@ class Engine implements AesCcm {
     at: number,
   ): void {
     const { length } = plaintext;
+    if (at !== at >>> 0 || !(at + length + tag <= out.length)) throw noRoom();
     const start = this.#crypt(key, nonce, aad, plaintext, 0, length, tag, false);
     const memory = this.#memory;
     for (let i = 0; i < length; i++) out[at + i] = memory[start + i]!; // all of it is within the page
     for (let i = 0; i < tag; i++) out[at + length + i] = memory[TAG + i]!; // likewise
+    this.#wipeTag();
   }
 
   open(
@@ -87,14 +89,27 @@ class Engine implements AesCcm {
     out: Uint8Array,
   ): number {
     const length = sealed.length - from - tag;
+    if (from !== from >>> 0 || length > out.length) throw noRoom();
     const start = this.#crypt(key, nonce, aad, sealed, from, length, tag, true);
     const memory = this.#memory;
     const end = from + length;
     let difference = 0;
     for (let i = 0; i < tag; i++) difference |= memory[TAG + i]! ^ sealed[end + i]!; // both have a tag
-    if (difference !== 0) return -1;
-    for (let i = 0; i < length; i++) out[i] = memory[start + i]!; // within the page
+    this.#wipeTag(); // with the right one of a forgery it could be sent again
+    if (difference !== 0) {
+      memory.fill(0, start, start + length);
+      return -1;
+    }
+    for (let i = 0; i < length; i++) {
+      out[i] = memory[start + i]!; // within the page
+      memory[start + i] = 0;
+    }
     return length;
+  }
+
+  #wipeTag(): void {
+    const memory = this.#memory;
+    for (let i = 0; i < BLOCK; i++) memory[TAG + i] = 0;
   }
 
   /** Lays everything out and runs the program; returns where the data has become what was asked for. */
@@ -110,7 +125,9 @@ class Engine implements AesCcm {
   ): number {
     const n = nonce.length;
     const a = aad.length;
-    const isFine = key.length === BLOCK && n >= 7 && n <= 13 && tag >= 4 && tag <= BLOCK;
+    // RFC 3610 2: M is 4, 6, 8, 10, 12, 14 or 16.
+    const isTag = tag === (tag & 0x1e) && tag >= 4 && tag <= BLOCK;
+    const isFine = isTag && key.length === BLOCK && n >= 7 && n <= 13;
     if (!isFine || length < 0 || length > LONGEST || a === 0 || a > 2 * LONGEST)
       throw new UsageError("AES-CCM does not take these lengths");
     const memory = this.#memory;
@@ -140,10 +157,16 @@ class Engine implements AesCcm {
   }
 }
 
+function noRoom(): UsageError {
+  return new UsageError(
+    "AES-CCM has no room for what it makes, or is to begin outside of what it takes",
+  );
+}
+
 type Run = (aadBlocks: number, dataBlocks: number, opens: number, tail: number) => void;
 
 /** What is used of WebAssembly's JavaScript interface; the types of the language do not have it. */
-type Assembly = {
+export type Assembly = {
   readonly validate: (bytes: Uint8Array) => boolean;
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object) => {

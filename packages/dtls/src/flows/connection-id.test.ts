@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type SocketAddress, concat, utf8 } from "@godwit/base";
+import { decodeAssociation } from "../export.ts";
+import { sealRecord } from "../record/protection.ts";
 import { exchange } from "./exchange.ts";
-import { Wire } from "./wire.ts";
+import { SEALER, Wire } from "./wire.ts";
 
 const EMPTY_CID = new Uint8Array(0);
 const ELSEWHERE: SocketAddress = { host: "203.0.113.9", port: 999 };
@@ -236,3 +238,45 @@ function altered(bytes: Uint8Array, at: number, value: number): Uint8Array {
   copy[at] = value;
   return copy;
 }
+
+test("RFC 9146 6, RFC 9853 4: a record of exactly three times what came leaves for an unproven address, one byte more does not", () => {
+  for (const more of [-1, 0, 1]) {
+    const wire = new Wire();
+    const client = wire.client({ connectionId: EMPTY_CID });
+    wire.connect(client);
+    const { session } = wire.server;
+    wire.tell(client, { type: "send", session: 1, bytes: new Uint8Array(66) });
+    const record = wire.sent.at(-1)?.bytes ?? EMPTY_CID;
+    wire.inject(record, ELSEWHERE);
+    wire.sent.length = 0;
+    const overhead = 29; // header 13, explicit nonce 8, tag 8
+    const bytes = new Uint8Array(3 * record.length - overhead + more);
+    wire.tell(wire.server, { type: "send", session, bytes });
+    const lengths = wire.sent.map((one) => one.bytes.length);
+    assert.deepEqual(lengths, more > 0 ? [] : [3 * record.length + more], `${more}`);
+  }
+});
+
+test("RFC 9146 4: a record without a connection id, validly sealed, is dropped by a session that has one", () => {
+  const wire = new Wire({ server: { sealer: SEALER } });
+  const client = wire.client({ connectionId: EMPTY_CID });
+  wire.connect(client);
+  exchange(wire, client);
+  const row = [...wire.server.store].find(([name]) => name.startsWith("dtls.association "))?.[1];
+  const { readKeys, suite, ownCid } = decodeAssociation(SEALER.open(row ?? EMPTY_CID) ?? EMPTY_CID);
+  assert.equal(ownCid.length > 0, true);
+  const sealed = (cid: Uint8Array, sequence: number): Uint8Array =>
+    sealRecord(
+      suite.cipher,
+      readKeys,
+      { type: 23, epoch: 1, sequence, cid, content: utf8("forged route") },
+      wire.rng,
+    );
+  const outputs = wire.server.outputs.length;
+  wire.inject(sealed(EMPTY_CID, 1_000), client.address);
+  assert.equal(wire.server.outputs.length, outputs);
+  const { drops } = wire.server.machine.ledgerOf(wire.server.session).snapshot();
+  assert.equal(drops["cidMissing"], 1);
+  wire.inject(sealed(ownCid, 1_000), client.address); // the same with it is good
+  assert.equal(wire.server.received().at(-1), "forged route");
+});

@@ -41,6 +41,7 @@ export function sealRecord(
   const ccm = shortCcm(cipher, plaintext.length);
   if (ccm !== undefined) ccm.seal(key, nonce, aad, plaintext, cipher.tag, out, start);
   else aeadSeal(cipher, key, nonce, aad, plaintext, out, start);
+  wipeKey(key);
   return out;
 }
 
@@ -129,10 +130,12 @@ function openAead(
   const ccm = shortCcm(cipher, length);
   if (ccm !== undefined) {
     const { tag } = cipher;
-    if (ccm.open(key, nonce, aad, fragment, NONCE_EXPLICIT, tag, PLAINTEXT) < 0) return "forged";
-    return { bytes: PLAINTEXT, length };
+    const opened = ccm.open(key, nonce, aad, fragment, NONCE_EXPLICIT, tag, PLAINTEXT);
+    wipeKey(key);
+    return opened < 0 ? "forged" : { bytes: PLAINTEXT, length };
   }
   const bytes = aeadOpen(cipher, key, nonce, aad, fragment.subarray(NONCE_EXPLICIT));
+  wipeKey(key);
   return bytes === undefined ? "forged" : { bytes, length };
 }
 
@@ -198,6 +201,11 @@ function aeadKey(cipher: CipherSpec, keys: Uint8Array): Uint8Array {
   const key = cipher.key === 16 ? KEY_128 : KEY_256;
   for (let i = 0; i < cipher.key; i++) key[i] = keys[i]!; // keys begin with it
   return key;
+}
+
+/** The room for the key is not to hold the last one until the next record. */
+function wipeKey(key: Uint8Array): void {
+  for (let i = 0; i < key.length; i++) key[i] = 0;
 }
 
 function writeEpochSequence(out: Uint8Array, at: number, epoch: number, sequence: number): void {

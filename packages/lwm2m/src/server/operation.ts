@@ -30,7 +30,15 @@ export type OperationState =
   | { readonly name: "waiting" }
   | { readonly name: "sent"; readonly at: Instant; readonly idle: number }
   | { readonly name: "done"; readonly at: Instant; readonly response: Response }
-  | { readonly name: "failed"; readonly at: Instant; readonly reason: string }
+  | {
+      readonly name: "failed";
+      readonly at: Instant;
+      readonly reason: string;
+      /** It was never accepted: a limit was reached, or the store refused it. */
+      readonly notAccepted?: "limit" | "storage";
+      /** An Observe was answered, but the path is not observed (RFC 7641 2). */
+      readonly notObserved?: true;
+    }
   | { readonly name: "expired"; readonly at: Instant }
   | { readonly name: "cancelled"; readonly at: Instant };
 

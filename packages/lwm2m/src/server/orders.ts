@@ -73,7 +73,7 @@ export class Orders {
       this.#core.operations.fullFor(endpoint) ??
       (kind === "observe" ? this.#observing.refusal(input) : undefined);
     if (full !== undefined) {
-      operation.state = { name: "failed", at: now, reason: full };
+      operation.state = { name: "failed", at: now, reason: full, notAccepted: "limit" };
       return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
     }
     this.#core.operations.add(operation);
@@ -178,8 +178,10 @@ export class Orders {
     const { kind } = operation;
     if (kind === "observe") {
       const { fault } = this.#observing.answered(operation, input, now);
-      if (fault !== undefined)
-        return this.end(operation, { name: "failed", at: now, reason: fault }, now);
+      if (fault !== undefined) {
+        const state = { name: "failed", at: now, reason: fault, notObserved: true } as const;
+        return this.end(operation, state, now);
+      }
     }
     if (kind === "cancelObserve" && !this.#observing.endAnswered(operation, input.response)) {
       operation.state = { name: "waiting" };
@@ -407,7 +409,8 @@ export class Orders {
   #notAccepted(operation: Operation, refusal: string, now: Instant): void {
     if (isFinal(operation.state)) return; // cancelled meanwhile
     this.#core.operations.remove(operation);
-    operation.state = { name: "failed", at: now, reason: `it could not be kept: ${refusal}` };
+    const reason = `it could not be kept: ${refusal}`;
+    operation.state = { name: "failed", at: now, reason, notAccepted: "storage" };
     if (operation.kind === "observe") this.#observing.ended(operation, now);
     this.#core.emit({ type: "operation", operation: viewOperation(operation) });
   }

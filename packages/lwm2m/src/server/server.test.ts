@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EMPTY, seededRng, toHex, type StoreChange } from "@godwit/base";
+import { EMPTY, seededRng, toHex, type Identity, type StoreChange } from "@godwit/base";
 import {
   Code,
   formatCode,
@@ -40,7 +40,11 @@ class Bench {
         rng: seededRng(7),
         allocate: () => ({ mid: ++this.#mid, token: Uint8Array.of(this.#mid) }),
         sameHost: () => this.sameHost,
-        endpointOf: (identity) => (identity.kind === "psk" ? identity.identity : undefined),
+        endpointOf: (identity) => {
+          if (identity.kind === "psk") return identity.identity;
+          return identity.kind === "oscore" ? `secure-${identity.senderId}` : undefined;
+        },
+        credentialRevision: () => 0, // who proves what does not change here
         isSecured: (endpoint) => endpoint.startsWith("secure"),
       },
       { nosec: true, ...tuning },
@@ -278,6 +282,83 @@ test("a credential registers its own endpoint only, and may leave the name out",
   assert.equal(locationPath(right!.options)[1]?.length, 1);
   assert.equal(bench.server.registration("secure5", bench.now)?.session, 5);
 });
+
+/** Devices by how they prove themselves: the session of each, and its endpoint. */
+const KINDS: readonly {
+  kind: string;
+  identity: (n: number) => Identity;
+  name: (n: number) => string;
+}[] = [
+  { kind: "NoSec", identity: () => ({ kind: "none" }), name: (n) => `open${n}` },
+  {
+    kind: "DTLS",
+    identity: (n) => ({ kind: "psk", identity: `secure${n}` }),
+    name: (n) => `secure${n}`,
+  },
+  {
+    kind: "OSCORE",
+    identity: (n) => ({ kind: "oscore", senderId: `0${n}`, idContext: undefined }),
+    name: (n) => `secure-0${n}`,
+  },
+];
+
+for (const owner of KINDS) {
+  for (const other of KINDS) {
+    // Where nothing is proven, the Location is the proof: there a device can only guess it.
+    const guesses = owner.kind === "NoSec" && other.kind === "NoSec";
+    test(`Core 6.2.2, 6.2.3: a device over ${other.kind} neither updates nor deletes the registration of another over ${owner.kind}${guesses ? ", whose Location it guesses" : ""}`, () => {
+      const bench = new Bench();
+      const [mine, theirs] = [5, 6];
+      for (const [session, { kind, identity }] of [
+        [mine, owner],
+        [theirs, other],
+      ] as const) {
+        if (kind !== "NoSec") bench.feed({ type: "opened", session, identity: identity(session) });
+      }
+      const location = bench.enrol(mine, owner.name(mine));
+      const own = bench.enrol(theirs, other.name(theirs));
+      assert.equal(bench.update(mine, location), "2.04"); // its Location is known in its session now
+      const asked = guesses ? ["rd", `${location[1]!.slice(0, -1)}~`] : location;
+      const [events, rebinds] = [bench.events.length, bench.other.length];
+      const stored = JSON.stringify([...bench.records].map(([name, rows]) => [name, [...rows]]));
+      const update = request(Code.POST, { path: asked, query: ["lt=9999"] });
+      assert.equal(formatCode(bench.ask(theirs, update)?.code ?? 0), "4.04");
+      const leave = request(Code.DELETE, { path: asked });
+      assert.equal(formatCode(bench.ask(theirs, leave)?.code ?? 0), "4.04");
+      const registration = bench.server.registration(owner.name(mine), bench.now);
+      assert.deepEqual([registration?.session, registration?.lifetime], [mine, 300]);
+      assert.deepEqual(
+        bench.events.slice(events).map(({ type }) => type),
+        ["refused", "refused"],
+      );
+      assert.equal(bench.other.length, rebinds); // no session was moved
+      assert.equal(
+        JSON.stringify([...bench.records].map(([name, rows]) => [name, [...rows]])),
+        stored,
+      );
+      assert.equal(bench.update(mine, location), "2.04");
+      assert.equal(bench.update(theirs, own), "2.04");
+    });
+  }
+}
+
+for (const { what, restart } of [
+  { what: "from the Update on", restart: false },
+  { what: "after a restart, too", restart: true },
+]) {
+  test(`Core 6.2.2: a lifetime that an Update shortens ends the registration earlier, ${what}`, () => {
+    const first = new Bench({ restartGrace: 0 });
+    const location = first.enrol(1, "dev"); // 300 s
+    assert.equal(first.update(1, location, { query: ["lt=60"] }), "2.04");
+    const bench = restart ? new Bench({ restartGrace: 0 }, first) : first;
+    bench.after(59_000);
+    assert.equal(bench.server.registration("dev", bench.now)?.lifetime, 60);
+    bench.after(2_000);
+    assert.equal(bench.server.registration("dev", bench.now), undefined);
+    const ended = bench.events.findLast((e) => e.type === "deregistered");
+    assert.equal(ended?.type === "deregistered" && ended.why, "expired");
+  });
+}
 
 test("Core 6.2.2: an Update refreshes the lifetime and changes what it names", () => {
   const bench = new Bench();
