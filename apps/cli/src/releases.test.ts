@@ -61,7 +61,7 @@ for (const release of readdirSync(RELEASES).filter((name) => !name.includes(".")
             assert.equal(await server.device(name).read("/3303/0/5701"), "Cel", name);
             assert.equal(server.deviceView(name)?.waitingOperations, 0, name);
             assert.deepEqual(
-              server.deviceView(name)?.observations,
+              server.deviceView(name)?.observations.map(({ path }) => path),
               ["/3303/0/5700"].slice(name === "asleep" ? 1 : 0),
               name,
             );
