@@ -81,6 +81,15 @@ function firstLayout(id: number, endpoint: string, path: string, token: Uint8Arr
   return w.bytes();
 }
 
+test("an active observation of layout 2, which had a number of 7 bytes and no owners, is read", () => {
+  const first = firstLayout(7, "dev", "/3303/0/5700", TOKEN);
+  const number = new Writer(8).u56(2 ** 52).bytes();
+  const second = concat(Uint8Array.of(2), number, first.subarray(9));
+  const { state, owners } = decodeObservation(second);
+  assert.deepEqual(state, { name: "active", request: 2 ** 52, token: TOKEN, heardAt: undefined });
+  assert.deepEqual(owners, ["user"]);
+});
+
 test("a store of layout 1 opens: the observation goes on, and is written anew when something becomes of it", () => {
   const world = new World({ seed: 3 });
   const { server, device } = pair(world, { lifetime: 3_600 });
