@@ -136,12 +136,14 @@ export class ClientHandshake extends HandshakeBase<State> {
     return this.#master;
   }
 
-  override receive(record: DtlsRecord, now: Instant): void {
-    super.receive(record, now);
-    if (this.signals || this.state !== "hello") return;
-    if (this.transport.plainAlert !== Alert.handshakeFailure) return;
-    this.wantsSignal = true;
-    this.end(this.silence);
+  override receive(record: DtlsRecord, now: Instant): boolean {
+    const isGood = super.receive(record, now);
+    const isRefused = this.transport.plainAlert === Alert.handshakeFailure;
+    if (!this.signals && this.state === "hello" && isRefused) {
+      this.wantsSignal = true;
+      this.end(this.silence);
+    }
+    return isGood;
   }
 
   wake(now: Instant): void {
@@ -461,6 +463,7 @@ export class ClientHandshake extends HandshakeBase<State> {
       master: this.#master,
       extended: this.extended,
       identity: this.identity,
+      generation: 0, // it has one credential, and drops what another left
       serverName: this.#setup.serverName,
       // The server knows best when it forgets; asking in vain costs no more than a full handshake.
       expires: FAR,

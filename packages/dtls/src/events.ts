@@ -6,7 +6,7 @@ import type {
   StoreOutput,
   StoredInput,
 } from "@godwit/base";
-import type { Lookup, Verdict } from "./credentials.ts";
+import type { Generation, Lookup, Verdict } from "./credentials.ts";
 
 /** What server and client are both told. */
 export type DtlsInput =
@@ -17,7 +17,12 @@ export type DtlsInput =
   /** Says goodbye to whoever is at the peer's address, which was not proven. The association stays. */
   | { readonly type: "dismiss"; readonly session: SessionId }
   /** Answers a `psk` look-up; no key where nobody has that identity. */
-  | { readonly type: "psk"; readonly id: number; readonly key: Uint8Array | undefined }
+  | {
+      readonly type: "psk";
+      readonly id: number;
+      readonly key: Uint8Array | undefined;
+      readonly generation?: Generation;
+    }
   /** Answers a `certificate` or `resume` look-up. */
   | { readonly type: "verdict"; readonly id: number; readonly verdict: Verdict }
   /** The layer above has seen that the peer receives at its new address: an ACK to our CON, an Echo. */

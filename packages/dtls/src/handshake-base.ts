@@ -12,7 +12,7 @@ import {
 } from "@godwit/base";
 import type { Association, AssociationState } from "./association.ts";
 import { Alert, HandshakeType } from "./codes.ts";
-import type { Lookup } from "./credentials.ts";
+import type { Generation, Lookup } from "./credentials.ts";
 import type { Established } from "./established.ts";
 import type { DtlsOutput } from "./events.ts";
 import type { FlightItem } from "./flight.ts";
@@ -57,6 +57,8 @@ export abstract class HandshakeBase<State extends string> {
   /** What the finished handshake leaves for a later one; undefined where there is nothing to resume it by. */
   session: SavedSession | undefined;
   resumed = false;
+  /** Of the credential by which the peer proves itself. */
+  generation: Generation = 0;
   /** When the peer last said something that the handshake went on by, or when it began. */
   wentOnAt: Instant;
   protected state: State | SharedState = "hello";
@@ -117,15 +119,12 @@ export abstract class HandshakeBase<State extends string> {
     return this.state === "done" || this.state === "failed";
   }
 
-  receive(record: DtlsRecord, now: Instant): void {
-    if (this.done) return;
-    try {
-      this.transport.receive(record, now);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.ledger.drop("badHandshakeRecord"); // anybody could have sent it: no reason to stop
-    }
-    this.#run(now);
+  /** Takes in one record. False: it does not verify. */
+  receive(record: DtlsRecord, now: Instant): boolean {
+    if (this.done) return true;
+    const isGood = this.transport.receive(record, now);
+    if (isGood) this.#run(now);
+    return isGood;
   }
 
   /** Lets the datagrams that wait go out, counted. */
@@ -223,7 +222,7 @@ export abstract class HandshakeBase<State extends string> {
     },
     now: Instant,
   ): void {
-    const { suite, identity, path, peerCid, peerLimit, routability } = this;
+    const { suite, identity, generation, path, peerCid, peerLimit, routability } = this;
     if (suite === undefined) return;
     const keys = keyBlock(suite.cipher, master, randoms);
     const isClient = this.#side === "client";
@@ -232,6 +231,7 @@ export abstract class HandshakeBase<State extends string> {
         ...own,
         suite,
         identity,
+        generation,
         path,
         peerCid,
         readKeys: isClient ? keys.server : keys.client,

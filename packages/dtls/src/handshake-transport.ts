@@ -2,7 +2,7 @@ import { EMPTY, type Instant, type Ledger, Outbox, type Purpose, type Rng } from
 import type { Association } from "./association.ts";
 import { Alert, ContentType } from "./codes.ts";
 import { type FlightItem, packFlight } from "./flight.ts";
-import { readFragments, wholeMessage } from "./handshake/header.ts";
+import { scanFragments, wholeMessage } from "./handshake/header.ts";
 import { type Message, Reassembly } from "./reassembly.ts";
 import { type DtlsRecord, HEADER, plainRecord } from "./record/header.ts";
 import type { DtlsTuning } from "./tuning.ts";
@@ -29,6 +29,8 @@ export class HandshakeTransport {
   sealedAlert: number | undefined;
   /** A message above `maxMessage` was thrown away: why the handshake came to nothing, maybe. Anybody could have sent it. */
   tooLong = false;
+  /** Fragments that were looked at, for who bounds how many one datagram may have. */
+  fragments = 0;
   /** Next record number of epoch 0. */
   plainSequence: number;
   /** Largest plaintext the peer takes, as far as it has said. */
@@ -92,11 +94,12 @@ export class HandshakeTransport {
     for (const record of deferred) this.receive(record, now);
   }
 
-  /** Takes in one record. Throws FormatError for a handshake record that is none. */
-  receive(record: DtlsRecord, now: Instant): void {
+  /** Takes in one record. False: it does not verify. */
+  receive(record: DtlsRecord, now: Instant): boolean {
+    if (record.epoch === 1) return this.#receiveSealed(record, now);
     if (record.epoch === 0) this.#receivePlain(record, now);
-    else if (record.epoch === 1) this.#receiveSealed(record, now);
     else this.#ledger.drop("epoch");
+    return record.epoch === 0;
   }
 
   /** The next message in order. It joins the transcript when the caller says `note`. */
@@ -221,32 +224,41 @@ export class HandshakeTransport {
     this.#doubtedAt = undefined;
   }
 
-  #receiveSealed(record: DtlsRecord, now: Instant): void {
+  #receiveSealed(record: DtlsRecord, now: Instant): boolean {
     const association = this.#association;
     if (association === undefined) {
-      if (this.#deferred.length >= this.#tuning.maxDeferred)
-        return this.#ledger.drop("deferredFull");
-      if (record.fragment.length > MAX_DEFERRED_RECORD) return this.#ledger.drop("deferredFull");
-      this.#deferred.push({
-        ...record,
-        cid: Uint8Array.from(record.cid),
-        fragment: Uint8Array.from(record.fragment),
-      });
-      return undefined;
+      this.#defer(record);
+      return true;
     }
     const received = association.open(record);
-    if (!received.ok) return this.#ledger.drop(received.why);
-    switch (received.type) {
+    if (received.ok) this.#opened(received.type, received.content, record, now);
+    else this.#ledger.drop(received.why);
+    return received.ok;
+  }
+
+  #defer(record: DtlsRecord): void {
+    const isFull = this.#deferred.length >= this.#tuning.maxDeferred;
+    if (isFull || record.fragment.length > MAX_DEFERRED_RECORD) {
+      return this.#ledger.drop("deferredFull");
+    }
+    this.#deferred.push({
+      ...record,
+      cid: Uint8Array.from(record.cid),
+      fragment: Uint8Array.from(record.fragment),
+    });
+    return undefined;
+  }
+
+  #opened(type: number, content: Uint8Array, record: DtlsRecord, now: Instant): void {
+    switch (type) {
       case ContentType.handshake:
-        return this.#fragments(received.content, 1, now);
+        return this.#fragments(content, 1, now);
       case ContentType.applicationData:
         if (this.early.length >= this.#tuning.maxDeferred) return this.#ledger.drop("deferredFull");
-        this.early.push({ content: received.content, record: { ...record, fragment: EMPTY } });
+        this.early.push({ content, record: { ...record, fragment: EMPTY } });
         return undefined;
       case ContentType.alert:
-        if (received.content[0] === FATAL || received.content[1] === Alert.closeNotify) {
-          this.sealedAlert = received.content[1];
-        }
+        if (content[0] === FATAL || content[1] === Alert.closeNotify) this.sealedAlert = content[1];
         return undefined;
       default:
         return this.#ledger.drop("innerType");
@@ -254,8 +266,12 @@ export class HandshakeTransport {
   }
 
   #fragments(content: Uint8Array, epoch: number, now: Instant): void {
+    const fragments = scanFragments(content);
+    // Anybody could have sent it: no reason to stop.
+    if (typeof fragments === "string") return this.#ledger.drop("badHandshakeRecord");
+    this.fragments += fragments.length;
     let repeated = false;
-    for (const fragment of readFragments(content)) {
+    for (const fragment of fragments) {
       const outcome = this.#reassembly.add(fragment, epoch);
       if (outcome === "kept") continue;
       if (outcome === "repeated") repeated = true;
@@ -266,6 +282,7 @@ export class HandshakeTransport {
     if (repeated && this.#dueAt !== undefined && now - this.#sentAt >= this.#tuning.resendGap) {
       this.#transmit(now);
     }
+    return undefined;
   }
 
   #transmit(now: Instant): void {

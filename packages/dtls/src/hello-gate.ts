@@ -2,7 +2,7 @@ import type { Instant, Path, Rng } from "@godwit/base";
 import type { Association } from "./association.ts";
 import { ContentType, HandshakeType } from "./codes.ts";
 import { CookieJar } from "./cookie.ts";
-import { HelloMark } from "./first-hello.ts";
+import { HelloMark } from "./hello-mark.ts";
 import type { HelloStart } from "./handshake/client-hello.ts";
 import { type Fragment, wholeMessage } from "./handshake/header.ts";
 import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
@@ -58,8 +58,9 @@ export class HelloGate {
   ): HelloVerdict {
     const { fragment, start, sequence } = hello;
     const { running, known, associations } = state;
-    if (!this.#cookies.check(path, start, now)) {
-      const body = encodeHelloVerifyRequest(this.#cookies.make(path, start, now));
+    const cookie = this.#cookies.wanted(path, start, now);
+    if (cookie !== undefined) {
+      const body = encodeHelloVerifyRequest(cookie);
       const message = wholeMessage(HandshakeType.helloVerifyRequest, fragment.messageSeq, body);
       // Its record takes the number of the hello's, which nobody has to remember then.
       return { kind: "ask", bytes: plainRecord(ContentType.handshake, sequence, message) };

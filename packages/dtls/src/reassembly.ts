@@ -136,7 +136,7 @@ type Partial = {
   readonly length: number;
   readonly epoch: number;
   /** Runs of bytes that do not touch, by rising offset. */
-  pieces: Piece[];
+  readonly pieces: Piece[];
 };
 type Piece = { readonly offset: number; readonly bytes: Uint8Array };
 
@@ -160,19 +160,29 @@ function merge(
   maxPieces: number,
 ): number | undefined {
   const end = offset + body.length;
-  const touching = partial.pieces.filter(
-    (piece) => piece.offset <= end && piece.offset + piece.bytes.length >= offset,
-  );
-  const apart = partial.pieces.filter((piece) => !touching.includes(piece));
-  if (apart.length + 1 > maxPieces) return undefined;
-  const from = Math.min(offset, ...touching.map((piece) => piece.offset));
-  const to = Math.max(end, ...touching.map((piece) => piece.offset + piece.bytes.length));
-  const before = touching.reduce((sum, piece) => sum + piece.bytes.length, 0);
+  const { pieces } = partial;
+  let first = 0; // of those that it touches, which lie side by side
+  while (first < pieces.length && endOf(pieces[first]!) < offset) first += 1; // within
+  let behind = first;
+  while (behind < pieces.length && pieces[behind]!.offset <= end) behind += 1; // within
+  if (pieces.length - (behind - first) + 1 > maxPieces) return undefined;
+  const there = pieces[first];
+  // What comes again costs no memory; that it says the same was seen before.
+  if (there !== undefined && there.offset <= offset && endOf(there) >= end) return 0;
+  const touching = pieces.slice(first, behind);
+  const from = Math.min(offset, touching[0]?.offset ?? offset);
+  const to = Math.max(end, touching.length === 0 ? end : endOf(touching.at(-1)!)); // there is one
   const bytes = new Uint8Array(to - from);
   bytes.set(body, offset - from); // a copy: the datagram's memory is not ours to keep
+  let before = 0;
   for (const piece of touching) {
     bytes.set(piece.bytes, piece.offset - from);
+    before += piece.bytes.length;
   }
-  partial.pieces = [...apart, { offset: from, bytes }].sort((a, b) => a.offset - b.offset);
+  pieces.splice(first, behind - first, { offset: from, bytes });
   return bytes.length - before;
+}
+
+function endOf({ offset, bytes }: Piece): number {
+  return offset + bytes.length;
 }

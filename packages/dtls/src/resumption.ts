@@ -8,7 +8,7 @@ import { findExtension } from "./handshake/extensions.ts";
 import { fromLatin1 } from "./latin1.ts";
 import type { PendingWrites } from "./pending-writes.ts";
 import { type SavedSession, encodeSession } from "./saved-session.ts";
-import { SessionCache, sessionIdOf, sessionStoreKey } from "./sessions.ts";
+import { SessionCache, sessionStoreKey } from "./sessions.ts";
 import { TicketKeys } from "./tickets.ts";
 import type { DtlsTuning } from "./tuning.ts";
 
@@ -49,12 +49,12 @@ export class Resumption {
     return this.#tickets.seal(session, this.#rng);
   }
 
-  /** Remembers a session; `id` is its id as a string, shared with its association. */
-  keep(session: SavedSession, id: string): void {
+  /** Remembers a session; `id` is its id as a string, shared with its association. Returns what is to be stored. */
+  keep(session: SavedSession, id: string): StoreChange[] {
     const changes = this.#gone(this.#sessions.keep(session, id));
     const value = this.#host.seal(encodeSession(session));
     changes.push({ table: TABLES.session, key: sessionStoreKey(session.id), value });
-    this.#write(changes);
+    return changes;
   }
 
   /** Forgets every session of an identity, or every expired one. */
@@ -78,9 +78,9 @@ export class Resumption {
     this.#write([{ table: TABLES.ticketKeys, key: "keys", value: this.#host.seal(packed) }]);
   }
 
-  /** Takes a row of the store; throws FormatError for a bad one. */
-  restoreSession(key: string, plain: Uint8Array): void {
-    this.#write(this.#gone(this.#sessions.restore(sessionIdOf(key), plain)));
+  /** As `keep`, from a row of the store. Throws FormatError for a bad one. */
+  restoreSession(id: Uint8Array, packed: Uint8Array): void {
+    this.#write(this.#gone(this.#sessions.restore(id, packed)));
   }
 
   restoreTicketKeys(plain: Uint8Array): void {

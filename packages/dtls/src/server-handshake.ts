@@ -20,7 +20,7 @@ import {
 } from "./codes.ts";
 import type { Certificate, ServerCredentials, Verdict } from "./credentials.ts";
 import { type Ephemeral, ephemeral, signEcdsa, verifyEcdsa } from "./crypto.ts";
-import type { HelloMark } from "./first-hello.ts";
+import type { HelloMark } from "./hello-mark.ts";
 import type { FlightItem } from "./flight.ts";
 import { HandshakeBase, type SharedSetup, type SharedState, expect } from "./handshake-base.ts";
 import { peerLimit, spkiOf } from "./handshake-effect.ts";
@@ -240,7 +240,11 @@ export class ServerHandshake extends HandshakeBase<State> {
     const saved = this.#setup.findSession(hello, now);
     if (saved !== undefined && this.#resumable(saved, hello)) {
       this.#resume = saved;
-      this.lookup("lookupResume", { kind: "resume", identity: saved.identity });
+      this.lookup("lookupResume", {
+        kind: "resume",
+        identity: saved.identity,
+        generation: saved.generation,
+      });
       return;
     }
     this.#full(now);
@@ -264,6 +268,7 @@ export class ServerHandshake extends HandshakeBase<State> {
     this.resumed = true;
     this.suite = saved.suite;
     this.identity = saved.identity;
+    this.generation = saved.generation;
     this.#sessionId = hello.sessionId; // echoed: that is how the client sees it was taken
     const serverHello = this.#serverHello(hello, saved.suite, undefined);
     const flight = [serverHello];
@@ -423,6 +428,7 @@ export class ServerHandshake extends HandshakeBase<State> {
       master,
       extended: this.extended,
       identity: this.identity,
+      generation: this.generation,
       serverName: this.#serverName,
       expires: Math.floor(now) + tuning.sessionLifetime,
       id: this.#sessionId,
@@ -462,12 +468,14 @@ export class ServerHandshake extends HandshakeBase<State> {
   }
 
   /** The shell knows the peer, maybe by one of several names in its certificate. */
-  #recognize({ identity = this.identity, until }: Extract<Verdict, { ok: true }>): void {
+  #recognize(verdict: Extract<Verdict, { ok: true }>): void {
+    const { identity = this.identity, until, generation = 0 } = verdict;
     this.identity = identity;
-    this.association?.recognize(identity);
+    this.generation = generation;
+    this.association?.recognize(identity, generation);
     if (this.session === undefined) return;
     const expires = Math.floor(Math.min(this.session.expires, until ?? Infinity));
-    this.session = { ...this.session, identity, expires };
+    this.session = { ...this.session, identity, generation, expires };
   }
 
   #finished(message: Message): void {

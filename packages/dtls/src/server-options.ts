@@ -1,6 +1,7 @@
 import { type Identity, type Rng, type SessionId, UsageError } from "@godwit/base";
 import type { ServerCredentials } from "./credentials.ts";
 import type { DtlsInput, Sealer } from "./events.ts";
+import type { Vouch } from "./server-restore.ts";
 import type { Suite } from "./suites.ts";
 import type { DtlsTuning } from "./tuning.ts";
 
@@ -16,8 +17,10 @@ export type DtlsServerOptions = {
   readonly tickets?: boolean;
   /** Keeps associations, sessions and ticket keys in the store, sealed by this. Without it nothing outlives a restart. */
   readonly sealer?: Sealer;
-  /** Number of the first session, above all that were given out before a restart; 1 unless given. */
-  readonly firstSession?: SessionId;
+  /** Gives each session its number, none twice, restarts or not; counts from 1 unless given. */
+  readonly takeSession?: () => SessionId | undefined;
+  /** Whether an identity proven by a credential of this generation is still good; yes unless given. */
+  readonly vouches?: Vouch;
   /** An identity has one association: a new one ends the old. True unless false. */
   readonly onePerIdentity?: boolean;
   /** Puts out `keyLog` lines, with which anybody can read everything. For debugging only. */

@@ -9,7 +9,7 @@ import {
   type Path,
   SelfKeyed,
   type SessionId,
-  UsageError,
+  type StoreChange,
   toHex,
   unreachable,
 } from "@godwit/base";
@@ -17,24 +17,30 @@ import { BY_CID, BY_IDENTITY, BY_PATH, BY_SESSION } from "./association-keys.ts"
 import { Association, type AssociationState } from "./association.ts";
 import { Alert, ContentType } from "./codes.ts";
 import { drawCid } from "./draw-cid.ts";
-import { Established, type Host } from "./established.ts";
+import { Established, type Host, associationChange } from "./established.ts";
 import { type DtlsOutput, TABLES } from "./events.ts";
-import { decodeAssociation, revive } from "./export.ts";
-import { firstHello } from "./first-hello.ts";
-import { HelloGate } from "./hello-gate.ts";
+import { type StoredAssociation, revive } from "./export.ts";
 import type { HelloStart } from "./handshake/client-hello.ts";
+import { beginsHello, firstHello } from "./handshake/first-hello.ts";
 import type { Fragment } from "./handshake/header.ts";
+import { HelloGate } from "./hello-gate.ts";
 import { KeySlab } from "./keys.ts";
 import { latin1 } from "./latin1.ts";
 import { PathKeys, samePath } from "./path-claim.ts";
 import { PendingWrites } from "./pending-writes.ts";
-import { type DtlsRecord, recordAt } from "./record/header.ts";
+import { type DtlsRecord, recordAt, sizeOfNameless } from "./record/header.ts";
 import { RefusalLimiter } from "./refusal-limiter.ts";
 import { Resumption } from "./resumption.ts";
 import { RunningHandshakes } from "./running-handshakes.ts";
 import { identityKey } from "./saved-session.ts";
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
 import { type DtlsServerInput, type DtlsServerOptions, checkTuning } from "./server-options.ts";
+import {
+  type DtlsRestored,
+  type DtlsStoredRow,
+  type Vouch,
+  restoreRows,
+} from "./server-restore.ts";
 import { SUITES } from "./suites.ts";
 import { DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
 
@@ -72,18 +78,30 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #writes: PendingWrites = new PendingWrites(this.#outbox);
   /** Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations. */
   readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
-  #nextSession: SessionId;
+  readonly #vouches: Vouch;
+  readonly #takeSession: () => SessionId | undefined;
+  /** Came from the store, and nobody was told yet. */
+  readonly #restored: Association[] = [];
+  /** Where nobody else counts: the highest number. */
+  #taken: SessionId = 0;
   #nextLookup = 1;
   #now: Instant = 0;
   /** Who spoke last: most of what is sent is the answer. */
   #heard: Association | undefined;
+  /** Of the datagram at hand: a record verified; a hello was in it; what is behind is not looked at. */
+  #hasVerified = false;
+  #hasGreeted = false;
+  #inVain = false;
+  /** Parts of handshake messages in it. */
+  #fragments = 0;
 
   constructor(options: DtlsServerOptions) {
     const tuning = { ...DEFAULT_TUNING, ...options.tuning };
     checkTuning(tuning);
     const { rng } = options;
     this.#options = options;
-    this.#nextSession = options.firstSession ?? 1;
+    this.#vouches = options.vouches ?? (() => "good");
+    this.#takeSession = options.takeSession ?? (() => ++this.#taken);
     this.#tuning = tuning;
     this.#slab = new KeySlab();
     this.#handshakes = new RunningHandshakes(tuning);
@@ -116,7 +134,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       sealTicket: (session) => this.#resumption.sealTicket(session),
       takeCid: (handshake) => this.#takeCid(handshake),
       mayAlert: (path, alert, now) => this.#refusals.mayAlert(path, alert, now),
-      takeSession: () => this.#nextSession++,
+      takeSession: () => {
+        const session = this.#takeSession();
+        if (session === undefined) throw new FormatError("no number left for a session"); // ends this one handshake
+        return session;
+      },
       associate: (state, ledger) => this.#associate(state, ledger),
     };
   }
@@ -138,11 +160,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   /** Hosts and networks whose handshakes are counted. */
   get handshakeSources(): number {
     return this.#handshakes.counted;
-  }
-
-  /** The number the next session will get: store it, with a stride, so that none is given out twice. */
-  get nextSession(): SessionId {
-    return this.#nextSession;
   }
 
   /** The session's account; an empty one that nobody reads if there is no such session. */
@@ -184,6 +201,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       }
       case "psk": {
         const handshake = this.#answered(input.id);
+        if (handshake !== undefined) handshake.generation = input.generation ?? 0;
         handshake?.key(input.key, now);
         return this.#drain(handshake);
       }
@@ -193,7 +211,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         return this.#drain(handshake);
       }
       case "restore":
-        return this.#restore(input.table, input.key, input.value);
+        return void this.restore([input], now);
       case "stored":
         return this.#writes.stored(input.ticket, input.ok);
       case "revoke":
@@ -217,12 +235,26 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
   }
 
+  /**
+   * The records of a datagram come from one sender, so what is in vain costs once: it is looked at no further where a hello was
+   * answered with a cookie, or where a record names nothing known or does not verify and none before it did.
+   */
   #datagram(bytes: Uint8Array, path: Path, now: Instant): void {
-    let at = 0;
+    this.#hasVerified = false;
+    this.#hasGreeted = false;
+    this.#inVain = false;
+    this.#fragments = 0;
     let counted: Ledger | undefined;
-    while (at < bytes.length) {
-      const record = recordAt(bytes, at, this.#tuning.cidLength);
-      if (record === undefined) return (counted ?? this.ledger).drop("badRecord");
+    let at = this.#passOver(bytes, path);
+    for (let records = 0; at < bytes.length && !this.#inVain; records++) {
+      const record =
+        records < this.#tuning.maxRecords
+          ? recordAt(bytes, at, this.#tuning.cidLength)
+          : "tooManyRecords";
+      if (record === undefined || typeof record === "string") {
+        (counted ?? this.ledger).drop(record ?? "badRecord");
+        break;
+      }
       at += record.size;
       const ledger = this.#record(record, path, now);
       if (counted === undefined) {
@@ -230,36 +262,54 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         ledger.datagram("in");
       }
     }
+    if (counted === undefined) this.ledger.datagram("in");
+  }
+
+  /** Where the first record is that may mean something. What has no name and is nobody's is counted together, for it costs least. */
+  #passOver(bytes: Uint8Array, path: Path): number {
+    let size = sizeOfNameless(bytes, 0);
+    if (size === 0 || this.#handshakeAt(path) !== undefined) return 0;
+    let isKnown: boolean | undefined;
+    let plain = 0;
+    let sealed = 0;
+    let at = 0;
+    for (; size > 0; size = sizeOfNameless(bytes, at)) {
+      if (bytes[at + 3] === 0 && bytes[at + 4] === 0) {
+        if (beginsHello(bytes, at, size)) break;
+        plain += 1;
+      } else {
+        isKnown ??= this.#byPath.get(path) !== undefined;
+        if (isKnown) break;
+        sealed += 1;
+      }
+      at += size;
+      if (plain + sealed < MAX_STRAYS) continue;
+      at = bytes.length;
+      break;
+    }
+    if (plain > 0) this.ledger.drop("strayPlain", plain);
+    if (sealed > 0) this.ledger.drop("noAssociation", sealed);
+    return at;
   }
 
   /** One record to where it belongs; returns the ledger that it is counted in. */
   #record(record: DtlsRecord, path: Path, now: Instant): Ledger {
-    if (record.version >>> 8 !== 0xfe) {
-      this.ledger.drop("version");
-      return this.ledger;
-    }
+    if (record.version >>> 8 !== 0xfe) return this.#nobodys("version");
     if (record.type === ContentType.tls12Cid) return this.#cidRecord(record, path, now);
-    const key = this.#pathKeys.of(path);
-    const handshake = this.#handshakes.get(key);
-    if (record.epoch === 0) return this.#plain(record, path, key, handshake, now);
+    const handshake = this.#handshakeAt(path);
+    if (record.epoch === 0) return this.#plain(record, path, handshake, now);
     const association = this.#byPath.get(path);
     if (association === undefined) {
-      if (handshake === undefined) {
-        this.ledger.drop("noAssociation");
-        return this.ledger;
-      }
+      if (handshake === undefined) return this.#nobodys("noAssociation");
       this.#toHandshake(handshake, record, now);
       return handshake.ledger;
     }
-    if (handshake === undefined) {
-      this.#heard = association;
-      this.#established.receive(association, record, path, now);
-      return association.ledger;
-    }
+    if (handshake === undefined) return this.#toAssociation(association, record, path, now);
     // A new handshake beside a live association: the record is whose keys open it, and failing costs neither anything.
     const before = association.forgeries;
     const received = association.open(record);
     if (received.ok) {
+      this.#hasVerified = true;
       this.#established.process(association, received, record, path, now);
       return association.ledger;
     }
@@ -270,36 +320,39 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #cidRecord(record: DtlsRecord, path: Path, now: Instant): Ledger {
     const association = record.epoch === 0 ? undefined : this.#byCid.get(record.cid);
-    if (association !== undefined) {
-      this.#heard = association;
-      this.#established.receive(association, record, path, now);
-      return association.ledger;
-    }
+    if (association !== undefined) return this.#toAssociation(association, record, path, now);
     const handshake =
       record.epoch === 0 || this.#cidsHeld.size === 0
         ? undefined
         : this.#cidsHeld.get(latin1(record.cid));
-    if (handshake === undefined) {
-      this.ledger.drop("unknownCid");
-      return this.ledger;
-    }
+    if (handshake === undefined) return this.#nobodys("unknownCid");
     if (samePath(handshake.path, path)) this.#toHandshake(handshake, record, now);
     else handshake.ledger.drop("handshakeElsewhere");
     return handshake.ledger;
   }
 
+  #toAssociation(association: Association, record: DtlsRecord, path: Path, now: Instant): Ledger {
+    this.#heard = association;
+    if (this.#established.receive(association, record, path, now)) this.#hasVerified = true;
+    else if (!this.#hasVerified) this.#inVain = true;
+    return association.ledger;
+  }
+
+  /** Counts what names nothing known; there is no more of worth behind it. */
+  #nobodys(why: string): Ledger {
+    if (!this.#hasVerified) this.#inVain = true;
+    this.ledger.drop(why);
+    return this.ledger;
+  }
+
   #plain(
     record: DtlsRecord,
     path: Path,
-    key: string,
     handshake: ServerHandshake | undefined,
     now: Instant,
   ): Ledger {
     const hello = record.type === ContentType.handshake ? firstHello(record) : undefined;
-    if (hello === "bad") {
-      this.ledger.drop("badHello");
-      return this.ledger;
-    }
+    if (hello === "bad") return this.#nobodys("badHello");
     if (hello === undefined) {
       if (handshake !== undefined) {
         this.#toHandshake(handshake, record, now);
@@ -308,7 +361,9 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       this.ledger.drop("strayPlain");
       return this.ledger;
     }
-    return this.#hello(record, hello.fragment, hello.start, path, key, handshake, now);
+    if (this.#hasGreeted) return this.#nobodys("secondHello");
+    this.#hasGreeted = true;
+    return this.#hello(record, hello.fragment, hello.start, path, handshake, now);
   }
 
   /** RFC 6347 4.2.1: a hello without a valid cookie is answered and forgotten. */
@@ -317,7 +372,6 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     fragment: Fragment,
     start: HelloStart,
     path: Path,
-    key: string,
     running: ServerHandshake | undefined,
     now: Instant,
   ): Ledger {
@@ -327,6 +381,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     const verdict = this.#gate.judge({ fragment, start, sequence }, path, now, state);
     switch (verdict.kind) {
       case "ask": {
+        this.#inVain = true; // nobody is there yet whose the rest could be
         const { bytes } = verdict;
         this.ledger.add("in", "handshake", record.size);
         this.ledger.add("out", "handshake", bytes.length);
@@ -346,7 +401,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         this.#resumption.rotate(now);
         const first = { start, fragment, mark, sequence };
         const handshake = new ServerHandshake(this.#setup, path, first, new Ledger(), now);
-        this.#handshakes.set(key, handshake);
+        this.#handshakes.set(this.#pathKeys.of(path), handshake);
         this.#toHandshake(handshake, record, now);
         return handshake.ledger;
       }
@@ -360,8 +415,15 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #toHandshake(handshake: ServerHandshake, record: DtlsRecord, now: Instant): void {
     handshake.ledger.add("in", "handshake", record.size);
-    handshake.receive(record, now);
+    const before = handshake.transport.fragments;
+    const isGood = handshake.receive(record, now);
+    this.#fragments += handshake.transport.fragments - before;
+    if (!this.#hasVerified && (!isGood || this.#fragments > MAX_FRAGMENTS)) this.#inVain = true;
     this.#drain(handshake);
+  }
+
+  #handshakeAt(path: Path): ServerHandshake | undefined {
+    return this.#handshakes.size === 0 ? undefined : this.#handshakes.get(this.#pathKeys.of(path));
   }
 
   /** Carries out what a handshake wants done. */
@@ -405,20 +467,40 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const line = `CLIENT_RANDOM ${toHex(handshake.clientRandom)} ${toHex(session.master)}`;
       this.#outbox.push({ type: "keyLog", line });
     }
-    if (session !== undefined && !handshake.resumed && session.id.length > 0) {
-      this.#resumption.keep(session, association.sessionId);
+    if (this.#vouches(association.identity, association.generation) !== "good") {
+      handshake.abort(Alert.accessDenied, "the credential was revoked meanwhile");
+      this.#drain(handshake);
+      return;
     }
-    this.#established.save(association, (ok) => {
-      if (!this.#isRunning(handshake)) {
-        if (ok) this.#storeDeletion(association);
-        return;
-      }
-      if (ok) this.#open(handshake, association);
-      else {
-        handshake.abort(Alert.internalError, "the store refused the association");
-        this.#drain(handshake);
-      }
-    });
+    const changes: StoreChange[] = [];
+    if (session !== undefined && !handshake.resumed && session.id.length > 0) {
+      changes.push(...this.#resumption.keep(session, association.sessionId));
+    }
+    // In one write with what it replaces: no start finds two associations of one identity, or none.
+    const replaced = this.#sameIdentity(association);
+    if (replaced !== undefined) changes.push(deletionOf(replaced));
+    this.#established.save(
+      association,
+      (ok) => {
+        if (this.#isRunning(handshake)) {
+          if (ok) return this.#open(handshake, association);
+          handshake.abort(Alert.internalError, "the store refused the association");
+          return this.#drain(handshake);
+        }
+        if (!ok) return undefined;
+        this.#storeDeletion(association);
+        if (replaced !== undefined && this.#bySession.get(replaced.session) === replaced)
+          this.#established.save(replaced);
+        return undefined;
+      },
+      this.#host.durable ? changes : [],
+    );
+  }
+
+  /** The association that a new one of this identity ends. */
+  #sameIdentity({ identity }: Association): Association | undefined {
+    if (this.#options.onePerIdentity === false || identity.kind === "none") return undefined;
+    return this.#byIdentity.get(identityKey(identity));
   }
 
   /** The handshake becomes an association; what it replaces ends now and not earlier. */
@@ -431,9 +513,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       if (same || before.ownCid === "") this.#end(before, "replaced");
       else this.#rebind(before, undefined); // another device has this address now; by its id the old one is still found
     }
-    const identity = identityKey(association.identity);
     if (this.#options.onePerIdentity !== false && association.identity.kind !== "none") {
-      const other = this.#byIdentity.get(identity);
+      const other = this.#sameIdentity(association);
       if (other !== undefined) {
         association.ledger.absorb(other.ledger); // the peer's account goes on
         this.#end(other, "replaced");
@@ -479,15 +560,22 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #end(association: Association, why: string): void {
+    this.#forget(association);
+    this.#storeDeletion(association);
+    this.#outbox.push({ type: "closed", session: association.session, why });
+  }
+
+  /** Takes an association out of every table and wipes its keys. */
+  #forget(association: Association): void {
     if (this.#heard === association) this.#heard = undefined;
     this.#bySession.delete(association);
     this.#byCid.delete(association);
     this.#rebind(association, undefined);
     this.#byIdentity.delete(association);
     this.#deadlines.stop(association);
-    this.#storeDeletion(association);
     association.destroy();
-    this.#outbox.push({ type: "closed", session: association.session, why });
+    const at = this.#restored.indexOf(association);
+    if (at >= 0) this.#restored.splice(at, 1);
   }
 
   #rebind(association: Association, path: Path | undefined, proven = true): void {
@@ -512,6 +600,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     for (const handshake of this.#handshakes.values()) {
       const known = handshake.association?.identity;
       if (known !== undefined && identityKey(known) === key) {
+        if (handshake.association !== undefined) this.#storeDeletion(handshake.association);
         handshake.abort(Alert.accessDenied, "revoked");
         this.#drain(handshake);
       }
@@ -521,44 +610,55 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #storeDeletion(association: Association): void {
     if (!this.#host.durable) return;
-    const key = String(association.session);
-    this.#writes.write([{ table: TABLES.association, key, value: undefined }]);
+    this.#writes.write([deletionOf(association)]);
   }
 
-  #restore(table: string, key: string, sealed: Uint8Array): void {
-    const plain = this.#options.sealer?.open(sealed);
-    try {
-      if (plain === undefined) throw new FormatError("sealed by another key, or altered");
-      if (table === TABLES.association) this.#restoreAssociation(plain);
-      else if (table === TABLES.session) this.#resumption.restoreSession(key, plain);
-      else if (table === TABLES.ticketKeys) this.#resumption.restoreTicketKeys(plain);
-      else throw new UsageError(`no table ${table} here`);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.ledger.drop("badStoredRow");
-    }
+  /**
+   * Takes back what an earlier run left, before the first datagram. Returns the rows that do not go on; what is of a
+   * credential that is gone is deleted here, the rest is the caller's to set aside.
+   */
+  restore(rows: Iterable<DtlsStoredRow>, now: Instant): DtlsRestored {
+    this.#now = now;
+    const { sealer, onePerIdentity = true } = this.#options;
+    const { cidLength, sequenceLimit } = this.#tuning;
+    const rules = { sealer, vouches: this.#vouches, cidLength, onePerIdentity, sequenceLimit };
+    const restored = restoreRows(rows, rules, {
+      keepSession: (id, packed) => this.#resumption.restoreSession(id, packed),
+      keepTicketKeys: (packed) => this.#resumption.restoreTicketKeys(packed),
+      goOn: (state) => this.#goOn(state),
+      associationOf: (identity) => this.#byIdentity.get(identityKey(identity)),
+      withdraw: (association) => this.#forget(association),
+      takeSession: this.#takeSession,
+      changeOf: (association, bound) => associationChange(association, bound, this.#host),
+      write: (changes) => this.#writes.write(changes),
+    });
+    for (const _row of restored.refused) this.ledger.drop("badStoredRow");
+    for (const { session, identity } of this.#restored.splice(0))
+      this.#outbox.push({ type: "opened", session, identity, how: "restored" });
+    return restored;
+  }
+
+  /** The session that an identity has now. */
+  sessionOf(identity: Identity): SessionId | undefined {
+    return this.#byIdentity.get(identityKey(identity))?.session;
   }
 
   #associate(state: AssociationState, ledger?: Ledger): Association {
     return new Association(state, this.#slab, this.#tuning.replayWindow, this.#now, ledger);
   }
 
-  #restoreAssociation(plain: Uint8Array): void {
-    const state = decodeAssociation(plain);
-    if (state.ownCid.length !== this.#tuning.cidLength && state.ownCid.length > 0) {
-      throw new FormatError("connection id of another length");
-    }
+  #goOn(state: StoredAssociation): Association {
     const association = revive(state, (kept) => this.#associate(kept));
     this.#bySession.set(association);
-    this.#nextSession = Math.max(this.#nextSession, association.session + 1);
     if (association.ownCid !== "") this.#byCid.set(association);
     if (association.path !== undefined) this.#byPath.set(association);
     if (association.identity.kind !== "none" && this.#options.onePerIdentity !== false) {
       this.#byIdentity.set(association);
     }
-    const { session, identity } = association;
-    this.#outbox.push({ type: "opened", session, identity, how: "restored" });
+    this.#taken = Math.max(this.#taken, association.session);
+    this.#restored.push(association);
     this.#startSweep();
+    return association;
   }
 
   #takeCid(handshake: ServerHandshake): Uint8Array {
@@ -592,5 +692,13 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 }
 
+function deletionOf({ session }: Association): StoreChange {
+  return { table: TABLES.association, key: String(session), value: undefined };
+}
+
+/** Records in the clear before the one that means something: a client's last flight has four. */
+const MAX_STRAYS = 8;
+/** Parts of handshake messages that are looked at in one datagram. */
+const MAX_FRAGMENTS = 24;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

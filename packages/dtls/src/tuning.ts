@@ -58,6 +58,8 @@ export type DtlsTuning = {
   readonly idleLimit: number;
   /** The longest handshake message taken. */
   readonly maxMessage: number;
+  /** Records looked at in one datagram; a flight has six. */
+  readonly maxRecords: number;
   /** Handshake messages kept ahead of their turn. */
   readonly maxAhead: number;
   /** Fragments of one handshake kept, in bytes. */
@@ -122,6 +124,7 @@ export const DEFAULT_TUNING: DtlsTuning = {
   maxAssociations: 1_000_000,
   idleLimit: 90 * 86_400_000,
   maxMessage: 8_192,
+  maxRecords: 16,
   maxAhead: 10,
   maxReassembly: 16_384,
   maxPieces: 64,

@@ -28,17 +28,10 @@ export class EchoMint {
   }
 
   #sealed(session: SessionId, carrier: SessionId, made: number): Uint8Array {
-    const subject = new Writer(19).u24(made).append(wide(session)).append(wide(carrier)).bytes();
+    const subject = new Writer(17).u24(made).u56(session).u56(carrier).bytes();
     const proof = hmac("sha256", this.#key, subject).subarray(0, ECHO_LENGTH - 3);
     return concat(subject.subarray(0, 3), proof);
   }
-}
-
-/** Any number a session may have. */
-function wide(session: SessionId): Uint8Array {
-  const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setFloat64(0, session);
-  return bytes;
 }
 
 function tick(now: Instant): number {

@@ -8,7 +8,7 @@ import {
   type Rng,
   type SessionId,
 } from "@godwit/base";
-import type { Request, Response } from "@godwit/coap";
+import { OptionNumber, isRequest, optionAt, type Request, type Response } from "@godwit/coap";
 import { Association, type ClientExchange, type ServerExchange } from "./association.ts";
 import { ClientRole } from "./client-role.ts";
 import { decodeRecord } from "./context-record.ts";
@@ -23,6 +23,7 @@ import type {
   ResponseOutcome,
   UnprotectedRequest,
 } from "./layer-events.ts";
+import { kidAt } from "./oscore-option.ts";
 import { SequenceKeeper } from "./sequence-keeper.ts";
 import { ServerRole } from "./server-role.ts";
 import type { OscoreTuning } from "./tuning.ts";
@@ -69,6 +70,17 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
   get wakeAt(): Instant | undefined {
     const { retries, runs, settles } = this.#core;
     return earlier(retries.next, earlier(runs.next, settles.next));
+  }
+
+  /** A request under a kid that nobody has leads to nothing at all: see RequestProtection. */
+  strange(datagram: Uint8Array): string | undefined {
+    const found = optionAt(datagram, OptionNumber.Oscore);
+    if (found < 0 || !isRequest(datagram[1]!)) return undefined; // what has an option has a code
+    const from = Math.floor(found / 0x1_0000);
+    const length = found % 0x1_0000;
+    const kid = kidAt(datagram, from, length);
+    if (kid < 0 || this.#core.directory.has(datagram, kid, from + length)) return undefined;
+    return "unknownKid";
   }
 
   /** Whether the session is one of ours. */

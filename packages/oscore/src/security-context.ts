@@ -60,10 +60,15 @@ export class KeySource {
 
   /** Whether the peer calls itself so. */
   isRecipient(kid: Uint8Array): boolean {
-    const { length } = kid;
+    return this.isRecipientAt(kid, 0, kid.length);
+  }
+
+  /** The same of the bytes from `from` up to `to`. */
+  isRecipientAt(bytes: Uint8Array, from: number, to: number): boolean {
+    const length = to - from;
     if (this.#material.length !== this.#prkLength + length) return false;
     for (let i = 0; i < length; i++)
-      if (kid[i] !== this.#material[this.#prkLength + i]) return false;
+      if (bytes[from + i] !== this.#material[this.#prkLength + i]) return false;
     return true;
   }
 

@@ -13,7 +13,11 @@ export type Events = {
   };
   readonly deregistered: {
     readonly endpoint: string;
-    readonly why: "device" | "expired" | "replaced" | "removed" | "evicted";
+    /**
+     * `revoked`: its credential is gone. `refused`: it proves nothing, and has to: NoSec was switched off, or its endpoint
+     * got a credential.
+     */
+    readonly why: "device" | "expired" | "replaced" | "removed" | "evicted" | "revoked" | "refused";
   };
   readonly task: { readonly task: Task };
   readonly notification: {
@@ -39,6 +43,8 @@ export type Events = {
     readonly why: string;
     readonly kept: number;
   };
+  /** A record of the store could not be restored at the start and was set aside. `reason` is in our own words. */
+  readonly quarantined: { readonly table: string; readonly key: string; readonly reason: string };
   /** A line for SSLKEYLOGFILE: with it anybody can read what was recorded. Only where `keyLog` is on. */
   readonly keyLog: { readonly line: string };
   /** Something an operator may want to know, in a sentence. */

@@ -73,7 +73,7 @@ class Pair {
 
   /** What an order comes to. */
   order(kind: OperationKind, path: string, observe = false): () => string {
-    const id = this.server.stack.server.operationId(this.world.now);
+    const id = this.server.stack.server.operationId();
     const code = kind === "execute" ? Code.POST : Code.GET;
     const plain = request(code, { path });
     const asked = observe
