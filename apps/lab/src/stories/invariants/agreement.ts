@@ -1,0 +1,48 @@
+import { isFinal, type RegistrationView } from "@godwit/lwm2m";
+import type { Story } from "../story.ts";
+
+/** Store and memory agree: a server that started now would know what this one knows. */
+export function storeAgrees(story: Story): string | undefined {
+  const { server, model } = story;
+  if (!server.isOn || model.diskFull || server.disk.pending > 0) return undefined;
+  if (story.damagedRows.size > 0 && model.devices.some(({ excused }) => excused)) return undefined;
+  const now = Math.floor(server.host.now);
+  const shadow = server.shadow();
+  const [here, there] = [server.stack.server, shadow.server];
+  const registered = [...here.endpoints()].toSorted();
+  const restored = [...there.endpoints()].toSorted();
+  if (registered.join() !== restored.join())
+    return `registered are ${registered.join(", ")}; after a restart ${restored.join(", ")}`;
+  for (const endpoint of registered) {
+    const [a, b] = [here.registration(endpoint, now), there.registration(endpoint, now)];
+    if (a === undefined || b === undefined) continue;
+    const fault = differs(a, b);
+    if (fault !== undefined) return `${endpoint}: ${fault} after a restart`;
+  }
+  for (const { strategy } of model.devices) {
+    const [a, b] = [here.observationsOf(strategy), there.observationsOf(strategy)];
+    if (a.toSorted().join() !== b.toSorted().join())
+      return `observed of ${strategy}: ${a.join(", ")}; after a restart ${b.join(", ")}`;
+  }
+  for (const { id, word, accepted } of story.operations.all) {
+    const [a, b] = [here.operation(id)?.state, there.operation(id)?.state];
+    if (!accepted || a === undefined) continue;
+    if (b === undefined || isFinal(a) !== isFinal(b) || (isFinal(a) && a.name !== b.name))
+      return `operation ${word} is ${a.name}; after a restart ${b?.name ?? "lost"}`;
+  }
+  const ids = (stack: typeof shadow): string =>
+    stack.credentials().map(({ id }) => id).toSorted().join(", ");
+  if (ids(server.stack) !== ids(shadow))
+    return `credentials are ${ids(server.stack)}; after a restart ${ids(shadow)}`;
+  return undefined;
+}
+
+function differs(a: RegistrationView, b: RegistrationView): string | undefined {
+  for (const field of ["id", "session", "lifetime", "binding", "queueMode"] as const)
+    if (a[field] !== b[field]) return `${field} ${a[field]} is ${b[field]}`;
+  if (a.updatedAt !== b.updatedAt) return `updatedAt ${a.updatedAt} is ${b.updatedAt}`;
+  if ((b.expiresAt ?? Infinity) < (a.expiresAt ?? Infinity))
+    return `expiresAt ${a.expiresAt} is ${b.expiresAt}`;
+  const [one, other] = [a.identity, b.identity].map((identity) => JSON.stringify(identity));
+  return one === other ? undefined : `identity ${one} is ${other}`;
+}
