@@ -3,17 +3,22 @@ import type { Sealed } from "./nonce-audit.ts";
 
 //   as it was left ──putBack──> put back ──seals under a used nonce──> tainted ──exchanged──> forbidden
 //
-// A device that was put back to an old copy of its state cannot know it. It may use a nonce twice, the server believes nothing
-// sent under one, and with the first answered exchange the device has other keys. Everybody else never uses one twice.
+// A device that was put back to an old copy of its state cannot know it. It may use a nonce twice; the server, which has received
+// something under it, believes nothing of that; and with the first answered exchange the device has other keys. Everybody else
+// never uses one twice.
 
 /** What one machine may do with nonces. */
 export class PutBackRule {
   #putBack = false;
-  /** Keys under which a nonce served twice, since the last answered exchange. */
+  /** Keys of which a nonce that the server has seen served twice, since the last answered exchange. */
   readonly #tainted = new Set<string>();
   readonly #forbidden = new Set<string>();
   /** Datagrams that were sealed so. */
   readonly #datagrams = new Set<string>();
+  /** What was sealed under each nonce, until it is received, and the nonces of each datagram. */
+  readonly #noncesOf = new Map<string, readonly string[]>();
+  readonly #received = new Set<string>();
+  #sealing: string[] = [];
   #tainting = false;
 
   /** From now on an old copy of its state is at work. */
@@ -21,27 +26,40 @@ export class PutBackRule {
     this.#putBack = true;
   }
 
+  /** The machine gets another input. */
   begins(): void {
     this.#tainting = false;
+    this.#sealing = [];
   }
 
   /** What is wrong with an encryption, if anything. */
   sealed({ key, nonce, reused }: Sealed): string | undefined {
     if (this.#forbidden.has(key))
       return "goes on under keys of which a nonce served twice, after an answered exchange";
+    const used = `${key} ${nonce}`;
+    this.#sealing.push(used);
     if (!reused) return undefined;
     if (!this.#putBack) return `nonce ${nonce} serves two messages under one key`;
+    if (!this.#received.has(used)) return undefined; // nobody has seen the first one
     this.#tainted.add(key);
     this.#tainting = true;
     return undefined;
   }
 
+  /** It sent what it sealed since its last input. */
   sent(bytes: Uint8Array): void {
-    if (this.#tainting) this.#datagrams.add(toHex(bytes));
+    if (this.#sealing.length === 0) return;
+    const datagram = toHex(bytes);
+    this.#noncesOf.set(datagram, this.#sealing);
+    if (this.#tainting) this.#datagrams.add(datagram);
   }
 
-  isTainted(bytes: Uint8Array): boolean {
-    return this.#datagrams.size > 0 && this.#datagrams.has(toHex(bytes));
+  /** The server receives a datagram. Whether it was sealed under a nonce under which it has received another. */
+  received(bytes: Uint8Array): boolean {
+    if (this.#noncesOf.size === 0) return false;
+    const datagram = toHex(bytes);
+    for (const used of this.#noncesOf.get(datagram) ?? []) this.#received.add(used);
+    return this.#datagrams.has(datagram);
   }
 
   /** The server has answered what the device asked. */
