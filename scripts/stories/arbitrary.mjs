@@ -7,8 +7,8 @@ import { STRATEGIES } from "../../apps/lab/dist/stories/strategies.js";
 
 /** Devices in a story. */
 const CAST = 3;
-/** Nearly half of the steps that are drawn may have nothing to do. */
-const SPARE = 2.1;
+/** So many are drawn for each step that is played: some have nothing to do when their turn comes. */
+const SPARE = 4;
 
 /** Sequences that are long enough from the start; shorter ones come from shrinking alone. */
 class LongSequences extends fc.Arbitrary {
@@ -44,13 +44,13 @@ const choice = fc.record({
   wait: fc.nat(WAITS.length - 1),
 });
 
-/** `steps` can be done at least of nearly every sequence; some commands have nothing to do at times. */
+/** Of each sequence the model plays the first `steps` that can be done. */
 export function sequences(steps) {
   const drawn = COMMANDS.flatMap((command) => {
     const step = choice.map((chosen) => new Step(command, chosen));
     return Array.from({ length: command.weight }, () => step);
   });
-  const least = Math.ceil(steps * SPARE);
+  const least = steps * SPARE;
   const commands = fc.commands(drawn, { maxCommands: least + 20, size: "max" });
   return new LongSequences(commands, least);
 }

@@ -13,7 +13,7 @@ export function play({ seed, start, steps, only, shrinkFor }) {
   let played = 0;
   const property = fc.property(cast(only), sequences(steps), (strategies, commands) => {
     played += 1;
-    const story = perform({ strategies, commands, seed, start });
+    const story = perform({ strategies, commands, seed, start, steps });
     first ??= story;
     // Another rule that a shorter story breaks is another fault.
     if (story.violation?.invariant !== first.violation?.invariant) return;
@@ -27,6 +27,7 @@ export function play({ seed, start, steps, only, shrinkFor }) {
     interruptAfterTimeLimit: shrinkFor,
     skipAllAfterTimeLimit: shrinkFor,
   });
+  if (first === undefined) throw found.errorInstance;
   return {
     seed,
     ms: performance.now() - began,
@@ -46,11 +47,11 @@ export function play({ seed, start, steps, only, shrinkFor }) {
   };
 }
 
-function perform({ strategies, commands, seed, start }) {
+function perform({ strategies, commands, seed, start, steps: limit }) {
   const audit = new NonceAudit();
   let told;
   audit.during(() => {
-    const model = new Model(strategies, start);
+    const model = new Model(strategies, start, limit);
     const story = new Story(model, { seed, start }, audit);
     try {
       fc.modelRun(() => ({ model, real: story }), commands);

@@ -32,10 +32,13 @@ export class Model {
   natSilent = false;
   /** What the operator's copy of the data directory holds, if there is one. */
   copied: ModelCopy | undefined;
+  /** Steps that may still be taken. */
+  stepsLeft: number;
   /** The highest version of any secret. */
   lastKey: KeyVersion = 1;
 
-  constructor(cast: readonly Strategy[], now: Instant) {
+  constructor(cast: readonly Strategy[], now: Instant, steps: number) {
+    this.stepsLeft = steps;
     this.devices = cast.map((strategy) => ({
       strategy,
       on: true,

@@ -14,12 +14,13 @@ export class Step {
   }
 
   check(model: Readonly<Model>): boolean {
-    return this.command.can(model, this.choice);
+    return model.stepsLeft > 0 && this.command.can(model, this.choice);
   }
 
   /** Acts, lets time pass, looks at every invariant. @throws Violation */
   run(model: Model, story: Story): void {
     const { command, choice } = this;
+    model.stepsLeft -= 1;
     const wait = pick(WAITS, choice.wait);
     const at = new Date(story.world.now).toISOString().slice(5, 19).replace("T", " ");
     const strategy = command.about === "device" ? model.at(choice.device).strategy : undefined;

@@ -38,7 +38,7 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
   {
     name: "credential revoked",
     about: "device",
-    weight: 4,
+    weight: 6,
     can: (model, { device }) => model.serverOn && model.at(device).serverKey !== undefined,
     act(story, { device }) {
       const model = story.model.at(device);

@@ -53,7 +53,7 @@ export const NETWORK_COMMANDS: readonly Command[] = [
   {
     name: "link healed",
     about: "device",
-    weight: 8,
+    weight: 12,
     can: (model, { device }) => model.at(device).cut,
     act(story, { device }) {
       const model = story.model.at(device);

@@ -6,7 +6,7 @@ export const USER_COMMANDS: readonly Command[] = [
   {
     name: "observe",
     about: "device",
-    weight: 6,
+    weight: 8,
     can: (model) => model.serverOn,
     act(story, { device, a, b }) {
       const model = story.model.at(device);
@@ -18,7 +18,7 @@ export const USER_COMMANDS: readonly Command[] = [
   {
     name: "observation cancelled",
     about: "device",
-    weight: 4,
+    weight: 14,
     can: (model, { device }) => model.serverOn && model.at(device).wants.size > 0,
     act(story, { device, a, b }) {
       const model = story.model.at(device);
