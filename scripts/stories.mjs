@@ -30,7 +30,8 @@ const { values } = parseArgs({
 });
 const whole = (name, least = 1) => {
   const n = Number(values[name]);
-  if (!Number.isSafeInteger(n) || n < least) fail(`--${name} ${values[name]} is no whole number of at least ${least}`);
+  if (!Number.isSafeInteger(n) || n < least)
+    fail(`--${name} ${values[name]} is no whole number of at least ${least}`);
   return n;
 };
 function fail(why) {
@@ -67,13 +68,16 @@ async function playAll() {
   const shortest = { steps: Infinity };
   await Promise.all(
     Array.from({ length: Math.min(whole("jobs"), seeds) }, async () => {
-      const worker = fork(fileURLToPath(new URL("./stories/worker.mjs", import.meta.url)), { execArgv: ["--enable-source-maps"] });
+      const worker = fork(fileURLToPath(new URL("./stories/worker.mjs", import.meta.url)), {
+        execArgv: ["--enable-source-maps"],
+      });
       while (next < first + seeds && told.failures < ENOUGH) {
         const result = await ask(worker, { ...order, seed: next++ });
         told.stories += 1;
         told.steps += result.steps.length;
         counts.add(result);
-        if (result.failure === undefined) shortest.steps = Math.min(shortest.steps, result.steps.length);
+        if (result.failure === undefined)
+          shortest.steps = Math.min(shortest.steps, result.steps.length);
         else told.failures += 1;
         show(result);
       }
@@ -82,7 +86,9 @@ async function playAll() {
   );
   const seconds = ((performance.now() - began) / 1_000).toFixed(1);
   if (!replay) console.log(`\n${counts.table()}\n`);
-  console.log(`${told.stories} stories, ${told.steps} steps, ${told.failures} broke a rule, ${seconds} s, worlds of ${values.date}`);
+  console.log(
+    `${told.stories} stories, ${told.steps} steps, ${told.failures} broke a rule, ${seconds} s, worlds of ${values.date}`,
+  );
   let bad = told.failures > 0;
   if (shortest.steps < order.steps) {
     console.log(`a story had ${shortest.steps} steps only`);
@@ -98,7 +104,8 @@ async function playAll() {
 
 function ask(worker, task) {
   return new Promise((resolve, reject) => {
-    const ended = (code) => reject(new Error(`the process of seed ${task.seed} ended with ${code}`));
+    const ended = (code) =>
+      reject(new Error(`the process of seed ${task.seed} ended with ${code}`));
     worker.once("exit", ended);
     worker.once("message", (result) => {
       worker.off("exit", ended);
@@ -114,10 +121,16 @@ function show({ seed, ms, strategies, steps, lines, failure }) {
     return;
   }
   const only = values.only === undefined ? "" : ` --only ${values.only}`;
-  console.log(`\nseed ${seed} (${strategies.join(", ")}) broke a rule in step ${steps.length}, ${(ms / 1_000).toFixed(1)} s`);
+  console.log(
+    `\nseed ${seed} (${strategies.join(", ")}) broke a rule in step ${steps.length}, ${(ms / 1_000).toFixed(1)} s`,
+  );
   console.log(`  ${failure.first}`);
   if (replay) console.log(lines.map((line) => `    ${line}`).join("\n"));
-  console.log(`  shortest of ${failure.played} tried, ${failure.lines.length} steps with ${failure.strategies.join(", ")}: ${failure.message}`);
+  console.log(
+    `  shortest of ${failure.played} tried, ${failure.lines.length} steps with ${failure.strategies.join(", ")}: ${failure.message}`,
+  );
   console.log(failure.lines.map((line) => `    ${line}`).join("\n"));
-  console.log(`  again: npm run stories -- --seed ${seed} --date ${values.date}${only} --steps ${order.steps}`);
+  console.log(
+    `  again: npm run stories -- --seed ${seed} --date ${values.date}${only} --steps ${order.steps}`,
+  );
 }

@@ -21,13 +21,20 @@ export class Counts {
       ["steps", ...played],
       ...COMMANDS.map(({ name }) => [
         name,
-        ...played.map((strategy) => `${this.#ran.get(strategy).get(name) ?? 0}  ${percent(this.#share(strategy, name))}`),
+        ...played.map(
+          (strategy) =>
+            `${this.#ran.get(strategy).get(name) ?? 0}  ${percent(this.#share(strategy, name))}`,
+        ),
       ]),
       ["all", ...played.map((strategy) => `${this.#steps(strategy)}        `)],
     ];
     const widths = rows[0].map((_, at) => Math.max(...rows.map((row) => row[at].length)));
     return rows
-      .map((row) => row.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]) : cell.padStart(widths[at]))).join("  "))
+      .map((row) =>
+        row
+          .map((cell, at) => (at === 0 ? cell.padEnd(widths[at]) : cell.padStart(widths[at])))
+          .join("  "),
+      )
       .join("\n");
   }
 
@@ -35,7 +42,8 @@ export class Counts {
   rare(least) {
     return STRATEGIES.filter((strategy) => this.#steps(strategy) > 0).flatMap((strategy) =>
       COMMANDS.filter(({ name }) => this.#share(strategy, name) < least).map(
-        ({ name }) => `"${name}" ran in ${percent(this.#share(strategy, name)).trim()} of the steps of ${strategy}`,
+        ({ name }) =>
+          `"${name}" ran in ${percent(this.#share(strategy, name)).trim()} of the steps of ${strategy}`,
       ),
     );
   }

@@ -13,6 +13,8 @@ export type ContextRecord = {
   readonly encryptions: number;
   /** The peer wants the ID Context with every request. */
   readonly sendIdContext: boolean;
+  /** No response takes the nonce of its request: the replay window was lost once. */
+  readonly ownPivOnly: boolean;
   /**
    * Written at a clean stop: no number above was accepted, -1 for none at all. Undefined: the replay window is lost, and
    * the next request must be shown to be fresh (B.1.2).
@@ -22,12 +24,13 @@ export type ContextRecord = {
 
 /** The bytes of a record, which only the holder of `secret` can make: a damaged bound would repeat nonces. */
 export function encodeRecord(record: ContextRecord, secret: Uint8Array): Uint8Array {
-  const { idContext, bound, encryptions, sendIdContext, windowTop } = record;
+  const { idContext, bound, encryptions, sendIdContext, ownPivOnly, windowTop } = record;
   if (idContext !== undefined && idContext.length > 0xff)
     throw new UsageError("ID Context too long");
   const flags =
     (idContext === undefined ? 0 : HAS_ID_CONTEXT) |
     (sendIdContext ? SEND_ID_CONTEXT : 0) |
+    (ownPivOnly ? OWN_PIV_ONLY : 0) |
     (windowTop === undefined ? 0 : HAS_WINDOW);
   const writer = new Writer().u8(VERSION).u8(flags).u48(bound).u48(encryptions);
   if (windowTop !== undefined) writer.u48(windowTop + 1);
@@ -50,8 +53,7 @@ export function decodeRecord(bytes: Uint8Array, secret: Uint8Array): ContextReco
   const version = reader.u8();
   if (version !== VERSION) throw new FormatError(`record of version ${version}`);
   const flags = reader.u8();
-  if (flags > (HAS_ID_CONTEXT | SEND_ID_CONTEXT | HAS_WINDOW))
-    throw new FormatError("unknown flags");
+  if (flags > ALL_FLAGS) throw new FormatError("unknown flags");
   const bound = reader.u48();
   if (bound > SEQUENCE_LIMIT) throw new FormatError("bound above 2^40");
   const encryptions = reader.u48();
@@ -59,7 +61,8 @@ export function decodeRecord(bytes: Uint8Array, secret: Uint8Array): ContextReco
   const idContext = (flags & HAS_ID_CONTEXT) === 0 ? undefined : reader.take(reader.u8()).slice();
   reader.end("record");
   const sendIdContext = (flags & SEND_ID_CONTEXT) !== 0;
-  return { idContext, bound, encryptions, sendIdContext, windowTop };
+  const ownPivOnly = (flags & OWN_PIV_ONLY) !== 0;
+  return { idContext, bound, encryptions, sendIdContext, ownPivOnly, windowTop };
 }
 
 function proof(body: Uint8Array, secret: Uint8Array): Uint8Array {
@@ -70,6 +73,8 @@ const VERSION = 1;
 const HAS_ID_CONTEXT = 0x01;
 const SEND_ID_CONTEXT = 0x02;
 const HAS_WINDOW = 0x04;
+const OWN_PIV_ONLY = 0x08;
+const ALL_FLAGS = HAS_ID_CONTEXT | SEND_ID_CONTEXT | HAS_WINDOW | OWN_PIV_ONLY;
 const PROOF_LENGTH = 8;
 /** Tells this use of the key from HKDF's, whose info begins with 0x85. */
 const PURPOSE = Uint8Array.of(0x00);

@@ -251,6 +251,7 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       context.sequence = record.bound;
       context.bound = record.bound;
       context.encryptions = record.encryptions;
+      context.ownPivOnly = record.ownPivOnly;
       association.active = context;
       association.sendIdContext = record.sendIdContext;
       association.windowLost = true;

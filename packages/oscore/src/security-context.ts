@@ -116,6 +116,11 @@ export class SecurityContext {
   forgeries = 0;
   /** The largest Partial IV of the peer that verified, -1 before the first: what is newer moves the session's path. */
   peerTop = -1;
+  /**
+   * The replay window was lost once. A peer that was put back to an old state may send a number again that was answered before,
+   * so no response takes the nonce of its request (RFC 8613 8.3).
+   */
+  ownPivOnly = false;
   /** Since when another context has replaced this one. */
   retiredAt: Instant | undefined = undefined;
 

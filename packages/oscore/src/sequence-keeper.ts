@@ -152,9 +152,9 @@ function change(
   bound: number,
   windowTop: number | undefined,
 ): StoreChange {
-  const { idContext, encryptions } = context;
+  const { idContext, encryptions, ownPivOnly } = context;
   const { sendIdContext, session, source } = association;
-  const record = { idContext, bound, encryptions, sendIdContext, windowTop };
+  const record = { idContext, bound, encryptions, sendIdContext, ownPivOnly, windowTop };
   return { table: TABLE, key: String(session), value: encodeRecord(record, source.prk) };
 }
 

@@ -102,7 +102,7 @@ export class ServerRole {
     if (retiredAt !== undefined && now - retiredAt > this.#core.tuning.retiredLifetime)
       return { kind: "failed", reason: "retired" };
     if (context.worn) return { kind: "failed", reason: "exhausted" };
-    const outer = protectResponse(binding, answer, { ownPiv });
+    const outer = protectResponse(binding, answer, { ownPiv: ownPiv || context.ownPivOnly });
     if (outer === undefined) {
       if (context === association.active) this.#keeper.reserve(association, now);
       return { kind: "failed", reason: "sequence" };
@@ -187,6 +187,7 @@ export class ServerRole {
       association.windowLost = false;
       association.unanswered = 0;
       context.window.raise(binding.piv); // B.1.2: the lower limit
+      context.ownPivOnly = true;
     } else {
       context.window.accept(binding.piv);
     }

@@ -84,8 +84,7 @@ export class Model {
 
   /** Something happened to these devices that is over already. */
   disturbed(now: Instant, devices: readonly ModelDevice[] = this.devices): void {
-    for (const device of devices)
-      if (device.quietSince !== Infinity) device.quietSince = now;
+    for (const device of devices) if (device.quietSince !== Infinity) device.quietSince = now;
   }
 
   /** What a copy of the data directory would bring back. */

@@ -56,7 +56,9 @@ export class StoryOperations {
   }
 
   get open(): readonly StoryOperation[] {
-    return this.all.filter(({ accepted, ends, excused }) => accepted && !excused && ends.length === 0);
+    return this.all.filter(
+      ({ accepted, ends, excused }) => accepted && !excused && ends.length === 0,
+    );
   }
 
   read(device: ModelDevice, expires: number): StoryOperation {
@@ -123,7 +125,8 @@ export class StoryOperations {
     if (state.name !== "done") return;
     const { code, options, payload } = state.response;
     operation.answer = `${code >> 5}.${String(code & 31).padStart(2, "0")} ${new TextDecoder().decode(payload)}`;
-    if (kind === "observe" && findUint(options, OptionNumber.Observe) !== undefined) wants.add(path);
+    if (kind === "observe" && findUint(options, OptionNumber.Observe) !== undefined)
+      wants.add(path);
     if (kind === "cancelObserve") wants.delete(path);
   }
 

@@ -199,7 +199,10 @@ const SEALER: CredentialSealer = {
   },
   open: (sealed, context) => {
     const secret = sealed.slice(0, -4);
-    const sum = sealed.length < 4 ? -1 : new DataView(sealed.buffer, sealed.byteOffset).getUint32(secret.length);
+    const sum =
+      sealed.length < 4
+        ? -1
+        : new DataView(sealed.buffer, sealed.byteOffset).getUint32(secret.length);
     if (sum !== checkSum(secret, context)) throw new FormatError("sealed elsewhere, or changed");
     return secret;
   },
@@ -209,7 +212,8 @@ const SEALER: CredentialSealer = {
 function checkSum(secret: Uint8Array, context: string): number {
   let sum = 0x811c_9dc5;
   for (const byte of secret) sum = Math.imul(sum ^ byte, 0x0100_0193);
-  for (let i = 0; i < context.length; i++) sum = Math.imul(sum ^ context.charCodeAt(i), 0x0100_0193);
+  for (let i = 0; i < context.length; i++)
+    sum = Math.imul(sum ^ context.charCodeAt(i), 0x0100_0193);
   return sum >>> 0;
 }
 

@@ -73,7 +73,8 @@ export class Story {
     });
     this.operations = new StoryOperations(this.server, model);
     for (const { strategy, serverKey } of model.devices)
-      if (typeof serverKey === "number") this.server.addCredential(credentialOf(strategy, serverKey));
+      if (typeof serverKey === "number")
+        this.server.addCredential(credentialOf(strategy, serverKey));
     this.devices = new Map(
       model.devices.map(({ strategy }) => [strategy, this.#makeDevice(strategy)]),
     );
@@ -93,7 +94,11 @@ export class Story {
   #sealed(seal: Sealed): void {
     if (this.#actor === NOBODY) return; // a shadow, which sends nothing
     const fault = this.rule(this.#actor)?.sealed(seal);
-    if (fault !== undefined) this.broken(`nonces of ${this.#actor === SERVER ? SERVER : "devices"}`, `${this.#actor} ${fault}`);
+    if (fault !== undefined)
+      this.broken(
+        `nonces of ${this.#actor === SERVER ? SERVER : "devices"}`,
+        `${this.#actor} ${fault}`,
+      );
   }
 
   rule(actor: string): PutBackRule {
@@ -241,9 +246,13 @@ export class Story {
       leaves: () => void (this.#actor = NOBODY),
       said: (output) => {
         if (doubtful !== undefined && ACCEPTING.has(output.type))
-          this.broken("replays", `${doubtful} used a nonce twice, and the server says ${output.type}`);
+          this.broken(
+            "replays",
+            `${doubtful} used a nonce twice, and the server says ${output.type}`,
+          );
       },
-      threw: (during, fault) => this.broken("up", `the server threw in ${during}: ${textOf(fault)}`),
+      threw: (during, fault) =>
+        this.broken("up", `the server threw in ${during}: ${textOf(fault)}`),
     };
   }
 
@@ -263,7 +272,8 @@ export class Story {
       said: (output) => {
         if (output.type === "datagram") rule.sent(output.bytes);
       },
-      threw: (during, fault) => this.broken("up", `${strategy} threw in ${during}: ${textOf(fault)}`),
+      threw: (during, fault) =>
+        this.broken("up", `${strategy} threw in ${during}: ${textOf(fault)}`),
     };
   }
 

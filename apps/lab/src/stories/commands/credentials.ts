@@ -31,7 +31,9 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
           story.world.after(after, () => provision(story, model, version));
       });
       const then =
-        after === undefined ? "the device never hears of it" : `and the device's after ${inWords(after)}`;
+        after === undefined
+          ? "the device never hears of it"
+          : `and the device's after ${inWords(after)}`;
       return `the operator replaces the credential of ${model.strategy}, ${then}`;
     },
   },

@@ -73,14 +73,18 @@ export const DATA_COMMANDS: readonly Command[] = [
         [...all].map(([key, value]) => ({ table, key, value })),
       );
       const kind = pick(DAMAGES, choice.b);
-      const row = pick(rows, choice.a * 7 + choice.b);
-      server.disk.set(row.table, row.key, kind.of(row.value, choice.a));
-      story.damagedRows.add(`${row.table} ${row.key}`);
-      loses(story, row.table, row.key);
+      const row = rows[(choice.a * 7 + choice.b) % rows.length];
+      if (row !== undefined) {
+        server.disk.set(row.table, row.key, kind.of(row.value, choice.a));
+        story.damagedRows.add(`${row.table} ${row.key}`);
+        loses(story, row.table, row.key);
+      }
       story.startServer();
       for (const device of model.devices) device.excused = true;
       model.disturbed(world.now);
-      return `the record ${row.table} ${row.key} ${kind.words}, and the server is started anew`;
+      const which =
+        row === undefined ? "no record, for there is none," : `the record ${row.table} ${row.key}`;
+      return `${which} ${kind.words}, and the server is started anew`;
     },
   },
   {
@@ -130,7 +134,7 @@ const DAMAGES = [
   {
     words: "has one bit changed",
     of: (value: Uint8Array, a: number) =>
-      value.map((byte, at) => (at === (a * 5) % value.length ? byte ^ (1 << a % 8) : byte)),
+      value.map((byte, at) => (at === (a * 5) % value.length ? byte ^ (1 << (a % 8)) : byte)),
   },
 ] as const;
 /** ms */

@@ -7,7 +7,12 @@ export function storeAgrees(story: Story): string | undefined {
   if (!server.isOn || model.diskFull || server.disk.pending > 0) return undefined;
   if (story.damagedRows.size > 0 && model.devices.some(({ excused }) => excused)) return undefined;
   const now = Math.floor(server.host.now);
-  const shadow = server.shadow();
+  let shadow: ReturnType<typeof server.shadow>;
+  try {
+    shadow = server.shadow();
+  } catch (fault) {
+    return `a server that starts now throws: ${fault instanceof Error ? fault.message : fault}`;
+  }
   const [here, there] = [server.stack.server, shadow.server];
   const registered = [...here.endpoints()].toSorted();
   const restored = [...there.endpoints()].toSorted();
@@ -31,7 +36,11 @@ export function storeAgrees(story: Story): string | undefined {
       return `operation ${word} is ${a.name}; after a restart ${b?.name ?? "lost"}`;
   }
   const ids = (stack: typeof shadow): string =>
-    stack.credentials().map(({ id }) => id).toSorted().join(", ");
+    stack
+      .credentials()
+      .map(({ id }) => id)
+      .toSorted()
+      .join(", ");
   if (ids(server.stack) !== ids(shadow))
     return `credentials are ${ids(server.stack)}; after a restart ${ids(shadow)}`;
   return undefined;

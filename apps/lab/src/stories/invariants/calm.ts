@@ -44,5 +44,8 @@ function serves(story: Story, welcome: readonly ModelDevice[]): void {
   story.world.runUntil(() => reads.every(({ ends }) => ends.length > 0), RECOVERY);
   for (const { strategy, answer, ends } of reads)
     if (answer !== "2.05 87")
-      story.broken("operations", `all is well, and a read of ${strategy} ends ${ends.join()} ${answer}`);
+      story.broken(
+        "operations",
+        `all is well, and a read of ${strategy} ends ${ends.join()} ${answer}`,
+      );
 }

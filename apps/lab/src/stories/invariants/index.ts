@@ -6,15 +6,17 @@ import { revokedAreGone } from "./revoked.ts";
 import { rowsHaveOwners } from "./rows.ts";
 
 /** What holds after each step, by name. `up` and `nonces` are watched as things happen. */
-export const INVARIANTS: readonly (readonly [name: string, (story: Story) => string | undefined])[] =
-  [
-    ["up", ({ model, server }) => (model.serverOn === server.isOn ? undefined : "the server is off")],
-    ["revoked", revokedAreGone],
-    ["rows", rowsHaveOwners],
-    ["operations", operationsEndOnce],
-    ["observations", observationsAreLive],
-    ["agreement", storeAgrees],
-  ];
+export const INVARIANTS: readonly (readonly [
+  name: string,
+  (story: Story) => string | undefined,
+])[] = [
+  ["up", ({ model, server }) => (model.serverOn === server.isOn ? undefined : "the server is off")],
+  ["revoked", revokedAreGone],
+  ["rows", rowsHaveOwners],
+  ["operations", operationsEndOnce],
+  ["observations", observationsAreLive],
+  ["agreement", storeAgrees],
+];
 
 /** Looks at all of them. */
 export function checkAll(story: Story): void {

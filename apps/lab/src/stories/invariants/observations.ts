@@ -10,7 +10,8 @@ export function observationsAreLive(story: Story): string | undefined {
     if (device.excused) continue;
     const known = story.server.stack.server.observationsOf(device.strategy);
     for (const path of device.wants)
-      if (!known.includes(path)) return `${device.strategy} ${path} is wanted, and the server has forgotten it`;
+      if (!known.includes(path))
+        return `${device.strategy} ${path} is wanted, and the server has forgotten it`;
     if (world.now - device.quietSince < RECOVERY) continue;
     const fault = liveness(story, device);
     if (fault !== undefined) return fault;

@@ -26,7 +26,8 @@ function obeyedOnce(story: Story): string | undefined {
     const seen = new Set<string>();
     for (const word of obeyed) {
       const operation = story.operations.all.find((one) => one.word === word);
-      if (seen.has(word) && operation?.mayRepeat !== true) return `${strategy} obeyed ${word} twice`;
+      if (seen.has(word) && operation?.mayRepeat !== true)
+        return `${strategy} obeyed ${word} twice`;
       seen.add(word);
     }
   }
