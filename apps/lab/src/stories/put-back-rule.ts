@@ -3,9 +3,9 @@ import type { Sealed } from "./nonce-audit.ts";
 
 //   as it was left ──putBack──> put back ──seals under a used nonce──> tainted ──exchanged──> forbidden
 //
-// A device that was put back to an old copy of its state cannot know it. It may use a nonce twice; the server, which has received
-// something under it, believes nothing of that; and with the first answered exchange the device has other keys. Everybody else
-// never uses one twice.
+// A device that was put back to an old copy of its state cannot know it. It may use a nonce twice; a server that remembers that it
+// received something under it believes nothing of that, and with the first answered exchange the device has other keys. Everybody
+// else never uses one twice.
 
 /** What one machine may do with nonces. */
 export class PutBackRule {
@@ -24,6 +24,8 @@ export class PutBackRule {
   /** From now on an old copy of its state is at work. */
   putBack(): void {
     this.#putBack = true;
+    this.#tainted.clear();
+    this.#forbidden.clear();
   }
 
   /** The machine gets another input. */
@@ -60,6 +62,12 @@ export class PutBackRule {
     const datagram = toHex(bytes);
     for (const used of this.#noncesOf.get(datagram) ?? []) this.#received.add(used);
     return this.#datagrams.has(datagram);
+  }
+
+  /** The server does not know any more what it received: its process was killed, or its directory put back. */
+  serverForgets(): void {
+    this.#received.clear();
+    this.#tainted.clear();
   }
 
   /** The server has answered what the device asked. */

@@ -10,7 +10,7 @@ import type { Model } from "./model.ts";
 import type { NonceAudit, Sealed } from "./nonce-audit.ts";
 import { StoryOperations } from "./operations.ts";
 import { StoryServer, type ServerSaid } from "./server.ts";
-import { credentialOf, type Strategy } from "./strategies.ts";
+import { credentialOf, isDtls, type Strategy } from "./strategies.ts";
 import { PutBackRule } from "./put-back-rule.ts";
 import { speaks } from "./wire.ts";
 import type { Watch } from "./watched.ts";
@@ -105,6 +105,26 @@ export class Story {
     const rule = this.#rules.get(actor) ?? new PutBackRule();
     this.#rules.set(actor, rule);
     return rule;
+  }
+
+  /** The server's process is killed; `kept` of the writes under way reach its disk. */
+  killServer(kept: number): void {
+    this.server.kill(kept);
+    for (const { strategy } of this.model.devices) this.rule(strategy).serverForgets();
+    this.#serverOff();
+  }
+
+  /** The server's process is asked to end. What DTLS received since its last write is not written down. */
+  stopServer(): void {
+    this.server.stop();
+    for (const { strategy } of this.model.devices)
+      if (isDtls(strategy)) this.rule(strategy).serverForgets();
+    this.#serverOff();
+  }
+
+  #serverOff(): void {
+    this.model.serverOn = false;
+    this.model.review(this.world.now);
   }
 
   broken(invariant: string, detail: string): void {

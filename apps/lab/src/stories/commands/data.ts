@@ -13,7 +13,7 @@ export const DATA_COMMANDS: readonly Command[] = [
     weight: 2,
     can: (model) => model.serverOn,
     act(story) {
-      story.server.stop();
+      story.stopServer();
       story.copy = story.server.disk.copy();
       story.model.copied = story.model.copy();
       story.startServer();
@@ -34,6 +34,7 @@ export const DATA_COMMANDS: readonly Command[] = [
       story.server.disk.set(META, ROLLED_BACK, new Uint8Array(0)); // the directory is known not to be the one that was left
       story.model.putBack(copied);
       story.operations.excuse();
+      for (const { strategy } of story.model.devices) story.rule(strategy).serverForgets();
       story.startServer();
       story.model.disturbed(story.world.now);
       return "the copy of the directory is put back";

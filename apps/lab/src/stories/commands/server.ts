@@ -13,7 +13,7 @@ export const SERVER_COMMANDS: readonly Command[] = [
     act(story, { a, b }) {
       const outage = pick(OUTAGES, b);
       const kept = pick([0, 1, 2], a);
-      story.server.kill(kept);
+      story.killServer(kept);
       restartLater(story, outage);
       return `the server is killed, ${kept} writes under way reach the disk, back after ${inWords(outage)}`;
     },
@@ -25,7 +25,7 @@ export const SERVER_COMMANDS: readonly Command[] = [
     can: (model) => model.serverOn,
     act(story, { b }) {
       const outage = pick(OUTAGES, b);
-      story.server.stop();
+      story.stopServer();
       restartLater(story, outage);
       return `the server is stopped, started again after ${inWords(outage)}`;
     },
@@ -74,15 +74,11 @@ export const SERVER_COMMANDS: readonly Command[] = [
 
 /** Its process ends, by kill -9 or cleanly. */
 export function restart(story: Story, { b }: StepChoice): void {
-  if (b % 2 === 0) story.server.stop();
-  else story.server.kill(0);
-  story.model.serverOn = false;
-  story.model.review(story.world.now);
+  if (b % 2 === 0) story.stopServer();
+  else story.killServer(0);
 }
 
 function restartLater(story: Story, outage: number): void {
-  story.model.serverOn = false;
-  story.model.review(story.world.now);
   story.world.after(outage, () => {
     if (!story.server.isOn) story.startServer();
   });
