@@ -8,7 +8,7 @@
 //   --date DATE       the day on which the worlds begin (today); a story is the same only on the same day
 //   --shrink SECONDS  spent at most on making a story that breaks a rule shorter (120)
 //   --jobs N          processes (2)
-//   --real            a few stories with real processes instead: `godwit serve`, `godwit device`, kill -9
+//   --real            2 stories of 25 steps with real processes instead: `godwit serve`, `godwit device`, kill -9
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -57,8 +57,16 @@ const order = {
   ...(values.only !== undefined && { only: values.only }),
 };
 
-if (values.real) await (await import("./stories/real.mjs")).playReal();
-else await playAll();
+if (values.real) {
+  const { playReal } = await import("./stories/real/play.mjs");
+  const stories = replay || values.seeds !== undefined ? seeds : 2;
+  const passed = await playReal({
+    first,
+    seeds: stories,
+    steps: values.steps === "60" ? 25 : whole("steps"),
+  });
+  process.exitCode = passed ? 0 : 1;
+} else await playAll();
 
 async function playAll() {
   const began = performance.now();
