@@ -14,7 +14,9 @@ export async function playReal({ first, seeds, steps }) {
   const ran = new Map();
   for (let seed = first; seed < first + seeds; seed++)
     if (await story(seed, steps, ran)) passed += 1;
-  const counts = [...ran].toSorted().map(([name, times]) => `${name} ${times}`);
+  const counts = [...ran]
+    .toSorted(([a], [b]) => a.localeCompare(b))
+    .map(([name, times]) => `${name} ${times}`);
   console.log(
     `${counts.join(", ")}\n${passed} of ${seeds} stories with real processes kept every rule`,
   );

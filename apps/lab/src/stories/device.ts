@@ -163,32 +163,17 @@ export class StoryDevice {
   }
 
   #heard(output: Exclude<ClientStackOutput, { readonly type: "datagram" }>): void {
-    switch (output.type) {
-      case "store":
-        return this.#store(output.ticket, output.changes);
-      case "perform":
-        return this.#perform(output);
-      case "stale":
-        return this.#renew();
-      case "dropped":
-      case "keyLog":
-        return;
-      case "asleep":
-        this.#asleep = true;
-        break;
-      case "awake":
-        this.#asleep = false;
-        break;
-      case "stateChanged":
-        this.#save();
-        break;
-      case "observation": {
-        const path = `/${output.path.join("/")}`;
-        if (output.active) this.observed.add(path);
-        else this.observed.delete(path);
-        break;
-      }
-      default:
+    if (output.type === "store") return this.#store(output.ticket, output.changes);
+    if (output.type === "perform") return this.#perform(output);
+    if (output.type === "stale") return this.#renew();
+    if (output.type === "dropped" || output.type === "keyLog") return;
+    if (output.type === "asleep") this.#asleep = true;
+    if (output.type === "awake") this.#asleep = false;
+    if (output.type === "stateChanged") this.#save();
+    if (output.type === "observation") {
+      const path = `/${output.path.join("/")}`;
+      if (output.active) this.observed.add(path);
+      else this.observed.delete(path);
     }
     this.#hooks.said(output);
   }

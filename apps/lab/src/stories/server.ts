@@ -159,19 +159,11 @@ export class StoryServer {
   }
 
   #heard(output: Exclude<ServerStackOutput, { readonly type: "datagram" }>): void {
-    switch (output.type) {
-      case "store":
-        return this.#store(output.ticket, output.changes);
-      case "dropped":
-      case "keyLog":
-        return;
-      case "credential":
-        this.#refs.get(output.ref)?.(output.ok);
-        this.#refs.delete(output.ref);
-        return;
-      default:
-        this.#hooks.said(output);
-    }
+    if (output.type === "store") return this.#store(output.ticket, output.changes);
+    if (output.type === "dropped" || output.type === "keyLog") return;
+    if (output.type !== "credential") return this.#hooks.said(output);
+    this.#refs.get(output.ref)?.(output.ok);
+    this.#refs.delete(output.ref);
   }
 
   #store(ticket: number, changes: readonly StoreChange[]): void {

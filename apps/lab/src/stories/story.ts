@@ -233,25 +233,18 @@ export class Story {
   }
 
   #serverSaid(output: ServerSaid): void {
-    switch (output.type) {
-      case "operation":
-        return this.operations.told(output.operation.id, output.operation.state);
-      case "notification": {
-        const { endpoint, path, response } = output;
-        this.readings.set(`${endpoint} ${path}`, new TextDecoder().decode(response.payload));
-        return;
-      }
-      case "registered":
-      case "updated": {
-        const { endpoint } = output.registration;
-        const device = this.model.devices.find(({ strategy }) => strategy === endpoint);
-        if (device === undefined) this.broken("revoked", `${endpoint} is nobody, and registers`);
-        else if (device.shutSince !== undefined && this.world.now > device.shutSince + IN_FLIGHT)
-          this.broken("revoked", `${endpoint} is shut out, and the server says ${output.type}`);
-        return;
-      }
-      default:
+    if (output.type === "operation")
+      this.operations.told(output.operation.id, output.operation.state);
+    if (output.type === "notification") {
+      const { endpoint, path, response } = output;
+      this.readings.set(`${endpoint} ${path}`, new TextDecoder().decode(response.payload));
     }
+    if (output.type !== "registered" && output.type !== "updated") return;
+    const { endpoint } = output.registration;
+    const device = this.model.devices.find(({ strategy }) => strategy === endpoint);
+    if (device === undefined) return this.broken("revoked", `${endpoint} is nobody, and registers`);
+    if (device.shutSince !== undefined && this.world.now > device.shutSince + IN_FLIGHT)
+      this.broken("revoked", `${endpoint} is shut out, and the server says ${output.type}`);
   }
 
   #deviceSaid(strategy: Strategy, output: DeviceSaid): void {

@@ -11,7 +11,7 @@ export function storeAgrees(story: Story): string | undefined {
   try {
     shadow = server.shadow();
   } catch (fault) {
-    return `a server that starts now throws: ${fault instanceof Error ? fault.message : fault}`;
+    return `a server that starts now throws: ${fault instanceof Error ? fault.message : String(fault)}`;
   }
   const [here, there] = [server.stack.server, shadow.server];
   const registered = [...here.endpoints()].toSorted();

@@ -30,7 +30,7 @@ export function rowsHaveOwners(story: Story): string | undefined {
 }
 
 function strayRow(story: Story): string | undefined {
-  const { rows } = { rows: (table: string) => story.server.disk.rows(table) };
+  const rows = (table: string): ReadonlyMap<string, Uint8Array> => story.server.disk.rows(table);
   const machine = story.server.stack.server;
   for (const key of rows("operation").keys()) {
     if (story.damagedRows.has(`operation ${key}`)) continue;
