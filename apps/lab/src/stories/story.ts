@@ -12,7 +12,7 @@ import { StoryOperations } from "./operations.ts";
 import { StoryServer, type ServerSaid } from "./server.ts";
 import { credentialOf, isDtls, type Strategy } from "./strategies.ts";
 import { PutBackRule } from "./put-back-rule.ts";
-import { speaks } from "./wire.ts";
+import { mayBeReplayed, speaks } from "./wire.ts";
 import type { Watch } from "./watched.ts";
 
 /** A rule that was broken. */
@@ -283,7 +283,8 @@ export class Story {
       enters: () => void (this.#actor = strategy),
       leaves: () => void (this.#actor = NOBODY),
       said: (output) => {
-        if (output.type === "datagram") rule.sent(output.bytes);
+        if (output.type === "datagram" && mayBeReplayed(output.bytes, output.path.remote.port))
+          rule.sent(output.bytes);
       },
       threw: (during, fault) =>
         this.broken("up", `${strategy} threw in ${during}: ${textOf(fault)}`),

@@ -1,9 +1,14 @@
-import { OptionNumber, decodeMessage, findOption, formatCode } from "@godwit/coap";
+import { OptionNumber, decodeMessage, findOption, formatCode, isRequest } from "@godwit/coap";
 import { COAPS_PORT } from "./server.ts";
 
 /** What a datagram of the server says to a device that it must not speak to; undefined: nothing, or a refusal. */
 export function speaks(bytes: Uint8Array, port: number): string | undefined {
   return port === COAPS_PORT ? speaksDtls(bytes) : speaksCoap(bytes);
+}
+
+/** Whether the server has a replay window for what a device sends to this port of it. */
+export function mayBeReplayed(bytes: Uint8Array, port: number): boolean {
+  return port === COAPS_PORT || isRequest(decodeMessage(new Uint8Array(bytes), 8).code);
 }
 
 /** Whatever is protected was sealed under keys that are no longer good; a handshake in clear comes to nothing. */
