@@ -39,7 +39,9 @@ export class PutBackRule {
     if (this.#forbidden.has(key))
       return "goes on under keys of which a nonce served twice, after an answered exchange";
     this.#sealing.push(seal);
-    return reused && !this.#putBack ? `nonce ${nonce} serves two messages under one key` : undefined;
+    return reused && !this.#putBack
+      ? `nonce ${nonce} serves two messages under one key`
+      : undefined;
   }
 
   /** It sent what it sealed since its last input. */
