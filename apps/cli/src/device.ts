@@ -116,6 +116,7 @@ function listen(device: Device): void {
   on("observation", ({ path, active }) =>
     active ? `observed: /${path.join("/")}` : `no longer observed: /${path.join("/")}`,
   );
+  on("note", ({ text }) => text);
   on("written", ({ path }) => `written: ${path}`);
   on("fault", ({ fault }) => `fault: ${fault.message}`);
   on("secured", ({ how }) => HOW[how]);

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { backupCommand, restoreCommand } from "./backup.ts";
 import { demoCommand } from "./demo.ts";
 import { credentialsCommand } from "./credentials.ts";
 import { deviceCommand } from "./device.ts";
@@ -16,6 +17,8 @@ export function godwit(): Command {
   program.addCommand(serveCommand());
   program.addCommand(deviceCommand());
   program.addCommand(credentialsCommand());
+  program.addCommand(backupCommand());
+  program.addCommand(restoreCommand());
   program.addCommand(fleetCommand());
   program.addCommand(labCommand());
   program.addCommand(demoCommand());

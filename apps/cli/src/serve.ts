@@ -12,6 +12,12 @@ import { readCredentials } from "./credential-words.ts";
 import { readOption } from "./read-option.ts";
 import { readCoapsFiles, type CoapsMaterial } from "./coaps-files.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
+import {
+  STORE_FAILURE_EXIT,
+  storeFailureOption,
+  untilStoreFails,
+  type OnStoreFailure,
+} from "./store-failure.ts";
 import { untilStopped } from "./stop.ts";
 import { openLog } from "./log.ts";
 
@@ -27,6 +33,9 @@ type Options = {
   readonly nosec: boolean;
   readonly credentials?: string;
   readonly awake?: number;
+  readonly mark?: string;
+  readonly acceptLoss: boolean;
+  readonly onStoreFailure: OnStoreFailure;
   readonly logLevel: string;
 };
 
@@ -38,6 +47,18 @@ export function serveCommand(): Command {
         .default("./godwit-data")
         .env("GODWIT_DATA"),
     )
+    .addOption(
+      new Option(
+        "--mark <file>",
+        "a second mark, on another volume than the data: notices a volume that was put back as a whole",
+      ).env("GODWIT_MARK"),
+    )
+    .option(
+      "--accept-loss",
+      "go on, once, without commits that are missing: what is left of the store is kept aside, devices need new keys",
+      false,
+    )
+    .addOption(storeFailureOption())
     .addOption(
       new Option("--coap <host:port>", "plain CoAP; needs --nosec to accept registrations")
         .default("127.0.0.1:5683")
@@ -105,7 +126,11 @@ async function serve(options: Options): Promise<void> {
   if (options.coaps !== undefined) addressOf("--coaps", options.coaps);
   const material = readCoapsFiles(options, Date.now());
   const keylog = keyLogFile(options.keylog);
-  const data = await openData(options.data);
+  const data = await openData(options.data, {
+    acceptLoss: options.acceptLoss,
+    ...(options.mark === undefined ? {} : { markFile: options.mark }),
+    onNotice: (text) => log.warn(text),
+  });
   const opened: { close(): Promise<void> }[] = [data];
   try {
     const { password, file, created } = await adminPassword(options.data);
@@ -143,7 +168,8 @@ async function serve(options: Options): Promise<void> {
       );
     process.stdout.write(`${lines.join("\n")}\nReady\n`);
 
-    await stopped;
+    const why = await Promise.race([stopped, untilStoreFails(server, log, options.onStoreFailure)]);
+    if (why === "store failed") process.exitCode = STORE_FAILURE_EXIT;
     log.info("stopping");
   } finally {
     // Whatever ended it: what is owed is written, and nothing keeps the process or the store's lock.
@@ -207,7 +233,9 @@ function openServer(
       log.debug({ endpoint: device.endpoint, moved }, "updated");
     });
   }
-  if (data.rolledBack) log.warn("the store is older than it was: was a backup restored?");
+  if (data.rollbackReason !== undefined) {
+    log.warn(`${data.rollbackReason}; the keys of its sessions are dropped, devices make new ones`);
+  }
   return server;
 }
 

@@ -41,6 +41,23 @@ export function metrics(server: Server): {
       for (const [reason, times] of Object.entries(server.strays)) this.set({ reason }, times);
     },
   });
+  void new Gauge({
+    name: "godwit_store_working",
+    help: "1 while the store takes writes, 0 while it refuses them",
+    registers,
+    collect() {
+      this.set(server.storeHealth.state === "working" ? 1 : 0);
+    },
+  });
+  void new Counter({
+    name: "godwit_store_refusals_total",
+    help: "Writes that the store refused",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(server.storeRefusals);
+    },
+  });
   const registered = counter("registrations_total", "Register operations that succeeded");
   const updated = counter("updates_total", "Update operations that succeeded", ["moved"]);
   const updatedMoved = updated.labels("true");

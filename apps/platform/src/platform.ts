@@ -42,7 +42,11 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  app.setErrorHandler(async (fault: Error & { statusCode?: number }, _request, reply) => {
+  app.setErrorHandler(async (fault: Error & Exposed, _request, reply) => {
+    if (fault.expose === true && fault.statusCode !== undefined) {
+      const [status, detail] = [fault.statusCode, fault.message];
+      return await sendProblem(reply, { status, title: "Not available", detail });
+    }
     if (hasZodFastifySchemaValidationErrors(fault)) {
       const detail = fault.validation.map((one) => `${one.instancePath} ${one.message}`).join("; ");
       return await sendProblem(reply, { status: 400, title: "Bad request", detail });
@@ -82,7 +86,10 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   app.get("/livez", async () => ({ status: "alive" }));
   app.get("/readyz", async (_request, reply) => {
     try {
-      return { status: "ready", coap: server.addresses };
+      const health = server.storeHealth;
+      if (health.state === "working") return { status: "ready", coap: server.addresses };
+      const reason = health.error.message;
+      return await reply.code(503).send({ status: "not ready", store: health.state, reason });
     } catch {
       return await reply.code(503).send({ status: "starting" });
     }
@@ -108,6 +115,9 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
     },
   };
 }
+
+/** A fault whose words are for the caller. */
+type Exposed = { readonly statusCode?: number; readonly expose?: boolean };
 
 const HEADERS = [
   [

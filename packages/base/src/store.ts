@@ -17,4 +17,6 @@ export type StoredInput = {
   readonly type: "stored";
   readonly ticket: number;
   readonly ok: boolean;
+  /** Why not, in a few words that may be shown to devices and users. */
+  readonly why?: string;
 };

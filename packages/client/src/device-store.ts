@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { FormatError, utf8 } from "@godwit/base";
 import { loadMasterKey, writeFileAtomic, type MasterKey, type Store } from "@godwit/io";
 import type { ClientDtlsOptions, ClientSnapshot } from "@godwit/lwm2m";
+import { readChecked, writeChecked } from "./checked-json.ts";
 import { RecordFile } from "./record-file.ts";
+import { repairFiles } from "./repair-files.ts";
 
 /** Where a device keeps what outlives its restart: its registration, its settings, what it learned of the NAT. */
 export interface DeviceStore {
@@ -11,6 +13,13 @@ export interface DeviceStore {
   save(snapshot: ClientSnapshot): Promise<void>;
   /** Records that must be durable before anything relies on them: sequence numbers of OSCORE and DTLS. Opened at each start. */
   records(): Store;
+  /**
+   * Called at each start before anything is read: sets aside what was damaged and can be made anew, and says so, a sentence
+   * each. `mayRenewRecords`: sequence numbers may be lost, because all keys they were used with are made anew, too.
+   *
+   * @throws Error that says what to do, where the device cannot go on
+   */
+  repair?(mayRenewRecords: boolean): readonly string[];
   /** Seals sessions of DTLS. Without it each start begins with a handshake. */
   readonly sealer?: Sealer;
 }
@@ -30,19 +39,15 @@ export function fileStore(directory: string): DeviceStore {
         if ((fault as NodeJS.ErrnoException).code === "ENOENT") return undefined;
         throw fault;
       }
-      try {
-        const { layout, snapshot } = JSON.parse(text, revive) as Saved;
-        return layout === LAYOUT ? snapshot : undefined;
-      } catch {
-        return undefined; // torn by something other than us: a device then registers anew
-      }
+      return readSnapshot(text); // undefined where it is damaged: a device then registers anew
     },
+    repair: (mayRenewRecords) => repairFiles(directory, mayRenewRecords, readSnapshot),
     sealer: fileSealer(join(directory, "session-key")),
     records: () => new RecordFile(join(directory, "records.json")),
     async save(snapshot) {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
-      const saved: Saved = { layout: LAYOUT, snapshot };
-      await writeFileAtomic(file, utf8(JSON.stringify(saved, replace)));
+      const text = writeChecked(LAYOUT, JSON.stringify(snapshot, replace));
+      await writeFileAtomic(file, utf8(text));
     },
   };
 }
@@ -65,6 +70,18 @@ function fileSealer(file: string): Sealer {
 
 type Sealer = NonNullable<ClientDtlsOptions["sealer"]>;
 
+/** Files of earlier versions had no sum. */
+function readSnapshot(text: string): ClientSnapshot | undefined {
+  try {
+    const checked = readChecked(LAYOUT, text);
+    if (checked !== undefined) return JSON.parse(checked, revive) as ClientSnapshot;
+    const { layout, snapshot } = JSON.parse(text, revive) as Partial<Saved>;
+    return layout === EARLIER && typeof snapshot === "object" ? snapshot : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 type Saved = { readonly layout: number; readonly snapshot: ClientSnapshot };
 
 /** JSON has neither 64-bit numbers nor Infinity nor bytes. */
@@ -80,5 +97,6 @@ function revive(_key: string, value: unknown): unknown {
   return value;
 }
 
-const LAYOUT = 1;
+const EARLIER = 1;
+const LAYOUT = 2;
 const SESSION = "device session";

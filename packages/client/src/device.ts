@@ -67,6 +67,8 @@ export type DeviceEvents = {
   };
   /** A sensor or the device's own code failed; the server was told 5.00. */
   readonly fault: { readonly fault: Error };
+  /** Something that whoever runs the device may want to know, in a sentence: of files that were damaged, for one. */
+  readonly note: { readonly text: string };
   /** What the session has cost so far; after each handshake, registration, Update and de-registration. */
   readonly session: SessionView;
   /** A handshake of DTLS came to nothing; the next try is at `retryAt`, or when there is something to send. */
@@ -176,6 +178,8 @@ export class Device {
       security,
       tuning,
     } = this.#options;
+    const notes = store?.repair?.(mayRenewRecords(security)) ?? [];
+    for (const text of notes) this.#emit("note", { text });
     const remote = { host: await resolve(this.#server.host), port: this.#server.port };
     const any = isIP(remote.host) === 6 ? "::" : "0.0.0.0";
     const port = await MovingPort.open(any);
@@ -369,6 +373,11 @@ type Heard = Exclude<ClientStackOutput, { type: "datagram" | "store" }>;
 
 function dtlsOf(security: Security | undefined): DtlsSecurity | undefined {
   return security?.kind === "oscore" ? security.inside : security;
+}
+
+/** Whether all keys are made anew where the records of their sequence numbers are gone. */
+function mayRenewRecords(security: Security | undefined): boolean {
+  return security?.kind !== "oscore" || security.credential.derivation === "negotiated";
 }
 
 function recordOf(records: Store | undefined): Uint8Array | undefined {

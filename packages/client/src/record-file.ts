@@ -8,6 +8,7 @@ import {
   type StoreDone,
   type StoreRecord,
 } from "@godwit/io";
+import { readChecked, writeChecked } from "./checked-json.ts";
 
 /**
  * A few records in one file, replaced as a whole and synchronized before anything relies on it: sequence numbers that are
@@ -16,8 +17,9 @@ import {
 export class RecordFile implements Store {
   broken: StoreError | undefined = undefined;
   readonly #file: string;
-  readonly #records: Map<string, Map<string, Uint8Array>>;
-  #waiting: StoreDone[] = [];
+  /** As in the file. */
+  #records: Records;
+  #waiting: Call[] = [];
   #writing: Promise<void> | undefined;
 
   /** Throws if the file is there and cannot be read: to go on without it would use numbers twice. */
@@ -31,13 +33,7 @@ export class RecordFile implements Store {
   }
 
   write(changes: readonly StoreChange[], done: StoreDone): void {
-    for (const { table, key, value } of changes) {
-      const records = this.#records.get(table) ?? new Map<string, Uint8Array>();
-      this.#records.set(table, records);
-      if (value === undefined) records.delete(key);
-      else records.set(key, value);
-    }
-    this.#waiting.push(done);
+    this.#waiting.push({ changes, done });
     this.#writing ??= this.#run();
   }
 
@@ -52,30 +48,45 @@ export class RecordFile implements Store {
   async #run(): Promise<void> {
     await Promise.resolve(); // never before `write` has returned
     while (this.#waiting.length > 0) {
-      const answered = this.#waiting;
+      const calls = this.#waiting;
       this.#waiting = [];
+      const next = changed(this.#records, calls);
       let fault: StoreError | undefined;
       try {
         mkdirSync(dirname(this.#file), { recursive: true, mode: 0o700 });
-        await writeFileAtomic(this.#file, utf8(this.#text()));
+        await writeFileAtomic(this.#file, utf8(textOf(next)));
+        this.#records = next;
       } catch (cause) {
-        fault = new StoreError("io", `cannot write ${this.#file}`, cause);
+        const { message } = cause as Error;
+        fault = new StoreError("io", `cannot write ${this.#file}: ${message}`, cause);
       }
-      for (const done of answered) done(fault);
+      for (const { done } of calls) done(fault);
     }
     this.#writing = undefined;
   }
-
-  #text(): string {
-    const tables = [...this.#records].map(([table, records]) => [
-      table,
-      Object.fromEntries([...records].map(([key, value]) => [key, toHex(value)])),
-    ]);
-    return JSON.stringify({ layout: LAYOUT, tables: Object.fromEntries(tables) });
-  }
 }
 
-function read(file: string): Map<string, Map<string, Uint8Array>> {
+/** The records with these changes; those before stay as they are, since the file may not take them. */
+function changed(records: Records, calls: readonly Call[]): Records {
+  const next = new Map([...records].map(([table, rows]) => [table, new Map(rows)]));
+  for (const { table, key, value } of calls.flatMap(({ changes }) => changes)) {
+    const rows = next.get(table) ?? new Map<string, Uint8Array>();
+    next.set(table, rows);
+    if (value === undefined) rows.delete(key);
+    else rows.set(key, value);
+  }
+  return next;
+}
+
+function textOf(records: Records): string {
+  const tables = [...records].map(([table, rows]) => [
+    table,
+    Object.fromEntries([...rows].map(([key, value]) => [key, toHex(value)])),
+  ]);
+  return writeChecked(LAYOUT, JSON.stringify(Object.fromEntries(tables)));
+}
+
+function read(file: string): Records {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
@@ -84,12 +95,10 @@ function read(file: string): Map<string, Map<string, Uint8Array>> {
     throw fault;
   }
   try {
-    const { layout, tables } = JSON.parse(text) as Saved;
-    if (layout !== LAYOUT) throw new Error("unknown layout");
     return new Map(
-      Object.entries(tables).map(([table, records]) => [
+      Object.entries(tablesIn(text)).map(([table, rows]) => [
         table,
-        new Map(Object.entries(records).map(([key, value]) => [key, hex(value)])),
+        new Map(Object.entries(rows).map(([key, value]) => [key, hex(value)])),
       ]),
     );
   } catch (cause) {
@@ -97,8 +106,17 @@ function read(file: string): Map<string, Map<string, Uint8Array>> {
   }
 }
 
-type Saved = {
-  readonly layout: number;
-  readonly tables: Readonly<Record<string, Readonly<Record<string, string>>>>;
-};
-const LAYOUT = 1;
+/** Files of earlier versions had no sum. */
+function tablesIn(text: string): Tables {
+  const checked = readChecked(LAYOUT, text);
+  if (checked !== undefined) return JSON.parse(checked) as Tables;
+  const { layout, tables } = JSON.parse(text) as { layout: number; tables: Tables };
+  if (layout !== EARLIER) throw new Error("unknown layout, or damaged");
+  return tables;
+}
+
+type Records = ReadonlyMap<string, ReadonlyMap<string, Uint8Array>>;
+type Tables = Readonly<Record<string, Readonly<Record<string, string>>>>;
+type Call = { readonly changes: readonly StoreChange[]; readonly done: StoreDone };
+const EARLIER = 1;
+const LAYOUT = 2;

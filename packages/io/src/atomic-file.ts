@@ -3,20 +3,20 @@ import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "n
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
+/** What a file is to hold; a function is given the descriptor of the new file, for content that names the file itself. */
+export type Content = Uint8Array | string | ((fd: number) => Uint8Array | string);
+
 /**
  * Replaces a file's content as a whole: after a crash at any moment it holds the old bytes or the new ones, and
  * once this has returned, the new ones. `mode` is that of a new file; 0600 unless given.
  */
-export function writeFileAtomicSync(
-  file: string,
-  content: Uint8Array | string,
-  mode = 0o600,
-): void {
+export function writeFileAtomicSync(file: string, content: Content, mode = 0o600): void {
   const temporary = besides(file);
   const fd = openSync(temporary, "wx", mode);
   try {
     try {
-      writeAll(fd, typeof content === "string" ? Buffer.from(content) : content);
+      const bytes = typeof content === "function" ? content(fd) : content;
+      writeAll(fd, typeof bytes === "string" ? Buffer.from(bytes) : bytes);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -30,16 +30,12 @@ export function writeFileAtomicSync(
 }
 
 /** The same without holding up the event loop. Two at once for one file end with either content. */
-export async function writeFileAtomic(
-  file: string,
-  content: Uint8Array | string,
-  mode = 0o600,
-): Promise<void> {
+export async function writeFileAtomic(file: string, content: Content, mode = 0o600): Promise<void> {
   const temporary = besides(file);
   const handle = await open(temporary, "wx", mode);
   try {
     try {
-      await handle.writeFile(content);
+      await handle.writeFile(typeof content === "function" ? content(handle.fd) : content);
       await handle.sync();
     } finally {
       await handle.close();
@@ -55,6 +51,16 @@ export async function writeFileAtomic(
     await directory.sync();
   } finally {
     await directory.close();
+  }
+}
+
+/** Forces a file to disk. */
+export function syncFile(file: string): void {
+  const fd = openSync(file, "r+");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -7,7 +7,7 @@ import {
   type StoreOutput,
 } from "@godwit/base";
 import { systemClock, type Clock } from "./clock.ts";
-import type { Store, StoreError } from "./store.ts";
+import { refusalWords, type Store, type StoreError } from "./store.ts";
 import { IO_TUNING } from "./tuning.ts";
 
 /**
@@ -171,7 +171,10 @@ export class Driver<Input, Output extends { readonly type: string }> {
         this.counters.storeFailures += 1;
         this.#onFault({ during: "store", input: undefined, error });
       }
-      const stored: StoredInput = { type: "stored", ticket, ok: error === undefined };
+      const stored: StoredInput =
+        error === undefined
+          ? { type: "stored", ticket, ok: true }
+          : { type: "stored", ticket, ok: false, why: refusalWords(error) };
       this.#take(stored as Input);
     };
     if (this.#store === undefined) answer();

@@ -1,4 +1,11 @@
 export { writeFileAtomic, writeFileAtomicSync } from "./atomic-file.ts";
+export {
+  backUpData,
+  restoreData,
+  type Backup,
+  type Restored,
+  type RestoreOptions,
+} from "./backup.ts";
 export { systemClock, type Clock } from "./clock.ts";
 export { openData, type Data, type DataOptions } from "./data.ts";
 export {
@@ -13,12 +20,21 @@ export {
 export { systemRng } from "./entropy.ts";
 export { joinPorts } from "./join-ports.ts";
 export { measureLoad, type Load } from "./load.ts";
-export { loadMasterKey, MasterKey, type LoadedMasterKey } from "./master-key.ts";
+export { removeLeftOvers } from "./left-overs.ts";
+export {
+  loadMasterKey,
+  MasterKey,
+  readMasterKey,
+  sealedWith,
+  type LoadedMasterKey,
+} from "./master-key.ts";
 export { MemoryStore, memoryStore, type MemoryStoreOptions } from "./memory-store.ts";
 export { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
 export { SqliteStore, sqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
+export type { StoreHealth } from "./store-health.ts";
 export {
   StoreError,
+  refusalWords,
   type Store,
   type StoreDone,
   type StoreFault,

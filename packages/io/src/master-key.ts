@@ -82,6 +82,23 @@ export function loadMasterKey(
   return { key: new MasterKey(key), file: path, created, exposed };
 }
 
+/** The master key in a file that must be there. Throws with what is wrong with it. */
+export function readMasterKey(file: string): MasterKey {
+  let content: Uint8Array;
+  try {
+    content = readFileSync(file);
+  } catch (cause) {
+    throw new Error(`cannot read the master key ${file}: ${(cause as Error).message}`, { cause });
+  }
+  return new MasterKey(parseKey(content, file));
+}
+
+/** The id of the master key that a secret was sealed with; undefined for what is no sealed secret. */
+export function sealedWith(sealed: Uint8Array): string | undefined {
+  if (sealed.length < HEAD + TAG || sealed[0] !== VERSION) return undefined;
+  return toHex(sealed.subarray(1, 1 + ID));
+}
+
 export type LoadedMasterKey = {
   readonly key: MasterKey;
   readonly file: string;

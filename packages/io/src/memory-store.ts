@@ -1,14 +1,19 @@
 import type { StoreChange } from "@godwit/base";
+import { HealthMeter } from "./store-health.ts";
 import { StoreError, type Store, type StoreDone, type StoreRecord } from "./store.ts";
 
 /**
  * A store without a disk, for tests: it commits when told or by itself, and fails where told. `survivors` opens
- * what a crash would have left.
+ * what a crash would have left, or a copy that is put back later; `disk` makes it refuse until it is well again, and
+ * `damage` does to a record what a bad disk does.
  */
 export class MemoryStore implements Store {
   /** How many writes have been tried; the next one has this number. */
   writes = 0;
   broken: StoreError | undefined;
+  /** What every write is refused with until it is `well` again. */
+  disk: "well" | "full" | "readonly" | "io" = "well";
+  readonly meter: HealthMeter = new HealthMeter();
   readonly #tables: Map<string, Map<string, Uint8Array>>;
   readonly #options: MemoryStoreOptions;
   #queue: Call[] = [];
@@ -69,13 +74,34 @@ export class MemoryStore implements Store {
     return new MemoryStore(options, copy);
   }
 
+  /** Changes one byte of a record, the last unless `at` is given, or cuts the record before it. False: there is none. */
+  damage(table: string, key: string, how: "flip" | "cut" = "flip", at = -1): boolean {
+    const records = this.#tables.get(table);
+    const value = records?.get(key);
+    if (records === undefined || value === undefined || value.length === 0) return false;
+    const place = at < 0 ? value.length - 1 : Math.min(at, value.length - 1);
+    const harmed = how === "cut" ? value.slice(0, place) : value.slice();
+    if (how === "flip") harmed[place]! ^= 0xff; // within the record
+    records.set(key, harmed);
+    return true;
+  }
+
+  /** The keys that a table has. */
+  keys(table: string): readonly string[] {
+    return [...(this.#tables.get(table)?.keys() ?? [])];
+  }
+
   #apply({ changes, done }: Call): void {
     if (this.#crashed) return;
     if (this.#closed) return done(new StoreError("closed", "the store is closed"));
-    const fault = this.#options.fault?.(this.writes++);
+    const injected = this.#options.fault?.(this.writes++);
+    const fault = injected ?? (this.disk === "well" ? undefined : this.disk);
     if (fault === "crash") this.#crashed = true;
-    if (fault === "full" || fault === "io")
-      return done(new StoreError(fault, `injected: ${fault}`));
+    if (fault === "full" || fault === "io" || fault === "readonly") {
+      const error = new StoreError(fault, `injected: ${fault}`);
+      this.meter.failed(error, 1);
+      return done(error);
+    }
     if (this.#crashed) return;
     for (const { table, key, value } of changes) {
       let records = this.#tables.get(table);
@@ -83,6 +109,7 @@ export class MemoryStore implements Store {
       if (value === undefined) records.delete(key);
       else records.set(key, value.slice());
     }
+    this.meter.worked();
     if (fault === "crashAfter") this.#crashed = true;
     else done();
   }

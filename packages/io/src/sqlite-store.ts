@@ -1,17 +1,12 @@
-import {
-  closeSync,
-  fdatasync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, fdatasync, openSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { UsageError, type StoreChange } from "@godwit/base";
 import type { StatementSyncInstance } from "@photostructure/sqlite";
 import { syncDirectory } from "./atomic-file.ts";
-import { openSqlite, storeError, type Sqlite } from "./sqlite.ts";
+import { adviceFor, damaged, letGo, openDatabase } from "./sqlite-open.ts";
+import { backUp } from "./sqlite-backup.ts";
+import { storeError, type Sqlite } from "./sqlite.ts";
+import { HealthMeter, type StoreHealth } from "./store-health.ts";
 import { StoreError, type Store, type StoreDone, type StoreRecord } from "./store.ts";
 import { IO_TUNING } from "./tuning.ts";
 
@@ -28,8 +23,10 @@ import { IO_TUNING } from "./tuning.ts";
  * checksums at the next start and was never acknowledged.
  */
 export class SqliteStore implements Store {
-  broken: StoreError | undefined;
+  readonly meter: HealthMeter = new HealthMeter();
   readonly counters = { groups: 0, calls: 0, changes: 0, failed: 0 };
+  /** Told after each group that the disk has confirmed, before its calls are answered. */
+  onConfirmed: ((commits: number) => void) | undefined;
   readonly #db: Sqlite;
   readonly #file: string;
   readonly #options: Required<SqliteStoreOptions>;
@@ -46,6 +43,9 @@ export class SqliteStore implements Store {
   #commits: number;
   #durableCommits: number;
   #idle: (() => void)[] = [];
+  #broken: StoreError | undefined;
+  /** Runs while the store fails, until it takes a write again. */
+  #probe: NodeJS.Timeout | undefined;
 
   constructor(file: string, options: SqliteStoreOptions = {}) {
     this.#file = file;
@@ -69,9 +69,29 @@ export class SqliteStore implements Store {
     writeFileSync(`${file}.pid`, `${process.pid}\n`, { mode: 0o600 });
   }
 
+  get broken(): StoreError | undefined {
+    return this.#broken;
+  }
+
+  get health(): StoreHealth {
+    return this.meter.health;
+  }
+
+  /** Refuses every write from now on: what was found outside shows that the store cannot be trusted any more. */
+  break(error: StoreError): void {
+    if (this.#broken !== undefined) return;
+    this.#broken = error;
+    this.meter.broke(error);
+  }
+
   /** Groups committed and forced to disk in this database's whole life. */
   get commits(): number {
     return this.#durableCommits;
+  }
+
+  /** Counts on from there, if that is more: after commits were lost none has the number of one of these. */
+  raiseCommits(commits: number): void {
+    this.#commits = Math.max(this.#commits, commits);
   }
 
   *load(table: string): Iterable<StoreRecord> {
@@ -110,19 +130,25 @@ export class SqliteStore implements Store {
   }
 
   close(): Promise<void> {
+    clearTimeout(this.#probe);
     this.#closing ??= this.flush().then(() => {
+      clearTimeout(this.#probe);
       this.#state = "closed";
       closeSync(this.#log);
+      // Where other files are in their place, SQLite must not touch those.
+      if (this.#broken?.fault === "gone") return letGo(this.#db, "foreign");
       rmSync(`${this.#file}.pid`, { force: true });
       letGo(this.#db, "ours");
     });
     return this.#closing;
   }
 
-  /** A consistent copy of what is committed, written to a file that must not exist yet. */
-  backup(file: string): void {
-    closeSync(openSync(file, "wx", 0o600));
-    this.#db.prepare("VACUUM INTO ?").run(file);
+  /**
+   * A consistent copy of what is committed, in one file that must not exist yet, while the store goes on. Rejects with
+   * StoreError; then there is no such file.
+   */
+  backup(file: string): Promise<void> {
+    return backUp(this.#db, file);
   }
 
   /** What SQLite throws at a damaged page, in our words. */
@@ -133,7 +159,9 @@ export class SqliteStore implements Store {
     } catch (thrown) {
       const known = storeError(thrown, `cannot read ${this.#file}`);
       if (known.fault !== "corrupt") throw known;
-      throw (this.broken = new StoreError("corrupt", damaged(this.#file), thrown));
+      const error = new StoreError("corrupt", damaged(this.#file), thrown);
+      this.break(error);
+      throw error;
     }
   }
 
@@ -158,7 +186,7 @@ export class SqliteStore implements Store {
     this.#state = "committing";
     const before = this.#commits;
     if (this.broken === undefined) this.#transact(calls);
-    else for (const call of calls) call.error ??= this.broken;
+    for (const call of calls) call.error ??= this.broken;
     const commits = this.#commits;
     if (commits === before) return this.#answer(calls);
     if (this.#options.durability === "process") {
@@ -167,10 +195,15 @@ export class SqliteStore implements Store {
     }
     this.#state = "syncing";
     this.#options.sync(this.#log, (error) => {
-      if (error === null) this.#durableCommits = commits;
+      if (error === null) this.#confirm(commits);
       else this.#distrust(calls, error);
       this.#answer(calls);
     });
+  }
+
+  #confirm(commits: number): void {
+    this.#durableCommits = commits;
+    this.onConfirmed?.(commits);
   }
 
   /** Writes a group. Calls that could not be written carry their error from here on. */
@@ -185,7 +218,7 @@ export class SqliteStore implements Store {
   #attempt(calls: readonly Call[]): StoreError | undefined {
     try {
       const group = this.#gather(calls);
-      if (group.size === 0) return undefined;
+      if (group.size === 0 && !calls.some(isProbe)) return undefined;
       this.#begin.run();
       for (const [table, changes] of group) table.apply(changes);
       this.#mark.run(this.#commits + 1);
@@ -196,7 +229,7 @@ export class SqliteStore implements Store {
     } catch (thrown) {
       const error = storeError(thrown, "cannot write");
       this.#undo(error);
-      if (error.fault === "corrupt" || error.fault === "foreign") this.broken = error;
+      if (error.fault === "corrupt" || error.fault === "foreign") this.break(error);
       return error;
     }
   }
@@ -221,7 +254,7 @@ export class SqliteStore implements Store {
     try {
       if (this.#db.isTransaction) this.#rollback.run();
     } catch (thrown) {
-      this.broken = storeError(thrown, `cannot roll back after "${error.message}"`);
+      this.break(storeError(thrown, `cannot roll back after "${error.message}"`));
     }
   }
 
@@ -230,15 +263,36 @@ export class SqliteStore implements Store {
    * is in memory and what is on disk can no longer be told apart. Only opening the file again can.
    */
   #distrust(calls: readonly Call[], error: Error): void {
-    this.broken = new StoreError(
+    const unsure = new StoreError(
       "io",
       `the disk did not confirm a write (${error.message}): ${this.#file} must be opened again`,
       error,
     );
-    for (const call of calls) call.error ??= this.broken;
+    this.break(unsure);
+    for (const call of calls) call.error ??= unsure;
+  }
+
+  /** Whether the disk works is asked of the groups themselves, and of an empty one now and then while it does not. */
+  #judge(calls: readonly Call[]): void {
+    let [error, failed] = [undefined as StoreError | undefined, 0];
+    for (const call of calls) {
+      if (call.error === undefined) continue;
+      error = call.error;
+      failed += 1;
+    }
+    if (error !== undefined) this.meter.failed(error, failed);
+    else this.meter.worked();
+    if (this.meter.health.state !== "failing" || this.#closing !== undefined) return;
+    clearTimeout(this.#probe);
+    this.#probe = setTimeout(() => {
+      this.#queue.push({ changes: [], done: () => {}, bytes: 0, error: undefined, probe: true });
+      if (this.#state === "idle") this.#schedule();
+    }, IO_TUNING.storeProbeEvery);
+    this.#probe.unref();
   }
 
   #answer(calls: readonly Call[]): void {
+    if (this.#state !== "closed") this.#judge(calls);
     for (const { done, bytes, error } of calls) {
       this.#queuedBytes -= bytes;
       this.counters.calls += 1;
@@ -348,105 +402,13 @@ type Call = {
   readonly changes: readonly StoreChange[];
   readonly done: StoreDone;
   readonly bytes: number;
+  /** Only to see whether the disk takes a group. */
+  readonly probe?: true;
   error: StoreError | undefined;
 };
 
-function openDatabase(file: string, options: Required<SqliteStoreOptions>): Sqlite {
-  let db: Sqlite | undefined;
-  try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    createPrivately(file);
-    db = openSqlite(file, { timeout: 0 });
-    // Exclusive: the lock is held until the process ends, however it ends, and the log's index needs no shared memory.
-    db.exec("PRAGMA locking_mode = EXCLUSIVE");
-    checkOwner(db, file);
-    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY");
-    db.exec(`PRAGMA cache_size = -${IO_TUNING.storeCacheBytes >> 10}`);
-    db.exec(`PRAGMA wal_autocheckpoint = ${IO_TUNING.storeCheckpointPages}`);
-    if (options.maxBytes < Infinity) {
-      db.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(options.maxBytes / PAGE))}`);
-    }
-    db.exec(`BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS godwit (id INTEGER PRIMARY KEY CHECK (id = 1),
-      commits INTEGER NOT NULL); INSERT OR IGNORE INTO godwit VALUES (1, 0);
-      UPDATE godwit SET commits = commits + 1;
-      PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
-    db.exec("PRAGMA synchronous = NORMAL"); // commits are forced out by SqliteStore; checkpoints by SQLite
-    return db;
-  } catch (error) {
-    if (db !== undefined) letGo(db, "foreign");
-    const known = storeError(error, `cannot open ${file}`);
-    if (known.fault === "foreign") throw new StoreError("foreign", notOurs(file), error);
-    throw new StoreError(known.fault, adviceFor(known, file), error);
-  }
-}
-
-/** SQLite would make it readable for everybody; the log takes its mode from it. */
-function createPrivately(file: string): void {
-  try {
-    closeSync(openSync(file, "wx", 0o600));
-  } catch (error) {
-    // An existing file must not even be opened and closed here: that would drop the locks this process may hold.
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-}
-
-/**
- * Closes for good. Closing alone would keep the lock for as long as a prepared statement waits for the garbage
- * collector; and ours becomes a single file again that may be copied as it is.
- */
-function letGo(db: Sqlite, owner: "ours" | "foreign"): void {
-  try {
-    if (owner === "ours") db.exec("PRAGMA journal_mode = DELETE");
-    db.exec("PRAGMA locking_mode = NORMAL; SELECT count(*) FROM sqlite_schema");
-  } catch {
-    // A disk that fails here has failed before, and the caller was told then.
-  } finally {
-    db.close();
-  }
-}
-
-function checkOwner(db: Sqlite, file: string): void {
-  db.exec("BEGIN IMMEDIATE"); // takes the lock before anything is believed
-  const pragma = (name: string): number =>
-    Object.values(db.prepare(`PRAGMA ${name}`).get() as Record<string, number>)[0] ?? 0;
-  const [owner, version] = [pragma("application_id"), pragma("user_version")];
-  const { tables } = db.prepare("SELECT count(*) AS tables FROM sqlite_schema").get() as {
-    tables: number;
-  };
-  db.exec("COMMIT");
-  if (owner !== APPLICATION_ID && (owner !== 0 || tables > 0)) {
-    throw new StoreError("foreign", notOurs(file));
-  }
-  if (version <= SCHEMA_VERSION) return;
-  throw new StoreError(
-    "newer",
-    `${file} was written by a later version (schema ${version}, this one knows ${SCHEMA_VERSION}); upgrade, or restore a backup made before`,
-  );
-}
-
-function adviceFor({ fault, message, cause }: StoreError, file: string): string {
-  const { code } = (cause ?? {}) as NodeJS.ErrnoException;
-  if (code === "EEXIST" || code === "ENOTDIR") return `${dirname(file)} is not a directory`;
-  if (fault === "locked") return `${file} is in use by ${holder(file)}; one process at a time`;
-  if (fault === "corrupt") return damaged(file);
-  if (fault !== "readonly") return message;
-  return `${message}; give ${dirname(file)} to the user who runs this, or choose another directory`;
-}
-
-function damaged(file: string): string {
-  return `${file} is damaged; restore a backup, or move it away to begin without what it held`;
-}
-
-function notOurs(file: string): string {
-  return `${file} is not a Godwit store; it was left as it is`;
-}
-
-function holder(file: string): string {
-  try {
-    return `process ${Number(readFileSync(`${file}.pid`, "utf8"))}`;
-  } catch {
-    return "another process";
-  }
+function isProbe({ probe }: Call): boolean {
+  return probe === true;
 }
 
 function checkName(table: string): string {
@@ -473,9 +435,6 @@ const SQLITE_DEFAULTS: Required<SqliteStoreOptions> = {
   sync: fdatasync,
 };
 
-const APPLICATION_ID = 0x4764_7774; // "Gdwt"
-const SCHEMA_VERSION = 1;
-const PAGE = 4_096;
 /** Rows per statement: binding many at once saves a third of the time, more than this nothing further. */
 const ROWS = 10;
 const CALL_OVERHEAD = 64;

@@ -8,10 +8,38 @@ export type Sqlite = DatabaseSyncInstance;
  * Opens a SQLite database by the `node:sqlite` interface: the runtime's own where it has one, else the prebuilt
  * package of the same interface.
  */
-export function openSqlite(file: string, options: { readonly timeout?: number } = {}): Sqlite {
+export function openSqlite(
+  file: string,
+  options: { readonly timeout?: number; readonly readOnly?: boolean } = {},
+): Sqlite {
   const { DatabaseSync } = loadSqlite();
   return new DatabaseSync(file, options);
 }
+
+/**
+ * What a SELECT of `columns` yields. Leaves nothing behind that would keep a closed database locked, as a prepared
+ * statement does until it is collected.
+ */
+export function rowsOf(db: Sqlite, columns: string, from: string): readonly (readonly unknown[])[] {
+  const rows: unknown[][] = [];
+  db.function("collect", { varargs: true }, (...row: unknown[]) => {
+    rows.push(row);
+    return null;
+  });
+  db.exec(`SELECT collect(${columns}) FROM ${from}`);
+  return rows;
+}
+
+/** SQLite's online backup, where the runtime has it. */
+export function onlineBackup(): OnlineBackup | undefined {
+  return (loadSqlite() as { readonly backup?: OnlineBackup }).backup;
+}
+
+type OnlineBackup = (
+  source: Sqlite,
+  file: string,
+  options: { readonly rate: number },
+) => Promise<number>;
 
 /** What SQLite threw, in the store's words. */
 export function storeError(error: unknown, doing: string): StoreError {

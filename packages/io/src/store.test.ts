@@ -305,7 +305,7 @@ test("sqlite: a backup is a store of its own", () =>
   inDirectory(async (directory) => {
     const store = sqliteStore(join(directory, "a.db"));
     await written(store, put("k", "1"));
-    store.backup(join(directory, "b.db"));
+    await store.backup(join(directory, "b.db"));
     await written(store, put("k", "2"));
     await store.close();
     const copy = sqliteStore(join(directory, "b.db"));

@@ -1,4 +1,5 @@
 import type { StoreChange } from "@godwit/base";
+import type { HealthMeter } from "./store-health.ts";
 
 /**
  * Durable records: tables of keys with bytes. Reading happens at start; from then on the machines hold the truth
@@ -19,6 +20,8 @@ export interface Store {
   close(): Promise<void>;
   /** Set once the store can no longer be trusted: every later write is refused with this error. */
   readonly broken: StoreError | undefined;
+  /** Whether it takes what is written, and who is told when that changes; a store without a disk has none. */
+  readonly meter?: HealthMeter;
 }
 
 export type StoreRecord = { readonly key: string; readonly value: Uint8Array };
@@ -30,6 +33,8 @@ export type StoreDone = (error?: StoreError) => void;
  * - `busy`: the queue is full: the disk does not keep up; may pass.
  * - `locked`: another process holds the store.
  * - `readonly`, `io`, `corrupt`: what the disk said.
+ * - `gone`: the files were deleted or replaced while the store had them open.
+ * - `loss`: what was acknowledged is known to be missing.
  * - `foreign`, `newer`: the file is not ours, or of a later version than this one.
  * - `closed`: written after `close`.
  * - `refused`: this call alone could not be written.
@@ -41,6 +46,8 @@ export type StoreFault =
   | "readonly"
   | "io"
   | "corrupt"
+  | "gone"
+  | "loss"
   | "foreign"
   | "newer"
   | "closed"
@@ -55,3 +62,18 @@ export class StoreError extends Error {
     this.fault = fault;
   }
 }
+
+/** Why a write was refused, for those who wanted it: devices and users. */
+export function refusalWords({ fault }: StoreError): string {
+  return WORDS[fault] ?? "the store failed";
+}
+
+const WORDS: Partial<Record<StoreFault, string>> = {
+  full: "the disk is full",
+  busy: "the disk does not keep up",
+  readonly: "the disk cannot be written to",
+  io: "the disk failed",
+  corrupt: "the store is damaged",
+  gone: "the data directory was deleted or replaced",
+  closed: "the server is stopping",
+};

@@ -4,6 +4,8 @@ export const IO_TUNING: IoTuning = {
   storeQueueBytes: 64 * 1024 * 1024,
   storeCacheBytes: 64 * 1024 * 1024,
   storeCheckpointPages: 4_000,
+  storeProbeEvery: 1_000,
+  watchEvery: 1_000,
   receiveBuffer: 4 * 1024 * 1024,
   sendQueueBytes: 8 * 1024 * 1024,
   rescanEvery: 10_000,
@@ -11,6 +13,7 @@ export const IO_TUNING: IoTuning = {
   drainRounds: 256,
   faultPause: 1_000,
   markEvery: 10_000,
+  counterEvery: 20,
 };
 
 export type IoTuning = {
@@ -22,6 +25,10 @@ export type IoTuning = {
   readonly storeCacheBytes: number;
   /** Pages in the log before they are moved into the database. */
   readonly storeCheckpointPages: number;
+  /** While a store fails: how often it is tried whether it takes a write again. */
+  readonly storeProbeEvery: number;
+  /** How often a data directory is looked at: whether its files are still there, and whether a backup is asked for. */
+  readonly watchEvery: number;
   /** What the kernel is asked to hold for a socket while the event loop is busy. */
   readonly receiveBuffer: number;
   /** Datagrams are dropped while more than this waits in a socket's send queue. */
@@ -36,4 +43,6 @@ export type IoTuning = {
   readonly faultPause: number;
   /** How often the commit counter is noted outside the database, at most. */
   readonly markEvery: number;
+  /** How often the number of the last confirmed commit is written beside the store, at most. */
+  readonly counterEvery: number;
 };

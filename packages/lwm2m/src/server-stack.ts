@@ -80,7 +80,13 @@ export type ServerStackOutput =
   | StoreOutput
   | ServerEvent
   /** The order `ref` is durable; or it is not, and nothing has changed for good. */
-  | { readonly type: "credential"; readonly ref: number; readonly ok: boolean }
+  | {
+      readonly type: "credential";
+      readonly ref: number;
+      readonly ok: boolean;
+      /** Why not, in words. */
+      readonly why?: string;
+    }
   /** A DTLS handshake that came to nothing. `why` is our own text. */
   | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
@@ -338,10 +344,10 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     added: Credential | undefined,
     known = false,
   ): void {
-    this.#write(changes, (ok, now) => {
+    this.#write(changes, (ok, now, why) => {
       if (!ok) undo();
       else if (added !== undefined && !(known && this.#isOpen(added))) this.#open(added, now);
-      this.#out.push({ type: "credential", ref, ok });
+      this.#out.push({ type: "credential", ref, ok, ...(why === undefined ? {} : { why }) });
     });
   }
 
@@ -356,9 +362,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   #stored(input: StoredInput, now: Instant): void {
-    const { ticket, ok } = input;
+    const { ticket, ok, why } = input;
     if (ticket > 0) return this.server.handle(input, now);
-    this.#writing.take(-ticket)?.(ok, now);
+    this.#writing.take(-ticket)?.(ok, now, why);
   }
 
   /** Carries outputs of one layer into the next until all are still. */
@@ -479,7 +485,11 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   #unpin(session: SessionId, now: Instant): void {
     this.#transports.handle({ type: "unpin", session }, now);
-    if (!isRaw(session)) return;
+    this.#unkeep(session);
+  }
+
+  #unkeep(session: SessionId): void {
+    if (!isRaw(session) || this.#protected?.isCarrier(session) === true) return;
     this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value: undefined });
   }
 
@@ -544,6 +554,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#pinned.add(output.session);
         this.#transports.handle(output, now);
         this.#keepSession(output.session);
+        return;
+      case "unkeep":
+        this.#unkeep(output.session);
         return;
       case "unpin":
         if (!this.#pinned.delete(output.session)) return;
@@ -641,7 +654,7 @@ function decodePath(bytes: Uint8Array): Path {
 }
 
 /** What follows on a write. */
-type Written = (ok: boolean, now: Instant) => void;
+type Written = (ok: boolean, now: Instant, why?: string) => void;
 
 function ignore(): void {}
 

@@ -1,4 +1,5 @@
 import type { SessionId } from "@godwit/base";
+import type { StoreHealth } from "@godwit/io";
 import type { Answer, DeviceView, Task } from "./task.ts";
 
 /** What a server tells its listeners. Text that comes from devices is as they sent it: escape it before you show it. */
@@ -35,6 +36,8 @@ export type Events = {
   readonly keyLog: { readonly line: string };
   /** Something an operator may want to know, in a sentence. */
   readonly note: { readonly text: string };
+  /** The store takes no more writes, or takes them again. Refused writes are told here, and not each as a `fault`. */
+  readonly store: { readonly health: StoreHealth };
   /** Our own fault, or the store's: log it as an error. */
   readonly fault: { readonly fault: Error };
 };

@@ -13,6 +13,7 @@ import {
   type Clock,
   type DatagramPort,
   type Store,
+  type StoreHealth,
   type UdpPort,
 } from "@godwit/io";
 import {
@@ -92,7 +93,7 @@ export class Server {
   readonly #store: Store;
   #running: Running | undefined;
   /** Who waits for a credential to be durable. */
-  readonly #refs = new Map<number, (ok: boolean) => void>();
+  readonly #refs = new Map<number, (ok: boolean, why?: string) => void>();
   #lastRef = 0;
 
   constructor(options: ServerOptions) {
@@ -168,6 +169,8 @@ export class Server {
             },
           }),
     });
+    const { meter } = this.#store;
+    if (meter !== undefined) meter.onChange = (health) => this.#listeners.emit("store", { health });
     // Outputs of the first moment find the server running.
     const now = (): number => clock.now();
     this.#running = { stack, plain, secure, certificates, driver: undefined, now };
@@ -177,7 +180,10 @@ export class Server {
       store: this.#store,
       clock,
       onOutput: (output, now) => this.#heard(output, now),
-      onFault: ({ during, error }) => this.#fault(new Error(`during ${during}`, { cause: error })),
+      onFault: ({ during, error }) => {
+        if (during === "store" && meter !== undefined) return; // told by `store` events, once
+        this.#fault(new Error(`during ${during}`, { cause: error }));
+      },
     });
     this.#running = { ...this.#running, driver };
     if (stack.unreadable > 0) {
@@ -211,6 +217,16 @@ export class Server {
       publicKey: shown.key.spki,
       chain: shown.kind === "x509" ? shown.chain : [],
     }));
+  }
+
+  /** Whether what is promised can be kept. While it cannot, devices get 5.03 and nothing is acknowledged. */
+  get storeHealth(): StoreHealth {
+    return this.#store.meter?.health ?? { state: "working" };
+  }
+
+  /** Writes that the store has refused. */
+  get storeRefusals(): number {
+    return this.#store.meter?.refusals ?? 0;
   }
 
   /** Datagrams the kernel threw away because nobody read them in time; `undefined` where it does not tell. */
@@ -293,9 +309,9 @@ export class Server {
   #ordered(input: (ref: number) => ServerStackInput): Promise<void> {
     const ref = ++this.#lastRef;
     return new Promise((resolve, reject) => {
-      this.#refs.set(ref, (ok) => {
+      this.#refs.set(ref, (ok, why = "the store refused it") => {
         if (ok) resolve();
-        else reject(new Error("the store refused to keep it"));
+        else reject(new NotKept(why));
       });
       try {
         this.#feed(input(ref));
@@ -395,7 +411,7 @@ export class Server {
         return;
       }
       case "credential":
-        this.#refs.get(output.ref)?.(output.ok);
+        this.#refs.get(output.ref)?.(output.ok, output.why);
         this.#refs.delete(output.ref);
         return;
       case "handshakeFailed": {
@@ -436,6 +452,17 @@ export class Server {
   get #now(): Running {
     if (this.#running === undefined) throw new Error("the server is not started");
     return this.#running;
+  }
+}
+
+/** What was asked for could not be made durable; nothing has changed. An HTTP API answers it with `statusCode`. */
+class NotKept extends Error {
+  override readonly name = "NotKept";
+  readonly statusCode = 503;
+  readonly expose = true;
+
+  constructor(why: string) {
+    super(`it could not be kept: ${why}`);
   }
 }
 

@@ -20,6 +20,8 @@ export type ServedOptions = {
   readonly args?: readonly string[];
   /** Takes devices that prove nothing; true unless given. */
   readonly nosec?: boolean;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
 };
 
 export type Answered = { readonly status: number; readonly body: unknown };
@@ -70,6 +72,11 @@ export class Served {
     return this.#run.said;
   }
 
+  /** Resolves with its exit status once it is gone by itself. */
+  get ended(): Promise<number | null> {
+    return this.#run.ended;
+  }
+
   /** Signals the process; resolves with its exit status once it is gone. */
   async end(signal: NodeJS.Signals): Promise<number | null> {
     this.#run.child.kill(signal);
@@ -117,13 +124,16 @@ class Run {
   readonly ended: Promise<number | null>;
   said = "";
 
-  constructor({ data, ports, dtls = false, nosec = true, args = [] }: ServedOptions) {
+  constructor({ data, ports, dtls = false, nosec = true, args = [], env = {} }: ServedOptions) {
     const listen = ["--coap", `127.0.0.1:${ports?.coap ?? 0}`];
     listen.push("--http", `127.0.0.1:${ports?.http ?? 0}`);
     if (dtls) listen.push("--coaps", `127.0.0.1:${ports?.coaps ?? 0}`);
     const line = [GODWIT, "serve", "--log-level", "error", "--data", data, ...listen];
     if (nosec) line.push("--nosec");
-    this.child = spawn(process.execPath, [...line, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    this.child = spawn(process.execPath, [...line, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
     this.child.stderr!.on("data", (chunk: Buffer) => (this.said += chunk.toString()));
     this.ended = once(this.child, "close").then(([code]) => code as number | null);
   }

@@ -12,6 +12,7 @@ import {
 import { Code, response as buildResponse, type ExchangeId, type Response } from "@godwit/coap";
 import type { Refusal } from "../refusal.ts";
 import type { ServerOutput } from "./events.ts";
+import type { Enrolment } from "./enrolling.ts";
 import { ObjectLists } from "./object-lists.ts";
 import { Observations } from "./observations.ts";
 import type { Operation } from "./operation.ts";
@@ -21,6 +22,7 @@ import { TABLES, encodeOperation, encodeTouch, operationKey } from "./records.ts
 import type { Registration, RegistrationView } from "./registration.ts";
 import { Registry } from "./registry.ts";
 import type { ServerTuning } from "./tuning.ts";
+import { Unwritten } from "./unwritten.ts";
 
 /** What the server must know about the world around it; all answers are immediate and without side effects. */
 export type ServerSurroundings = {
@@ -42,21 +44,24 @@ export type ServerSurroundings = {
 };
 
 /** What waits for its changes to become durable, in order. */
-export type Pending = PendingRegistration | PendingOrder | { readonly kind: "quiet" };
+export type Pending =
+  | PendingEnrolment
+  | PendingRegistration
+  | PendingOrder
+  /** Follows from what has happened: where the store refuses it, it is written later. */
+  | { readonly kind: "record"; readonly changes: readonly StoreChange[] };
+
+export type PendingEnrolment = { readonly kind: "register"; readonly enrolment: Enrolment };
 
 export type PendingRegistration =
-  | {
-      readonly kind: "register";
-      readonly exchange: ExchangeId;
-      readonly registration: Registration;
-      readonly replaced: boolean;
-    }
   | {
       readonly kind: "update";
       readonly exchange: ExchangeId;
       readonly registration: Registration;
       readonly moved: boolean;
       readonly changed: readonly string[];
+      /** What the device was promised before; only where that changes. */
+      readonly before: AgreedParameters | undefined;
     }
   | {
       readonly kind: "deregister";
@@ -64,10 +69,19 @@ export type PendingRegistration =
       readonly registration: Registration;
     };
 
-export type PendingOrder = {
-  readonly kind: "accept" | "dispatch" | "rename" | "finish";
-  readonly operation: Operation;
-};
+/** What an Update may change. */
+export type AgreedParameters = Pick<
+  Registration,
+  "lifetime" | "binding" | "queueMode" | "sms" | "objects"
+>;
+
+export type PendingOrder =
+  | { readonly kind: "accept" | "dispatch" | "rename"; readonly operation: Operation }
+  | {
+      readonly kind: "finish";
+      readonly operation: Operation;
+      readonly changes: readonly StoreChange[];
+    };
 
 export class ServerCore {
   readonly tuning: ServerTuning;
@@ -81,6 +95,9 @@ export class ServerCore {
   /** Counts changes of them. */
   identityChanges = 0;
   readonly pending: Tickets<Pending> = new Tickets();
+  readonly unwritten: Unwritten = new Unwritten();
+  /** Registrations whose end is being written: nothing more is written of them. */
+  readonly leaving: Set<Registration> = new Set();
   lastId = 0;
 
   constructor(around: ServerSurroundings, tuning: ServerTuning) {
@@ -98,8 +115,24 @@ export class ServerCore {
   }
 
   store(changes: readonly StoreChange[], pending: Pending): void {
+    this.unwritten.supersede(changes);
     const ticket = this.pending.give(pending);
     this.out.push({ type: "store", ticket, changes });
+  }
+
+  /** Stores what follows from what has happened. */
+  record(changes: readonly StoreChange[]): void {
+    this.store(changes, { kind: "record", changes });
+  }
+
+  /** The store refused them: later. */
+  recordLater(changes: readonly StoreChange[], now: Instant): void {
+    this.unwritten.add(changes, now + UNWRITTEN_RETRY);
+  }
+
+  recordDue(now: Instant): void {
+    const changes = this.unwritten.due(now);
+    if (changes.length > 0) this.record(changes);
   }
 
   emit(output: ServerOutput): void {
@@ -114,6 +147,15 @@ export class ServerCore {
     this.out.push({ type: "refused", session, code, detail: diagnostic });
     const later = code === Code.ServiceUnavailable ? { maxAge: RETRY_AFTER } : {};
     this.respond(exchange, buildResponse(code, { payload: diagnostic, ...later }));
+  }
+
+  /** The store did not take it: nothing is promised, and the device may try again. `why` is for its diagnostic. */
+  refuseForNow(exchange: ExchangeId, session: SessionId, why: string): void {
+    this.refuse(exchange, session, {
+      type: "refused",
+      code: Code.ServiceUnavailable,
+      diagnostic: why,
+    });
   }
 
   /** Another number each time that the identity of a session, or what it stands for, may have changed; NaN: nobody knows. */
@@ -149,8 +191,13 @@ export class ServerCore {
     registration.updatedAt = now;
     noteUplink(registration.reach, now);
     registration.reach.busyUntil = 0;
-    const at = registration.lifetime === 0 ? undefined : now + registration.lifetime * 1_000;
+    const at = this.expiryOf(registration, now);
     this.registry.expireAt(registration, at, this.tuning.lifetimeGrace);
+  }
+
+  /** When its lifetime ends that begins at `from`; undefined: never. */
+  expiryOf({ lifetime }: Registration, from: Instant): Instant | undefined {
+    return lifetime === 0 ? undefined : from + lifetime * 1_000;
   }
 
   touchChange(registration: Registration): StoreChange {
@@ -176,3 +223,5 @@ export class ServerCore {
 const NOBODY: Identity = { kind: "none" };
 /** s, for a device that was refused for want of room. */
 export const RETRY_AFTER = 60;
+/** ms */
+const UNWRITTEN_RETRY = 5_000;

@@ -67,6 +67,8 @@ export type ServerOutput =
   /** A registration refers to `session` from now on, or no longer does. */
   | { readonly type: "pin"; readonly session: SessionId }
   | { readonly type: "unpin"; readonly session: SessionId }
+  /** The next `store` ends the last registration that refers to `session`: what is kept of that goes with it. */
+  | { readonly type: "unkeep"; readonly session: SessionId }
   | StoreOutput
   | ServerEvent;
 

@@ -46,7 +46,8 @@ export class Operations {
     return `${waiting} operations already wait for this device`;
   }
 
-  add(operation: Operation): void {
+  /** `notBefore`: it does not expire earlier, whatever its own time says. */
+  add(operation: Operation, notBefore: Instant = -Infinity): void {
     this.#byId.set(operation.id, operation);
     const list = this.#byEndpoint.get(operation.endpoint);
     if (list === undefined) this.#byEndpoint.set(operation.endpoint, [operation]);
@@ -54,7 +55,7 @@ export class Operations {
     if (isFinal(operation.state)) this.#keepFinished(operation);
     else {
       this.#waiting += 1;
-      this.#deadlines.set(operation.id, operation.expiresAt);
+      this.#deadlines.set(operation.id, Math.max(operation.expiresAt, notBefore));
     }
   }
 

@@ -26,6 +26,8 @@ export class Orders {
   readonly #core: ServerCore;
   /** Endpoints that answered 5.03, and when they may be asked again. */
   readonly #busy = new Deadlines<string>();
+  /** Not promised yet: they are not sent before they are durable. */
+  readonly #accepting = new Set<Operation>();
 
   constructor(core: ServerCore) {
     this.#core = core;
@@ -69,6 +71,7 @@ export class Orders {
       return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
     }
     this.#core.operations.add(operation);
+    this.#accepting.add(operation);
     this.#core.store([this.#core.operationChange(operation)], { kind: "accept", operation });
   }
 
@@ -88,7 +91,11 @@ export class Orders {
 
   /** Sends the next waiting operation if the device can hear it; one at a time (NSTART 1). */
   flush(registration: Registration, now: Instant): void {
-    const next = registration.queue[0];
+    if (registration.queue.length === 0) return;
+    // One that is over by a clock that was set meanwhile waits for its end, or for the clock to be right again.
+    const next = registration.queue.find(({ state, expiresAt }) => {
+      return state.name !== "waiting" || expiresAt > now;
+    });
     if (next === undefined || next.state.name !== "waiting") return;
     if (!canPush(registration, this.#core.tuning, now)) return;
     this.#dispatch(registration, next, now);
@@ -238,28 +245,23 @@ export class Orders {
     const place = registration?.queue.indexOf(operation) ?? -1;
     if (place >= 0) registration?.queue.splice(place, 1);
     const forgotten = this.#core.operations.finished(operation);
-    this.#core.store(
-      [
-        this.#core.operationChange(operation),
-        ...forgotten.map((old) => ({
-          table: TABLES.operation,
-          key: operationKey(old.id),
-          value: undefined,
-        })),
-      ],
-      { kind: "finish", operation },
-    );
+    const changes = [
+      this.#core.operationChange(operation),
+      ...forgotten.map((old) => ({
+        table: TABLES.operation,
+        key: operationKey(old.id),
+        value: undefined,
+      })),
+    ];
+    this.#core.store(changes, { kind: "finish", operation, changes });
     if (registration !== undefined) this.flush(registration, now);
   }
 
   forget(operation: Operation): void {
     this.#core.operations.remove(operation);
-    this.#core.store(
-      [{ table: TABLES.operation, key: operationKey(operation.id), value: undefined }],
-      {
-        kind: "quiet",
-      },
-    );
+    this.#core.record([
+      { table: TABLES.operation, key: operationKey(operation.id), value: undefined },
+    ]);
   }
 
   /**
@@ -269,7 +271,7 @@ export class Orders {
   takeQueue(registration: Registration, now: Instant): void {
     const waiting = this.#core.operations
       .of(registration.endpoint)
-      .filter((operation) => !isFinal(operation.state));
+      .filter((operation) => !isFinal(operation.state) && !this.#accepting.has(operation));
     for (const operation of waiting) {
       if (this.#mayBeHeard(operation) && !isIdempotent(operation.kind, operation.request)) {
         const reason = "the device registered anew before it answered; it may have obeyed";
@@ -288,16 +290,13 @@ export class Orders {
       this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "deregister" } });
       return;
     }
-    this.#core.store(
-      [
-        {
-          table: TABLES.observation,
-          key: observationKey(observation),
-          value: encodeObservation(observation),
-        },
-      ],
-      { kind: "quiet" },
-    );
+    this.#core.record([
+      {
+        table: TABLES.observation,
+        key: observationKey(observation),
+        value: encodeObservation(observation),
+      },
+    ]);
     this.#core.out.push({ type: "observation", endpoint, path, state: "active" });
   }
 
@@ -326,10 +325,9 @@ export class Orders {
     if (how !== undefined) {
       this.#core.out.push({ type: "coap", input: { type: "cancel", id: observation.id, how } });
     }
-    this.#core.store(
-      [{ table: TABLES.observation, key: observationKey(observation), value: undefined }],
-      { kind: "quiet" },
-    );
+    this.#core.record([
+      { table: TABLES.observation, key: observationKey(observation), value: undefined },
+    ]);
     const { endpoint, path, active } = observation;
     if (active) this.#core.out.push({ type: "observation", endpoint, path, state: "ended" });
   }
@@ -375,11 +373,14 @@ export class Orders {
     this.flush(registration, now);
   }
 
-  /** The order's change is durable, or the store refused it. */
-  stored({ kind, operation }: PendingOrder, ok: boolean, now: Instant): void {
+  /** The order's change is durable, or the store refused it, for the reason given. */
+  stored(pending: PendingOrder, refusal: string | undefined, now: Instant): void {
+    const { kind, operation } = pending;
+    const ok = refusal === undefined;
     switch (kind) {
       case "accept":
-        return ok ? this.#accepted(operation, now) : this.#notAccepted(operation, now);
+        this.#accepting.delete(operation);
+        return ok ? this.#accepted(operation, now) : this.#notAccepted(operation, refusal, now);
       case "dispatch": {
         if (ok) operation.storedHeard = this.#mayBeHeard(operation);
         if (operation.state.name !== "sent") return;
@@ -390,6 +391,7 @@ export class Orders {
       }
       case "rename": {
         const { id, again, state } = operation;
+        if (!ok) operation.storedHeard = undefined; // its new name is not durable: not sent again before it is
         if (state.name !== "sent" || again === undefined) return;
         if (ok) {
           this.#core.out.push({ type: "coap", input: { type: "proceed", id, mid: again.mid } });
@@ -399,7 +401,8 @@ export class Orders {
         operation.state = { name: "waiting" };
         return;
       }
-      case "finish": // if not ok it did happen all the same; only its record is not durable
+      case "finish": // it did happen, durable or not
+        if (!ok) this.#core.recordLater(pending.changes, now);
         return this.#core.emit({ type: "operation", operation: viewOperation(operation) });
       default:
         return unreachable(kind);
@@ -430,9 +433,10 @@ export class Orders {
     this.flush(registration, now);
   }
 
-  #notAccepted(operation: Operation, now: Instant): void {
+  #notAccepted(operation: Operation, refusal: string, now: Instant): void {
+    if (isFinal(operation.state)) return; // cancelled meanwhile
     this.#core.operations.remove(operation);
-    operation.state = { name: "failed", at: now, reason: "the store refused to keep it" };
+    operation.state = { name: "failed", at: now, reason: `it could not be kept: ${refusal}` };
     this.#core.emit({ type: "operation", operation: viewOperation(operation) });
   }
 

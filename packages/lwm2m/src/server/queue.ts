@@ -12,6 +12,11 @@ export class Queue<T> {
     return this.#first?.item;
   }
 
+  /** From the first on; may be left at any place. */
+  *items(): IterableIterator<T> {
+    for (let place = this.#first; place !== undefined; place = place.behind) yield place.item;
+  }
+
   /** Puts `item` last; where it is in already it stays. */
   add(item: T): void {
     if (this.#places.has(item)) return;

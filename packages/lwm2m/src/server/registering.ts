@@ -25,12 +25,19 @@ import {
   type RegistrationUpdate,
 } from "../registration.ts";
 import { refused, type Refusal } from "../refusal.ts";
-import { RETRY_AFTER, type PendingRegistration, type ServerCore } from "./core.ts";
+import {
+  RETRY_AFTER,
+  type AgreedParameters,
+  type PendingEnrolment,
+  type PendingRegistration,
+  type ServerCore,
+} from "./core.ts";
 import { credentialIdOf } from "./credential.ts";
+import { Enrolling } from "./enrolling.ts";
 import type { ObjectLists } from "./object-lists.ts";
 import type { Orders } from "./orders.ts";
 import { TABLES, encodeRegistration } from "./records.ts";
-import { newRegistration, type Registration, type RegistrationView } from "./registration.ts";
+import type { Registration, RegistrationView } from "./registration.ts";
 
 /** A newcomer that waits for the incumbent of its endpoint name to answer, or not. */
 type Takeover = {
@@ -44,6 +51,7 @@ type Takeover = {
 export class Registering {
   readonly #core: ServerCore;
   readonly #orders: Orders;
+  readonly #enrolling: Enrolling;
   /** Delayed answers to binding probes: the request's exchange and when it is due. */
   readonly #probes = new Deadlines<ExchangeId>();
   /** By ping id. */
@@ -55,6 +63,10 @@ export class Registering {
   constructor(core: ServerCore, orders: Orders) {
     this.#core = core;
     this.#orders = orders;
+    this.#enrolling = new Enrolling(core, orders, {
+      drop: (registration, why, now) => this.drop(registration, why, now),
+      admit: (session, endpoint) => this.#admit(core.identity(session), endpoint),
+    });
   }
 
   get wakeAt(): Instant | undefined {
@@ -69,7 +81,7 @@ export class Registering {
     const expired = (): Registration | undefined => registry.expired(now, tuning.lifetimeGrace);
     for (let r = expired(); r !== undefined; r = expired()) {
       this.drop(r, "expired", now);
-      this.#core.store(this.#core.forgetting(r), { kind: "quiet" });
+      this.#core.record(this.#core.forgetting(r));
     }
     for (let e = this.#probes.expired(now); e !== undefined; e = this.#probes.expired(now)) {
       this.#core.respond(e, buildResponse(Code.Content));
@@ -127,14 +139,15 @@ export class Registering {
     const admitted = this.#admit(identity, parameters.endpoint);
     if (typeof admitted !== "string") return this.#core.refuse(exchange, session, admitted);
     const endpoint = admitted;
-    const there = this.#core.registry.bySession(session);
+    const there = this.#core.registry.bySession(session) ?? this.#enrolling.bySession(session);
     if (there !== undefined && there.endpoint !== endpoint && identity.kind === "none") {
       // A NAT gave this address away. Who had it before is silent there, not gone.
       there.reach.silent = true;
       return this.#core.emit({ type: "displace", exchange, session });
     }
     const incumbent = this.#core.registry.byEndpoint(endpoint);
-    if (incumbent === undefined && this.#core.registry.size >= this.#core.tuning.maxRegistrations) {
+    const taken = this.#core.registry.size + this.#enrolling.size;
+    if (incumbent === undefined && taken >= this.#core.tuning.maxRegistrations) {
       return this.#core.refuse(exchange, session, NO_ROOM);
     }
     const mayReplace =
@@ -142,7 +155,8 @@ export class Registering {
       identity.kind !== "none" ||
       incumbent.session === session ||
       this.#core.around.sameHost(incumbent.session, session);
-    if (mayReplace) return this.#enrol(exchange, session, endpoint, parameters, now);
+    const newcomer = { exchange, session, endpoint, parameters };
+    if (mayReplace) return this.#enrolling.begin(newcomer, now);
     this.#askIncumbent({ exchange, session, parameters, endpoint, incumbent }, now);
   }
 
@@ -191,67 +205,7 @@ export class Registering {
     this.#takeovers.delete(id);
     this.#takeoverDue.stop(id);
     this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "forget" } });
-    const { exchange, session, endpoint, parameters } = takeover;
-    this.#enrol(exchange, session, endpoint, parameters, now);
-  }
-
-  #enrol(
-    exchange: ExchangeId,
-    session: SessionId,
-    endpoint: string,
-    parameters: RegisterParameters,
-    now: Instant,
-  ): void {
-    const changes: StoreChange[] = [];
-    const incumbent = this.#core.registry.byEndpoint(endpoint);
-    const squatter = this.#core.registry.bySession(session); // a session carries one registration
-    for (const old of new Set([incumbent, squatter])) {
-      if (old === undefined) continue;
-      changes.push(...this.#core.forgetting(old));
-      this.drop(old, "replaced", now);
-    }
-    const identity = this.#core.identity(session);
-    const proven = identity.kind !== "none";
-    if (!proven) changes.push(...this.#makeRoom(now));
-    const registration = newRegistration({
-      id: this.#locationId(proven),
-      endpoint,
-      session,
-      identity,
-      lifetime: parameters.lifetime,
-      version: parameters.lwm2m,
-      binding: parameters.binding,
-      queueMode: parameters.queue,
-      sms: parameters.sms,
-      objects: this.#core.objectLists.shared(parameters.objects ?? NO_OBJECTS),
-      registeredAt: now,
-      now,
-    });
-    registration.proven = proven;
-    this.#core.registry.add(registration);
-    this.#orders.takeQueue(registration, now);
-    this.#core.touch(registration, now);
-    changes.push(
-      {
-        table: TABLES.registration,
-        key: registration.id,
-        value: encodeRegistration(registration),
-      },
-      this.#core.touchChange(registration),
-    );
-    this.#core.out.push({ type: "pin", session });
-    const replaced = incumbent !== undefined;
-    this.#core.store(changes, { kind: "register", exchange, registration, replaced });
-  }
-
-  /** At the limit the oldest registration whose address nobody has proven makes room. */
-  #makeRoom(now: Instant): readonly StoreChange[] {
-    if (this.#core.registry.unproven < this.#core.tuning.maxUnproven) return [];
-    const oldest = this.#core.registry.oldestUnproven();
-    if (oldest === undefined) return [];
-    const changes = this.#core.forgetting(oldest);
-    this.drop(oldest, "evicted", now);
-    return changes;
+    this.#enrolling.begin(takeover, now);
   }
 
   #located(
@@ -265,11 +219,11 @@ export class Registering {
       return this.#core.respond(exchange, buildResponse(Code.MethodNotAllowed));
     }
     const registration = this.#locate(session, id);
-    if (registration === undefined) {
+    if (registration === undefined || this.#core.leaving.has(registration)) {
       return this.#core.refuse(exchange, session, refused(Code.NotFound, ""));
     }
     if (this.#followed(exchange, session, registration)) return;
-    if (request.code === Code.DELETE) return this.#deregister(exchange, registration, now);
+    if (request.code === Code.DELETE) return this.#deregister(exchange, registration);
     this.#update(exchange, session, registration, request, now);
   }
 
@@ -316,6 +270,7 @@ export class Registering {
     if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
     const moved = this.#rebound.delete(session) || registration.session !== session;
     if (registration.session !== session) this.changeSession(registration, session);
+    const before = agreed(registration, parsed.update);
     const changed = applyUpdate(registration, parsed.update, this.#core.objectLists);
     this.#core.registry.prove(registration); // it knows its Location: our answer reached it
     this.#core.touch(registration, now);
@@ -327,7 +282,7 @@ export class Registering {
         value: encodeRegistration(registration),
       });
     }
-    this.#core.store(changes, { kind: "update", exchange, registration, moved, changed });
+    this.#core.store(changes, { kind: "update", exchange, registration, moved, changed, before });
   }
 
   /** The device came back with a new association for the same credential. */
@@ -359,10 +314,12 @@ export class Registering {
     this.#rebound.delete(session);
     const registration = this.#core.registry.bySession(session);
     if (registration !== undefined) registration.reach.silent = true;
+    this.#enrolling.closed(session);
   }
 
-  #deregister(exchange: ExchangeId, registration: Registration, now: Instant): void {
-    this.drop(registration, "device", now);
+  #deregister(exchange: ExchangeId, registration: Registration): void {
+    this.#core.leaving.add(registration);
+    this.#core.emit({ type: "unkeep", session: registration.session });
     this.#core.store(this.#core.forgetting(registration), {
       kind: "deregister",
       exchange,
@@ -394,7 +351,7 @@ export class Registering {
     const registration = this.#core.registry.byEndpoint(endpoint);
     if (registration === undefined) return;
     this.drop(registration, "removed", now);
-    this.#core.store(this.#core.forgetting(registration), { kind: "quiet" });
+    this.#core.record(this.#core.forgetting(registration));
   }
 
   /** Takes a registration out of memory. Its operations stay: they wait for the endpoint, not for the registration. */
@@ -405,7 +362,11 @@ export class Registering {
   ): void {
     this.#core.registry.remove(registration);
     this.#orders.release(registration);
-    this.#core.out.push({ type: "unpin", session: registration.session });
+    const { session } = registration;
+    const isUsed =
+      this.#core.registry.bySession(session) !== undefined ||
+      this.#enrolling.bySession(session) !== undefined;
+    if (!isUsed) this.#core.out.push({ type: "unpin", session });
     this.#core.out.push({
       type: "deregistered",
       registration: this.#core.view(registration, now),
@@ -413,39 +374,19 @@ export class Registering {
     });
   }
 
-  #locationId(bound: boolean): string {
-    const { boundLocationLength, openLocationLength } = this.#core.tuning;
-    for (let attempt = 0; ; attempt++) {
-      const length = bound
-        ? boundLocationLength + Math.floor(attempt / TRIES_PER_LENGTH)
-        : openLocationLength;
-      const bytes = this.#core.around.rng.bytes(length);
-      let id = "";
-      for (const byte of bytes) id += ALPHABET[byte & 63];
-      if (this.#core.registry.byId(id) === undefined) return id;
-    }
+  /** A Register is durable; or `refusal` says why not. */
+  enrolled(pending: PendingEnrolment, refusal: string | undefined, now: Instant): void {
+    this.#enrolling.stored(pending, refusal, now);
   }
 
   /** The change is durable: answer. Or it is not: then nothing is promised, and the device tries again later. */
-  stored(pending: PendingRegistration, ok: boolean, now: Instant): void {
+  stored(pending: PendingRegistration, refusal: string | undefined, now: Instant): void {
     const { exchange, registration } = pending;
-    if (!ok) {
-      if (pending.kind === "register") this.drop(registration, "removed", now);
-      const answer = buildResponse(Code.ServiceUnavailable, { maxAge: RETRY_AFTER });
-      return this.#core.respond(exchange, answer);
+    if (refusal !== undefined) {
+      this.#takeBack(pending);
+      return this.#core.refuseForNow(exchange, registration.session, refusal);
     }
     switch (pending.kind) {
-      case "register": {
-        const locationPath = ["rd", registration.id];
-        this.#core.respond(exchange, buildResponse(Code.Created, { locationPath }));
-        this.#core.emit({
-          type: "registered",
-          registration: this.#core.view(registration, now),
-          replaced: pending.replaced,
-        });
-        this.#orders.observeAgain(registration, now);
-        return this.#orders.flush(registration, now);
-      }
       case "update": {
         const { moved, changed } = pending;
         this.#core.respond(exchange, CHANGED);
@@ -453,10 +394,24 @@ export class Registering {
         return this.#orders.flush(registration, now);
       }
       case "deregister":
+        this.#core.leaving.delete(registration);
+        if (this.#core.registry.byId(registration.id) === registration)
+          this.drop(registration, "device", now);
         return this.#core.respond(exchange, buildResponse(Code.Deleted));
       default:
         return unreachable(pending);
     }
+  }
+
+  /** What the device was promised before holds on. That it was heard is no promise: its lifetime began anew. */
+  #takeBack(pending: PendingRegistration): void {
+    const { registration } = pending;
+    if (pending.kind === "deregister") return void this.#core.leaving.delete(registration);
+    if (pending.before === undefined) return;
+    Object.assign(registration, pending.before);
+    if (this.#core.registry.byId(registration.id) !== registration) return;
+    const at = this.#core.expiryOf(registration, registration.updatedAt);
+    this.#core.registry.expireAt(registration, at, this.#core.tuning.lifetimeGrace);
   }
 }
 
@@ -488,6 +443,15 @@ class Updated {
   }
 }
 
+/** What holds before an Update; undefined where that changes none of it. */
+function agreed(
+  { lifetime, binding, queueMode, sms, objects }: Registration,
+  update: RegistrationUpdate,
+): AgreedParameters | undefined {
+  for (const _name in update) return { lifetime, binding, queueMode, sms, objects };
+  return undefined;
+}
+
 /** Takes over what an Update says; returns the names of what it changed. */
 function applyUpdate(
   registration: Registration,
@@ -503,7 +467,6 @@ function applyUpdate(
 }
 
 const CHANGED: Response = buildResponse(Code.Changed);
-const NO_OBJECTS = { root: [], formats: [], objects: [] };
 const UNKNOWN_PROFILE = refused(Code.Conflict, "pid is unknown: send the object list");
 const NO_ROOM = refused(Code.ServiceUnavailable, "no room for registrations");
 const BEING_CHECKED = refused(Code.ServiceUnavailable, "this endpoint name is being checked");
@@ -512,7 +475,3 @@ const INCUMBENT_ANSWERS = refused(
   "the endpoint is registered elsewhere and answers there",
 );
 const RESOURCES = '</rd>;rt="core.rd",</nat>';
-/** How many ids are tried before a longer one is. */
-const TRIES_PER_LENGTH = 4;
-/** 64 characters that need no escaping in a path. */
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -73,8 +73,8 @@ export class Registry {
     this.#unproven.delete(registration);
   }
 
-  oldestUnproven(): Registration | undefined {
-    return this.#unproven.first;
+  unprovenOldestFirst(): IterableIterator<Registration> {
+    return this.#unproven.items();
   }
 
   /** Lifetime runs until `at`; `undefined`: for ever. */

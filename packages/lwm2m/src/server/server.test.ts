@@ -178,6 +178,7 @@ class Bench {
         if (this.store === "hold") this.held.push(out);
         else this.#commit(out.ticket, out.changes);
       } else if (out.type === "pin" || out.type === "unpin") this.other.push(out);
+      else if (out.type === "unkeep") this.other.push(out);
       else if (out.type === "rebind" || out.type === "displace") this.other.push(out);
       else this.events.push(out);
     }

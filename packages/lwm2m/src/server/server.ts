@@ -14,6 +14,7 @@ import {
   unreachable,
   type Instant,
   type Machine,
+  type StoredInput,
 } from "@godwit/base";
 import { ServerCore, type ServerSurroundings } from "./core.ts";
 import type { ServerInput, ServerOutput, StoredRecord, StoredTables } from "./events.ts";
@@ -22,6 +23,7 @@ import { Orders } from "./orders.ts";
 import { decodeObservation, decodeOperation, decodeRegistration, decodeTouch } from "./records.ts";
 import { Registering } from "./registering.ts";
 import type { Registration, RegistrationView } from "./registration.ts";
+import { notAhead, restoredExpiry, restoredOperation } from "./restored-times.ts";
 import { serverTuning, type ServerTuning } from "./tuning.ts";
 
 export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
@@ -76,7 +78,10 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   get wakeAt(): Instant | undefined {
     return earlier(
       this.#registering.wakeAt,
-      earlier(this.#core.operations.nextDeadline, this.#orders.wakeAt),
+      earlier(
+        earlier(this.#core.operations.nextDeadline, this.#core.unwritten.wakeAt),
+        this.#orders.wakeAt,
+      ),
     );
   }
 
@@ -115,17 +120,18 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     each(tables.touches, decodeTouch, (touch, id) => {
       const registration = registry.byId(id);
       if (registration === undefined) return;
-      registration.updatedAt = touch.updatedAt;
-      registration.reach.seenAt = touch.updatedAt;
+      registration.updatedAt = notAhead(touch.updatedAt, now);
+      registration.reach.seenAt = registration.updatedAt;
       registry.move(registration, touch.session);
-      const floor = now + Math.min(registration.lifetime * 1_000, tuning.restartGrace);
-      const at = touch.expiresAt === undefined ? undefined : Math.max(touch.expiresAt, floor);
+      const at = restoredExpiry(registration.lifetime, touch.expiresAt, now, tuning.restartGrace);
       registry.expireAt(registration, at, tuning.lifetimeGrace);
     });
     const kept: Operation[] = [];
-    each(tables.operations, decodeOperation, (operation) => kept.push(operation));
+    each(tables.operations, decodeOperation, (operation) => {
+      kept.push(restoredOperation(operation, now));
+    });
     for (const operation of kept.toSorted((a, b) => a.id - b.id)) {
-      operations.add(operation);
+      operations.add(operation, now + tuning.restartGrace);
       this.#core.lastId = Math.max(this.#core.lastId, operation.id);
       if (!isFinal(operation.state)) {
         registry.byEndpoint(operation.endpoint)?.queue.push(operation);
@@ -184,7 +190,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       case "moved":
         return this.#registering.moved(input.session);
       case "stored":
-        return this.#stored(input.ticket, input.ok, now);
+        return this.#stored(input, now);
       case "operate":
         return this.#orders.accept(input, now);
       case "cancelOperation":
@@ -199,6 +205,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   wake(now: Instant): void {
     this.#registering.wake(now);
     this.#orders.wake(now);
+    this.#core.recordDue(now);
     const { operations } = this.#core;
     for (let o = operations.due(now); o !== undefined; o = operations.due(now)) {
       if (isFinal(o.state)) this.#orders.forget(o);
@@ -206,20 +213,23 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     }
   }
 
-  #stored(ticket: number, ok: boolean, now: Instant): void {
+  #stored({ ticket, ok, why }: StoredInput, now: Instant): void {
+    const refusal = ok ? undefined : (why ?? "the store refused it");
     const pending = this.#core.pending.take(ticket);
     if (pending === undefined) throw new UsageError(`ticket ${ticket} is not open`);
     switch (pending.kind) {
       case "register":
+        return this.#registering.enrolled(pending, refusal, now);
       case "update":
       case "deregister":
-        return this.#registering.stored(pending, ok, now);
+        return this.#registering.stored(pending, refusal, now);
       case "accept":
       case "dispatch":
       case "rename":
       case "finish":
-        return this.#orders.stored(pending, ok, now);
-      case "quiet":
+        return this.#orders.stored(pending, refusal, now);
+      case "record":
+        if (!ok) this.#core.recordLater(pending.changes, now);
         return;
       default:
         return unreachable(pending);
