@@ -29,8 +29,10 @@ export type StoryOperation = {
   accepted: boolean;
   /** The final states its user was told. */
   readonly ends: string[];
-  /** Why nothing is asked of it any more: its record was put back or damaged. */
+  /** Nothing is asked of it any more: its record was put back or damaged. */
   excused: boolean;
+  /** It ended while the disk was full: a server that ends before it could write that down asks again. */
+  unwritten: boolean;
   /** The device lost its memory while it ran: it may be obeyed again. */
   mayRepeat: boolean;
   /** The text of a 2.05. */
@@ -96,7 +98,18 @@ export class StoryOperations {
     const { open } = this.#model.device(operation.strategy);
     if (!isFinal(state)) return void open.add(id);
     operation.ends.push(state.name);
+    operation.unwritten = this.#model.diskFull;
     this.#ended(operation, state);
+  }
+
+  /** The disk had room for a while: all that ended is written down. */
+  written(): void {
+    for (const operation of this.all) operation.unwritten = false;
+  }
+
+  /** The server's process is gone. */
+  serverEnded(): void {
+    for (const operation of this.all) if (operation.unwritten) operation.excused = true;
   }
 
   /** Nothing is asked any more of what was ordered so far: the records were put back. */
@@ -150,6 +163,7 @@ export class StoryOperations {
       accepted: false,
       ends: [],
       excused: false,
+      unwritten: false,
       mayRepeat: false,
       answer: undefined,
     };

@@ -46,8 +46,11 @@ export class Story {
   copy: Tables | undefined;
   /** The newest reading the server passed on, by device and path. */
   readonly readings: Map<string, string> = new Map();
-  /** When the server began to run. */
+  /** When the server began to run, on the world's clock and on its own. */
   upSince: number;
+  startedAt: number;
+  /** When the disk was last full, on the server's clock. */
+  fullUntil: number = -Infinity;
   /** Rows that were damaged: nobody owns them, and that is right. */
   readonly damagedRows: Set<string> = new Set();
   readonly #faults: Violation[] = [];
@@ -63,6 +66,7 @@ export class Story {
     this.model = model;
     this.world = new World({ seed, start });
     this.upSince = start;
+    this.startedAt = start;
     this.#audit = audit;
     audit.onSealed = (seal) => this.#sealed(seal);
     this.nat = this.world.nat("linux-random");
@@ -123,6 +127,7 @@ export class Story {
   }
 
   #serverOff(): void {
+    this.operations.serverEnded();
     this.model.serverOn = false;
     this.model.review(this.world.now);
   }
@@ -200,6 +205,7 @@ export class Story {
     });
     this.#actor = NOBODY;
     this.upSince = this.world.now;
+    this.startedAt = this.server.host.now;
     this.model.serverOn = this.server.isOn;
     if (this.server.isOn) this.operations.look();
     this.model.review(this.world.now);

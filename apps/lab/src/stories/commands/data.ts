@@ -108,6 +108,7 @@ export const DATA_COMMANDS: readonly Command[] = [
 
 export function freeDisk(story: Story): void {
   story.server.disk.full = false;
+  story.fullUntil = story.server.host.now;
   // No new keys could be made meanwhile.
   for (const { strategy } of story.model.devices) story.rule(strategy).serverForgets();
   story.model.diskFull = false;

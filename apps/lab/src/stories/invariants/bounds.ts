@@ -9,5 +9,8 @@ export const RECOVERY = 7_200_000;
 /** From a change of what is observed until the server passes it on, once all is well: a handshake before it, and MAX_TRANSMIT_WAIT. */
 export const NOTIFIED = 300_000;
 
+/** Nothing expires sooner after a start: the clock may have been stepped, and devices could not speak. */
+export const RESTART_GRACE = 300_000;
+
 /** From when an operation expires until its user is told, while the server runs. */
 export const ENDED = 60_000;
