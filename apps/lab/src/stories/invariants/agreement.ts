@@ -1,10 +1,12 @@
 import { isFinal, type RegistrationView } from "@godwit/lwm2m";
 import type { Story } from "../story.ts";
+import { WRITTEN } from "./bounds.ts";
 
 /** Store and memory agree: a server that started now would know what this one knows. */
 export function storeAgrees(story: Story): string | undefined {
   const { server, model } = story;
   if (!server.isOn || model.diskFull || server.disk.pending > 0) return undefined;
+  if (server.host.now < story.fullUntil + WRITTEN) return undefined;
   if (story.damagedRows.size > 0 && model.devices.some(({ excused }) => excused)) return undefined;
   const now = Math.floor(server.host.now);
   let shadow: ReturnType<typeof server.shadow>;

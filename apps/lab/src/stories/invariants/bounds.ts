@@ -12,5 +12,8 @@ export const NOTIFIED = 300_000;
 /** Nothing expires sooner after a start: the clock may have been stepped, and devices could not speak. */
 export const RESTART_GRACE = 300_000;
 
+/** From when the disk has room again until all is written that it refused. */
+export const WRITTEN = 10_000;
+
 /** From when an operation expires until its user is told, while the server runs. */
 export const ENDED = 60_000;

@@ -1,5 +1,6 @@
 import { DTLS_TABLES } from "@godwit/lwm2m";
 import type { Story } from "../story.ts";
+import { WRITTEN } from "./bounds.ts";
 import { isDtls, isOpen, isOscore } from "../strategies.ts";
 
 /** One association a device, and no row that nobody owns. */
@@ -7,6 +8,7 @@ export function rowsHaveOwners(story: Story): string | undefined {
   const { server, model } = story;
   const { disk } = server;
   if (!server.isOn || model.diskFull || disk.pending > 0) return undefined;
+  if (server.host.now < story.fullUntil + WRITTEN) return undefined;
   const count = (table: string): number =>
     [...disk.rows(table).keys()].filter((key) => !story.damagedRows.has(`${table} ${key}`)).length;
   const holders = model.devices.filter(({ serverKey }) => serverKey !== undefined);
