@@ -13,7 +13,9 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
     can: (model) => model.serverOn,
     act(story, { device }) {
       const model = story.model.at(device);
-      add(story, model, model.keyVersion, () => {});
+      // A context without a handshake would begin its numbers anew: such a secret is given once.
+      const version = onceOnly(model) ? ++story.model.lastKey : model.keyVersion;
+      add(story, model, version, () => provision(story, model, version));
       return `the operator adds the credential that ${model.strategy} has`;
     },
   },
@@ -54,6 +56,10 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
   },
 ];
 
+function onceOnly({ strategy, serverKey, keyVersion }: ModelDevice): boolean {
+  return strategy === "oscore" && serverKey !== keyVersion;
+}
+
 function add(story: Story, model: ModelDevice, version: KeyVersion, then: () => void): void {
   story.server.addCredential(credentialOf(model.strategy, version), (ok) => {
     if (!ok) return;
@@ -66,7 +72,7 @@ function add(story: Story, model: ModelDevice, version: KeyVersion, then: () => 
 
 /** The device is started anew with its new key; what it keeps of its sessions stays. */
 function provision(story: Story, model: ModelDevice, version: KeyVersion): void {
-  if (model.keyVersion > version) return;
+  if (model.keyVersion === version || model.serverKey !== version) return;
   const device = story.device(model.strategy);
   device.keyVersion = version;
   model.keyVersion = version;

@@ -24,7 +24,8 @@ export function storeAgrees(story: Story): string | undefined {
     const [a, b] = [here.registration(endpoint, now), there.registration(endpoint, now)];
     if (a === undefined || b === undefined) continue;
     // What an Update brought while the disk was full was not promised to anybody.
-    const fault = a.updatedAt <= story.fullUntil ? undefined : differs(a, b);
+    const isOpen = server.stack.pathOf(a.session) !== undefined;
+    const fault = a.updatedAt <= story.fullUntil ? undefined : differs(a, b, isOpen);
     if (fault !== undefined) return `${endpoint}: ${fault} after a restart`;
   }
   for (const { strategy } of model.devices) {
@@ -49,8 +50,10 @@ export function storeAgrees(story: Story): string | undefined {
   return undefined;
 }
 
-function differs(a: RegistrationView, b: RegistrationView): string | undefined {
-  for (const field of ["id", "session", "lifetime", "binding", "queueMode"] as const)
+/** `isOpen`: its session is there; else it has a number that stands for none. */
+function differs(a: RegistrationView, b: RegistrationView, isOpen: boolean): string | undefined {
+  if (isOpen && a.session !== b.session) return `session ${a.session} is ${b.session}`;
+  for (const field of ["id", "lifetime", "binding", "queueMode"] as const)
     if (a[field] !== b[field]) return `${field} ${a[field]} is ${b[field]}`;
   if (a.updatedAt !== b.updatedAt) return `updatedAt ${a.updatedAt} is ${b.updatedAt}`;
   if ((b.expiresAt ?? Infinity) < (a.expiresAt ?? Infinity))
