@@ -7,6 +7,7 @@
 //   --only STRATEGY   one device of this strategy in each story: udp, queue, resume, cid, oscore, oscore-b2
 //   --date DATE       the day on which the worlds begin (today); a story is the same only on the same day
 //   --shrink SECONDS  spent at most on making a story that breaks a rule shorter (120)
+//   --tolerate REGEX  breaches that are passed over, such as "^rows": to look behind a fault that is known
 //   --jobs N          processes (2)
 //   --real            2 stories of 25 steps with real processes instead: `godwit serve`, `godwit device`, kill -9
 import { fork } from "node:child_process";
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     only: { type: "string" },
     date: { type: "string", default: new Date().toISOString().slice(0, 10) },
     shrink: { type: "string", default: "120" },
+    tolerate: { type: "string" },
     jobs: { type: "string", default: "2" },
     real: { type: "boolean", default: false },
   },
@@ -55,6 +57,7 @@ const order = {
   steps: whole("steps"),
   shrinkFor: whole("shrink") * 1_000,
   ...(values.only !== undefined && { only: values.only }),
+  ...(values.tolerate !== undefined && { tolerate: values.tolerate }),
 };
 
 if (values.real) {

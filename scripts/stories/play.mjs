@@ -6,7 +6,7 @@ import { Story } from "../../apps/lab/dist/stories/story.js";
 import { cast, sequences } from "./arbitrary.mjs";
 
 /** Plays the story of a seed; `shrinkFor` ms are spent at most on making it shorter. */
-export function play({ seed, start, steps, only, shrinkFor }) {
+export function play({ seed, start, steps, only, shrinkFor, tolerate }) {
   const began = performance.now();
   let first;
   let last;
@@ -15,7 +15,7 @@ export function play({ seed, start, steps, only, shrinkFor }) {
   const property = fc.property(cast(only), sequences(steps), (strategies, commands) => {
     if (performance.now() > until) return;
     played += 1;
-    const story = perform({ strategies, commands, seed, start, steps });
+    const story = perform({ strategies, commands, seed, start, steps, tolerate });
     first ??= story;
     if (until === Infinity) until = performance.now() + shrinkFor;
     // Another rule that a shorter story breaks is another fault.
@@ -45,12 +45,13 @@ export function play({ seed, start, steps, only, shrinkFor }) {
   };
 }
 
-function perform({ strategies, commands, seed, start, steps: limit }) {
+function perform({ strategies, commands, seed, start, steps: limit, tolerate }) {
+  const tolerated = tolerate === undefined ? undefined : new RegExp(tolerate);
   const audit = new NonceAudit();
   let told;
   audit.during(() => {
     const model = new Model(strategies, start, limit);
-    const story = new Story(model, { seed, start }, audit);
+    const story = new Story(model, { seed, start, tolerated }, audit);
     try {
       fc.modelRun(() => ({ model, real: story }), commands);
     } catch (fault) {
