@@ -86,8 +86,10 @@ export async function startClient(
   };
   const sendBytes = (bytes) => talk.feed({ type: "send", session: SESSION, bytes });
   const receiveBytes = async () => (await talk.next("received")).bytes;
+  /** What was received, "closed" where the server ended the session, undefined where nothing came in time. */
+  const hear = (timeout) => talk.hear(timeout);
   const close = () => talk.feed({ type: "close", session: SESSION });
-  return { connect, fail, close, send, receive, ask, sendBytes, receiveBytes };
+  return { connect, fail, close, send, receive, ask, sendBytes, receiveBytes, hear };
 }
 
 function judge({ kind, certificate }, anchors, rules) {
@@ -134,6 +136,29 @@ class Talk {
     this.#driver.feed(input);
   }
 
+  async hear(timeout) {
+    const deadline = Date.now() + timeout;
+    for (;;) {
+      for (let one = this.#heard.shift(); one !== undefined; one = this.#heard.shift()) {
+        if (one.type === "received") return one.bytes;
+        if (one.type === "closed") return "closed";
+      }
+      const left = deadline - Date.now();
+      if (left <= 0) return undefined;
+      await this.#change(left);
+    }
+  }
+
+  #change(left) {
+    return new Promise((done) => {
+      const timer = setTimeout(done, left);
+      this.#wake = () => {
+        clearTimeout(timer);
+        done();
+      };
+    });
+  }
+
   /** The next output of this type; those before it are gone. */
   async next(type, timeout = 10_000) {
     const deadline = Date.now() + timeout;
@@ -145,13 +170,7 @@ class Talk {
       }
       const left = deadline - Date.now();
       if (left <= 0) throw new Error(`not ${type}, but: ${passed.join(", ")}`);
-      await new Promise((done) => {
-        const timer = setTimeout(done, left);
-        this.#wake = () => {
-          clearTimeout(timer);
-          done();
-        };
-      });
+      await this.#change(left);
     }
   }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the peers of the interop tests by package name, below .peers/ of the repository. Safe to repeat: what is there stays.
-#   scripts/interop/install.sh [PEER …]     PEER: libcoap aiocoap leshan node-lib openssl gnutls pion (default: all)
+#   scripts/interop/install.sh [PEER …]     PEER: libcoap aiocoap leshan node-lib openssl gnutls tinydtls pion (default: all)
 # A peer that cannot be had is reported and left out; the tests then skip it, or fail where CI=true.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -58,12 +58,24 @@ debian() { # COMMAND PACKAGE
 openssl() { debian openssl openssl; }
 gnutls() { debian gnutls-cli gnutls-bin; }
 
+tinydtls() { # a program of ours over its sources, which a Python package brings
+  local at=$peers/tinydtls
+  cmp -s "$here/peers/tinydtls.c" "$at/tinydtls.c" && return
+  debian cc gcc && rm -rf "$at" && mkdir -p "$at" && python3 -m venv "$at/python" &&
+    retry "$at/python/bin/pip" download -q --disable-pip-version-check --no-deps --no-binary DTLSSocket -d "$at" DTLSSocket==0.2.3 &&
+    tar xzf "$at"/*.tar.gz -C "$at" && mv "$at"/dtlssocket-*/DTLSSocket/tinydtls "$at/sources" &&
+    (cd "$at/sources" && cc -w -O2 -D_GNU_SOURCE -DDTLSv12 -DWITH_SHA256 -DSHA2_USE_INTTYPES_H -DDTLS_CHECK_CONTENTTYPE -I. \
+      -o "$at/tinydtls" "$here/peers/tinydtls.c" ccm.c crypto.c dtls.c dtls_debug.c dtls_time.c hmac.c netq.c peer.c session.c \
+      ecc/ecc.c aes/rijndael.c aes/rijndael_wrap.c sha2/sha2.c platform-specific/dtls_prng_posix.c) &&
+    rm -rf "$at/python" "$at"/*.tar.gz "$at"/dtlssocket-* && cp "$here/peers/tinydtls.c" "$at/tinydtls.c"
+}
+
 pion() {
   debian go golang-go && mkdir -p "$peers/go" &&
     (cd "$here/peers/pion" && retry go build -o "$peers/go/pion-dtls" .)
 }
 
-[ $# -gt 0 ] || set -- libcoap aiocoap leshan node-lib openssl gnutls pion
+[ $# -gt 0 ] || set -- libcoap aiocoap leshan node-lib openssl gnutls tinydtls pion
 for peer; do
   start=$SECONDS
   if declare -F "$peer" >/dev/null && "$peer"; then

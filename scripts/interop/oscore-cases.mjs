@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { freePort } from "./bench.mjs";
 import { startDevice } from "./godwit-device.mjs";
 import { startServer } from "./godwit-lwm2m.mjs";
-import { startServe } from "./godwit-serve.mjs";
 import { startJava } from "./peers.mjs";
 
 const ENDPOINT = "urn:dev:ops:32473-interop-oscore";
@@ -140,30 +139,6 @@ const RENEWALS = [
       for (let i = 0; i < 3; i++) await server.ask(`read ${ENDPOINT} ${VALUE}`, /^answer 401/);
       await after.expect(/ updated$/);
       await server.ask(`read ${ENDPOINT} ${VALUE}`, /^answer 205 -?\d/);
-    },
-  },
-  {
-    group: "godwit serve",
-    name: "B.2: killed and started again, it leads a device that returns no Echo to new keys",
-    async run(bench) {
-      const data = await bench.scratch();
-      const { senderId, recipientId, masterSecret } = credentialUnder("negotiated");
-      const credential = {
-        ...credentialUnder("negotiated"),
-        senderId: senderId.toString("hex"),
-        recipientId: recipientId.toString("hex"),
-        masterSecret: masterSecret.toString("hex"),
-      };
-      const before = await startServe(bench, { credentials: [credential], data });
-      const device = startTheirDevice(bench, "rederive", before.port);
-      await device.expect(/^registered/, 20_000);
-      await before.server.kill();
-      const after = await startServe(bench, { data, port: before.port });
-      device.say("update");
-      await device.expect(/^failed update/); // the Echo
-      await device.expect(/^registered/, 20_000); // the third time it asks: response 1 of B.2, and then
-      const { status, body } = await after.api("GET", `/devices/${ENDPOINT}${VALUE}`);
-      equal(status, 200, JSON.stringify(body));
     },
   },
 ].map((one) => ({ ...one, peer: "leshan", short: true }));

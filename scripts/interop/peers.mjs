@@ -12,6 +12,8 @@ const JAVA = `${PEERS}/java`;
 const POM = `${JAVA}/pom.xml`;
 const require = createRequire(import.meta.url);
 
+/** Our program over tinydtls. */
+export const TINYDTLS = `${PEERS}/tinydtls/tinydtls`;
 /** Our program over pion's DTLS. */
 export const PION = `${PEERS}/go/pion-dtls`;
 export const PYTHON = `${PEERS}/python/bin/python`;
@@ -39,6 +41,11 @@ const FINDERS = {
     for (const name of ["gnutls-cli", "gnutls-serv"])
       if (!found(name)) throw new Error(`${name} is missing`);
     return /gnutls-cli ([\d.]+)/.exec(execFileSync("gnutls-cli", ["--version"], UTF8))[1];
+  },
+  tinydtls() {
+    if (!existsSync(TINYDTLS)) throw new Error("not built");
+    const config = readFileSync(`${PEERS}/tinydtls/sources/dtls_config.h`, "utf8");
+    return /PACKAGE_VERSION "([\d.]+)"/.exec(config)[1];
   },
   pion() {
     if (!existsSync(PION)) throw new Error("not built");

@@ -22,6 +22,8 @@ class Relay {
   counts = { up: 0, down: 0, lost: 0 };
   /** Rebinds by itself before each datagram of this number, and its multiples, that goes up. */
   rebindEvery = Number.POSITIVE_INFINITY;
+  /** All peers, one after the other, are one to the server: a device that reboots. */
+  onePort = false;
   #server;
   #type;
   #inside;
@@ -66,17 +68,18 @@ class Relay {
   #up(bytes, peer) {
     this.counts.up += 1;
     if (this.counts.up % this.rebindEvery === 0) this.rebind();
-    const name = `${peer.address} ${peer.port}`;
-    const mapping = this.#mappings.get(name) ?? this.#map(name, peer);
+    const name = this.onePort ? "all" : `${peer.address} ${peer.port}`;
+    const mapping = this.#mappings.get(name) ?? this.#map(name);
+    mapping.peer = peer;
     mapping.socket.send(bytes, this.#server.port, this.#server.host); // waits until it is bound
   }
 
-  #map(name, peer) {
+  #map(name) {
     const socket = createSocket(this.#type);
-    const mapping = { socket, port: undefined, live: true };
+    const mapping = { socket, port: undefined, live: true, peer: undefined };
     socket.on("message", (bytes) => {
       this.counts[mapping.live ? "down" : "lost"] += 1;
-      if (mapping.live) this.#inside.send(bytes, peer.port, peer.address);
+      if (mapping.live) this.#inside.send(bytes, mapping.peer.port, mapping.peer.address);
     });
     socket.bind(0, LOOPBACK[this.#type], () => (mapping.port = socket.address().port));
     this.#mappings.set(name, mapping);

@@ -14,7 +14,9 @@ import { oscoreCases } from "./oscore-cases.mjs";
 import { dtlsCertificateCases } from "./dtls-certificate-cases.mjs";
 import { dtlsStackCases } from "./dtls-stack-cases.mjs";
 import { libcoapOscoreCases } from "./libcoap-oscore-cases.mjs";
+import { tinydtlsCases } from "./tinydtls-cases.mjs";
 import { findPeer } from "./peers.mjs";
+import { killCases } from "./kill-cases.mjs";
 import { rebindCases } from "./rebind-cases.mjs";
 
 const { values: options } = parseArgs({
@@ -39,9 +41,11 @@ for (const one of [
   ...libcoapOscoreCases,
   ...byHandCases,
   ...rebindCases,
+  ...killCases,
   ...dtlsCases,
   ...dtlsStackCases,
   ...dtlsCertificateCases,
+  ...tinydtlsCases,
 ]) {
   const title = `${one.group} with ${one.peer}: ${one.name}`;
   if ((options.short && !one.short) || !title.includes(options.only)) continue;

@@ -19,6 +19,7 @@ import { signingKey } from "@godwit/dtls";
 import { MasterKey, memoryStore, type Store } from "@godwit/io";
 import type { Credential } from "@godwit/lwm2m";
 import {
+  MasterKeyError,
   Server,
   roots,
   rpkCredential,
@@ -331,21 +332,33 @@ test("a server that was given no key makes one, keeps it sealed, and shows it af
   assert.deepEqual(server.certificates[0], own);
   await server.close();
 
-  // Another master key: devices with other credentials must not suffer for it.
-  const faults: string[] = [];
+  // Another master key: nothing opens, so nobody gets in.
   const blind = new Server({
     coaps: "127.0.0.1:0",
     store,
     sealer: new MasterKey(new Uint8Array(32).fill(8)),
   });
-  blind.on("fault", ({ fault }) => faults.push(fault.message));
-  await blind.start();
-  assert.match(
-    faults.join("\n"),
-    /the server's own key cannot be read .*: put the master key back/,
+  await assert.rejects(
+    blind.start(),
+    (fault) => fault instanceof MasterKeyError && /put back the key/.test(fault.message),
   );
-  assert.deepEqual(blind.certificates, []);
-  await blind.close();
+
+  // Its own key is damaged: devices with other credentials must not suffer for it.
+  await new Promise<void>((resolve) => {
+    const value = new Uint8Array(40);
+    store.write([{ table: "serverKey", key: "p256", value }], () => resolve());
+  });
+  const faults: string[] = [];
+  const damaged = new Server({
+    coaps: "127.0.0.1:0",
+    sealer: new MasterKey(new Uint8Array(32).fill(7)),
+    ...options,
+  });
+  damaged.on("fault", ({ fault }) => faults.push(fault.message));
+  await damaged.start();
+  assert.match(faults.join("\n"), /the server's own key cannot be read/);
+  assert.deepEqual(damaged.certificates, []);
+  await damaged.close();
 });
 
 function otherKey(): string {

@@ -32,11 +32,15 @@ export function credentialsCommand(): Command {
       const query =
         options.endpoint === undefined ? "" : `?endpoint=${encodeURIComponent(options.endpoint)}`;
       const { items } = (await call(options, "GET", `/api/v1/credentials${query}`)) as {
-        items: readonly { id: string; kind: string; endpoint: string }[];
+        items: readonly { id: string; endpoint: string; unreadable?: true }[];
       };
       if (options.json) process.stdout.write(`${JSON.stringify({ items }, undefined, 2)}\n`);
       else if (items.length === 0) process.stdout.write("No credentials.\n");
-      else for (const one of items) process.stdout.write(`${one.endpoint}  ${one.id}\n`);
+      else
+        for (const { endpoint, id, unreadable } of items) {
+          const note = unreadable === true ? "  cannot be read: add it again, or remove it" : "";
+          process.stdout.write(`${endpoint}  ${id}${note}\n`);
+        }
     });
 
   withServer(command.command("add"))

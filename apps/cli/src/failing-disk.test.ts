@@ -117,6 +117,9 @@ test(
       const task = await served.call("GET", "/api/v1/devices/kept/3/0/0?wait=1");
       assert.equal(task.status, 503);
       assert.match(JSON.stringify(task.body), /could not be kept: the disk failed/);
+      const removed = await served.call("DELETE", "/api/v1/devices/kept");
+      assert.equal(removed.status, 503); // it would be back after a restart
+      assert.match(JSON.stringify(removed.body), /could not be kept: the disk failed/);
       await Promise.all([kept, refused].map(({ device }) => device.stop({ deregister: false })));
       assert.equal(await served.end("SIGTERM"), 0);
     }),
@@ -208,6 +211,26 @@ test(
         execFileSync("umount", ["-l", disk]);
       }
     }),
+);
+
+test("what was removed or cancelled is not back after kill -9", LIMIT, () =>
+  inRoot(async (root) => {
+    const data = join(root, "data");
+    for (let round = 0; round < 5; round++) {
+      const served = await Served.start({ data });
+      const { device } = await register(served, "dev");
+      await device.stop({ deregister: false });
+      const asked = await served.call("GET", "/api/v1/devices/dev/3/0/0?wait=0");
+      const task = `/api/v1/tasks/${(asked.body as Task).id}`;
+      assert.equal((await served.call("DELETE", task)).status, 204);
+      assert.equal((await served.call("DELETE", "/api/v1/devices/dev")).status, 204);
+      await served.end("SIGKILL");
+      const next = await Served.start({ data });
+      assert.equal((await next.call("GET", "/api/v1/devices/dev")).status, 404);
+      assert.equal(((await next.call("GET", task)).body as Task).state, "cancelled");
+      await next.end("SIGKILL");
+    }
+  }),
 );
 
 test(

@@ -225,6 +225,40 @@ test(
     }),
 );
 
+test(
+  "F23: with a second mark elsewhere a directory that is put back does not start by itself",
+  LIMIT,
+  async () => {
+    const root = mkdtempSync(join(tmpdir(), "godwit-put-back-"));
+    const [data, copy, mark] = [join(root, "data"), join(root, "copy"), join(root, "mark.json")];
+    const args = ["--log-level", "warn", "--mark", mark];
+    try {
+      for (const end of ["copied", "later"]) {
+        const served = await Served.start({ data, args });
+        assert.equal(await served.end("SIGTERM"), 0);
+        assert.equal(served.said, "");
+        if (end === "copied") cpSync(data, copy, { recursive: true });
+      }
+      rmSync(data, { recursive: true });
+      renameSync(copy, data);
+      const { code, said } = await serveUntilExit({ data, args });
+      assert.equal(code, 1);
+      assert.match(
+        said,
+        /^godwit: commits that were acknowledged are missing: [^\n]*--accept-loss[^\n]*\n$/,
+      );
+      const accepted = await Served.start({ data, args: [...args, "--accept-loss"] });
+      assert.match(accepted.said, /that was accepted.*keys of its sessions are dropped/s);
+      assert.equal(await accepted.end("SIGTERM"), 0);
+      const next = await Served.start({ data, args });
+      assert.equal(next.said, "");
+      await next.end("SIGKILL");
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  },
+);
+
 const CREDENTIALS = [
   { kind: "psk", endpoint: "dtls", identity: "dtls", key: KEY },
   { kind: "oscore", endpoint: "oscore", senderId: "02", recipientId: "01", masterSecret: KEY },

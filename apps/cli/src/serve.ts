@@ -3,7 +3,7 @@ import { leafOf } from "@godwit/dtls";
 import { createPlatform, adminPassword, type Platform } from "@godwit/platform";
 import { join } from "node:path";
 import { loadMasterKey, openData, type Data, type LoadedMasterKey } from "@godwit/io";
-import { Server, parseAddress, type ShownCertificate } from "@godwit/server";
+import { Server, holdsSealedRecords, parseAddress, type ShownCertificate } from "@godwit/server";
 import { Command, Option } from "commander";
 import type { Logger } from "pino";
 import { nameAlerts } from "./alert-words.ts";
@@ -19,6 +19,7 @@ import {
   type OnStoreFailure,
 } from "./store-failure.ts";
 import { untilStopped } from "./stop.ts";
+import { LogLimit } from "./log-limit.ts";
 import { openLog } from "./log.ts";
 
 type Options = {
@@ -134,7 +135,8 @@ async function serve(options: Options): Promise<void> {
   const opened: { close(): Promise<void> }[] = [data];
   try {
     const { password, file, created } = await adminPassword(options.data);
-    const master = loadMasterKey(join(options.data, "master-key"));
+    const isNew = !holdsSealedRecords(data.store);
+    const master = loadMasterKey(join(options.data, "master-key"), process.env, isNew);
     for (const warning of material.warnings) log.warn(warning);
     const server = openServer(options, { data, master, material, keylog }, log);
     await server.start();
@@ -220,9 +222,26 @@ function openServer(
     log.info({ endpoint: device.endpoint, lifetime: device.lifetime, replaced }, "registered");
   });
   server.on("deregistered", (event) => log.info(event, "deregistered"));
-  server.on("refused", ({ code, detail }) => log.warn({ code, detail }, "refused"));
-  server.on("handshakeFailed", ({ address, why }) => {
-    log.warn({ address, why: nameAlerts(why) }, "handshake failed");
+  let setAside = 0;
+  server.on("quarantined", (record) => {
+    setAside += 1;
+    if (setAside <= NAMED_RECORDS) log.error(record, "a stored record was set aside");
+    else if (setAside === NAMED_RECORDS + 1)
+      log.error("more stored records were set aside: GET /api/v1/quarantine shows all");
+  });
+  const refusals = new LogLimit();
+  server.on("refused", ({ code, detail }) => {
+    const leftOut = refusals.pass(`${code} ${detail}`);
+    if (leftOut === undefined) return;
+    log.warn({ code, detail, ...unlessZero({ notLogged: leftOut }) }, "refused");
+  });
+  server.on("handshakeFailed", ({ address, why, kept }) => {
+    const leftOut = refusals.pass(`${address.replace(PORT, "")} ${why}`);
+    if (leftOut === undefined) return;
+    log.warn(
+      { address, why: nameAlerts(why), ...unlessZero({ notLogged: leftOut + kept }) },
+      "handshake failed",
+    );
   });
   if (keylog !== undefined) {
     log.warn(keyLogWarning(keylog));
@@ -239,6 +258,10 @@ function openServer(
   return server;
 }
 
+function unlessZero(fields: { readonly notLogged: number }): object {
+  return fields.notLogged === 0 ? {} : fields;
+}
+
 async function addCredentials(server: Server, file: string): Promise<void> {
   const all = readOption("--credentials", file, readCredentials);
   try {
@@ -250,6 +273,9 @@ async function addCredentials(server: Server, file: string): Promise<void> {
     );
   }
 }
+
+/** Records that a start has set aside and names in the log. */
+const NAMED_RECORDS = 100;
 
 type Address = ReturnType<typeof parseAddress>;
 
@@ -273,6 +299,8 @@ async function listen(platform: Platform, { host, port }: Address): Promise<stri
   }
 }
 
+/** Of an address: a host may try from as many as it likes. */
+const PORT = /:\d+$/;
 const ADVICE: ReadonlyMap<string, string> = new Map([
   ["EADDRINUSE", "another program has this port; stop it or choose another port"],
   ["EACCES", "not allowed; ports below 1024 need root or CAP_NET_BIND_SERVICE"],

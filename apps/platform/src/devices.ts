@@ -44,6 +44,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     const { endpoint } = request.params;
     if (server.deviceView(endpoint) === undefined) return await unknown(reply, endpoint);
     server.remove(endpoint);
+    await server.kept();
     return await reply.code(204).send();
   });
 
@@ -62,6 +63,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     async (request, reply) => {
       if (server.task(request.params.id) === undefined) return await forgotten(reply);
       server.cancel(request.params.id);
+      await server.kept();
       return await reply.code(204).send();
     },
   );

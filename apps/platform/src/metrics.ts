@@ -16,6 +16,26 @@ export function metrics(server: Server): {
   ): Counter<L> =>
     new Counter({ name: `godwit_${name}`, help, labelNames: [...labelNames], registers });
 
+  /** A counter of what strangers may make happen as often as they like: its labels are looked at when somebody reads it. */
+  const tally = (name: string, help: string, label: string): ((value: string) => void) => {
+    const counts = new Map<string, { times: number }>();
+    void new Counter({
+      name: `godwit_${name}`,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        this.reset();
+        for (const [value, { times }] of counts) this.inc({ [label]: value }, times);
+      },
+    });
+    return (value) => {
+      const counted = counts.get(value);
+      if (counted === undefined) counts.set(value, { times: 1 });
+      else counted.times += 1;
+    };
+  };
+
   void new Gauge({
     name: "godwit_registrations",
     help: "Registered devices",
@@ -42,6 +62,17 @@ export function metrics(server: Server): {
     },
   });
   void new Gauge({
+    name: "godwit_quarantined_records",
+    help: "Records of the store that could not be restored: set aside, or left in place where there was no room",
+    labelNames: ["where"],
+    registers,
+    collect() {
+      const { items, leftInPlace } = server.quarantine;
+      this.set({ where: "quarantine" }, items.length);
+      this.set({ where: "place" }, leftInPlace);
+    },
+  });
+  void new Gauge({
     name: "godwit_store_working",
     help: "1 while the store takes writes, 0 while it refuses them",
     registers,
@@ -63,8 +94,8 @@ export function metrics(server: Server): {
   const updatedMoved = updated.labels("true");
   const updatedInPlace = updated.labels("false");
   const ended = counter("registrations_ended_total", "Registrations that ended", ["why"]);
-  const refused = counter("refusals_total", "Registration requests refused", ["code"]);
-  const dropped = counter("dropped_total", "Messages thrown away", ["reason"]);
+  const refused = tally("refusals_total", "Registration requests refused", "code");
+  const dropped = tally("dropped_total", "Messages thrown away", "reason");
   const handshakes = counter("handshakes_failed_total", "DTLS handshakes that came to nothing");
   const tasks = counter("lwm2m_requests_total", "Orders to devices that ended", ["op", "result"]);
   const notifications = counter("notifications_total", "Notifications received");
@@ -75,10 +106,10 @@ export function metrics(server: Server): {
     server.on("updated", ({ moved }) => (moved ? updatedMoved : updatedInPlace).inc()),
     server.on("deregistered", ({ why }) => ended.inc({ why })),
     server.on("refused", ({ code }) =>
-      refused.inc({ code: `${code >> 5}.${String(code & 31).padStart(2, "0")}` }),
+      refused(`${code >> 5}.${String(code & 31).padStart(2, "0")}`),
     ),
-    server.on("dropped", ({ reason }) => dropped.inc({ reason })),
-    server.on("handshakeFailed", () => handshakes.inc()),
+    server.on("dropped", ({ reason }) => dropped(reason)),
+    server.on("handshakeFailed", ({ kept }) => handshakes.inc(1 + kept)),
     server.on("task", ({ task }) => {
       if (task.endedAt !== undefined) tasks.inc({ op: task.operation, result: task.state });
     }),

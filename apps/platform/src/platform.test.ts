@@ -125,7 +125,7 @@ suite("the HTTP face", () => {
 
   test("a task that nobody knows is a problem to read and to cancel", async () => {
     for (const method of ["GET", "DELETE"]) {
-      const { status, json } = await call(method, "/api/v1/tasks/1");
+      const { status, json } = await call(method, "/api/v1/tasks/999999999999");
       assert.deepEqual({ status, title: json.title }, { status: 404, title: "No such task" });
     }
   });

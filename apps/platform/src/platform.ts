@@ -15,6 +15,7 @@ import { deviceRoutes } from "./devices.ts";
 import { eventStream } from "./event-stream.ts";
 import { metrics } from "./metrics.ts";
 import { sendProblem } from "./problem.ts";
+import { quarantineRoutes } from "./quarantine.ts";
 
 export type PlatformOptions = {
   readonly server: Server;
@@ -102,6 +103,7 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   app.get("/api/v1/simulation", async () => simulation?.() ?? {});
   deviceRoutes(app, server);
   credentialRoutes(app, server);
+  quarantineRoutes(app, server);
   const stopEvents = eventStream(app, server);
   await app.register(fastifyStatic, { root: join(import.meta.dirname, "pages") });
 

@@ -7,10 +7,10 @@ export function hashText(text: string, seed = 0): number {
   return hash | 0;
 }
 
-/** FNV-1a of the bytes from `from` on, 32 bits with a sign. */
-export function hashBytes(bytes: Uint8Array, from = 0): number {
+/** FNV-1a of the bytes from `from` on, up to `to`, 32 bits with a sign. */
+export function hashBytes(bytes: Uint8Array, from = 0, to: number = bytes.length): number {
   let hash = OFFSET_BASIS;
-  for (let i = from; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, PRIME); // i < length
+  for (let i = from; i < to; i++) hash = Math.imul(hash ^ bytes[i]!, PRIME); // callers keep `to` within
   return hash;
 }
 

@@ -91,8 +91,10 @@ export class Ledger {
 
   /** Counts what was thrown away, and why. Reasons are our own words, never the peer's. */
   drop(reason: string, times = 1): void {
-    const drops = (this.#more.drops ??= new Map<string, number>());
-    drops.set(reason, (drops.get(reason) ?? 0) + times);
+    const drops = (this.#more.drops ??= new Map<string, Times>());
+    const counted = drops.get(reason); // one search: a flood comes here with every datagram
+    if (counted === undefined) drops.set(reason, { times });
+    else counted.times += times;
   }
 
   bytes(direction: Direction, purpose: Purpose): number {
@@ -152,7 +154,7 @@ export class Ledger {
     more.keepAliveOut += rare.keepAliveOut;
     more.resumedHandshakes += rare.resumedHandshakes;
     more.addressChanges += rare.addressChanges;
-    for (const [reason, n] of rare.drops ?? []) this.drop(reason, n);
+    for (const [reason, { times }] of rare.drops ?? []) this.drop(reason, times);
   }
 
   /** A plain copy for JSON. */
@@ -170,7 +172,9 @@ export class Ledger {
       out: { datagrams: this.datagramsOut, total: this.total("out"), bytes: side("out") },
       handshakes: { full: this.fullHandshakes, resumed: this.resumedHandshakes },
       addressChanges: this.addressChanges,
-      drops: Object.fromEntries(this.#rare?.drops ?? []),
+      drops: Object.fromEntries(
+        [...(this.#rare?.drops ?? [])].map(([reason, { times }]) => [reason, times]),
+      ),
     };
   }
 
@@ -223,8 +227,10 @@ type Rare = {
   keepAliveOut: number;
   resumedHandshakes: number;
   addressChanges: number;
-  drops: Map<string, number> | undefined;
+  drops: Map<string, Times> | undefined;
 };
+
+type Times = { times: number };
 
 const PURPOSES = [
   "handshake",

@@ -41,6 +41,13 @@ export class Reader {
     return this.u16() * 0x1_0000_0000 + this.u32();
   }
 
+  /** @throws FormatError above 2^53 - 1: the number would not be exact */
+  u56(): number {
+    const high = this.u8();
+    if (high >= 2 ** 5) throw new FormatError("a number above 2^53 - 1");
+    return high * 2 ** 48 + this.u48();
+  }
+
   u64(): bigint {
     return (BigInt(this.u32()) << 32n) | BigInt(this.u32());
   }

@@ -1,6 +1,10 @@
+import { fits, misfit } from "./fits.ts";
 import { UsageError } from "./faults.ts";
 
-/** Grows as bytes are appended. `bytes()` hands out a view of what was written so far. */
+/**
+ * Grows as bytes are appended. `bytes()` hands out a view of what was written so far. A number that its field cannot hold
+ * (negative, too large, no integer) throws UsageError: cut short it would come back as another number.
+ */
 export class Writer {
   #buffer: Uint8Array;
   #length = 0;
@@ -15,33 +19,50 @@ export class Writer {
   }
 
   u8(value: number): this {
+    if (value >>> 0 !== value || value > 0xff) misfit("u8", value);
     this.#room(1);
     this.#buffer[this.#length++] = value;
     return this;
   }
 
   u16(value: number): this {
-    this.#room(2);
-    this.#buffer[this.#length++] = value >>> 8;
-    this.#buffer[this.#length++] = value;
+    if (value >>> 0 !== value || value > 0xffff) misfit("u16", value);
+    this.#put16(value);
     return this;
   }
 
   u24(value: number): this {
-    return this.u8(value >>> 16).u16(value & 0xffff);
+    if (value >>> 0 !== value || value > 0xff_ffff) misfit("u24", value);
+    this.u8(value >>> 16).#put16(value);
+    return this;
   }
 
   u32(value: number): this {
-    return this.u16(value >>> 16).u16(value & 0xffff);
+    if (value >>> 0 !== value) misfit("u32", value);
+    this.#put32(value);
+    return this;
   }
 
-  /** 48-bit unsigned, exact for every safe integer below 2^48. */
   u48(value: number): this {
-    return this.u16(Math.floor(value / 0x1_0000_0000)).u32(value >>> 0);
+    if (!fits(value, 2 ** 48)) misfit("u48", value);
+    this.#put16(Math.floor(value / 2 ** 32));
+    this.#put32(value);
+    return this;
+  }
+
+  /** As wide as the ids of sessions and operations; takes 0 to 2^53 - 1, for no more is exact. */
+  u56(value: number): this {
+    if (!fits(value, 2 ** 53)) misfit("u56", value);
+    this.u8(Math.floor(value / 2 ** 48)).#put16(Math.floor(value / 2 ** 32));
+    this.#put32(value);
+    return this;
   }
 
   u64(value: bigint): this {
-    return this.u32(Number(value >> 32n)).u32(Number(value & 0xffff_ffffn));
+    if (value < 0n || value > 0xffff_ffff_ffff_ffffn) misfit("u64", value);
+    this.#put32(Number(value >> 32n));
+    this.#put32(Number(value & 0xffff_ffffn));
+    return this;
   }
 
   append(part: Uint8Array): this {
@@ -66,6 +87,22 @@ export class Writer {
   /** What was written, as a view that later writes may outgrow. */
   bytes(): Uint8Array {
     return this.#buffer.subarray(0, this.#length);
+  }
+
+  /** The lower 16 bits. */
+  #put16(value: number): void {
+    this.#room(2);
+    this.#buffer[this.#length++] = value >>> 8;
+    this.#buffer[this.#length++] = value;
+  }
+
+  /** The lower 32 bits. */
+  #put32(value: number): void {
+    this.#room(4);
+    this.#buffer[this.#length++] = value >>> 24;
+    this.#buffer[this.#length++] = value >>> 16;
+    this.#buffer[this.#length++] = value >>> 8;
+    this.#buffer[this.#length++] = value;
   }
 
   #room(n: number): void {

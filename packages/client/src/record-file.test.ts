@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -62,5 +62,30 @@ test("what cannot be written is said to whoever wrote it", async () => {
       records.write([{ table: "oscore", key: "1", value: hex("01") }], done);
     });
     assert.ok(fault instanceof StoreError);
+  });
+});
+
+test("what could not be written is not in the file later either", async () => {
+  await within(async (directory) => {
+    const folder = join(directory, "state");
+    const file = join(folder, "records.json");
+    const records = new RecordFile(file);
+    const write = (key: string): Promise<StoreError | undefined> =>
+      new Promise((done) => records.write([{ table: "t", key, value: hex("01") }], done));
+    assert.equal(await write("first"), undefined);
+    renameSync(folder, `${folder}-away`);
+    writeFileSync(folder, "a file where the directory was");
+    assert.ok((await write("refused")) instanceof StoreError);
+    assert.deepEqual(
+      [...records.load("t")].map(({ key }) => key),
+      ["first"],
+    );
+    rmSync(folder);
+    renameSync(`${folder}-away`, folder);
+    assert.equal(await write("last"), undefined);
+    assert.deepEqual(
+      [...new RecordFile(file).load("t")].map(({ key }) => key),
+      ["first", "last"],
+    );
   });
 });

@@ -53,6 +53,20 @@ export class PathProof {
 }
 
 /**
+ * Where something of ours was sent, as the path's nonce: its answer shows that the peer is there, unless it was sent elsewhere,
+ * too. Who is on the path may hold an answer back, and send it from another address.
+ */
+export type SentTo = number | undefined;
+
+/** `before`, and now to the path `nonce`. */
+export function alsoTo(before: SentTo, nonce: number): SentTo {
+  return before === undefined || before === nonce ? nonce : SEVERAL;
+}
+
+/** No path has this nonce. */
+const SEVERAL = -1;
+
+/**
  * Echo values (RFC 9175 2.3 and appendix A, item 2): a time and an HMAC over it and the path's nonce. Nothing is stored
  * for a challenge, so challenges cost no memory.
  */

@@ -61,11 +61,12 @@ export class AnswerSender {
     this.#mint = new EchoMint(parts.tuning, parts.rng);
   }
 
-  /** RFC 9175 2.3: who repeats our Echo is where it says to be. */
-  prove(session: EndpointSession, options: readonly Option[], now: Instant): void {
+  /** RFC 9175 2.3: who repeats our Echo speaks now, and is where it says to be. Whether it did. */
+  prove({ path }: EndpointSession, options: readonly Option[], now: Instant): boolean {
     const echo = findOption(options, OptionNumber.Echo);
-    if (echo !== undefined && this.#mint.verify(session.path.nonce, echo.value, now))
-      session.path.proven = true;
+    const echoed = echo !== undefined && this.#mint.verify(path.nonce, echo.value, now);
+    if (echoed) path.proven = true;
+    return echoed;
   }
 
   echo(session: EndpointSession, now: Instant): Response {

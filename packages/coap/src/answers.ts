@@ -1,9 +1,11 @@
+import { utf8 } from "@godwit/base";
 import { Code } from "./codes.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
 import { encodeMessage } from "./message-codec.ts";
 import type { ACK, CON, NON, Option, Request, Response } from "./message.ts";
 import { OptionNumber } from "./option-numbers.ts";
-import { findOption, uintOption, withOption, withoutOption } from "./options.ts";
+import { optionName } from "./option-table.ts";
+import { findOption, response, uintOption, withOption, withoutOption } from "./options.ts";
 import { bodyLength } from "./options-codec.ts";
 
 // What the roles know of requests and answers by looking at them.
@@ -58,6 +60,11 @@ export function isBlock(response: Response): boolean {
 /** Changes nothing, and its answer may be large (RFC 7252 5.8.1, RFC 8132 2). */
 export function asksOnly({ code }: Request): boolean {
   return code === Code.GET || code === Code.FETCH;
+}
+
+/** Which option we cannot do without understanding it, in words (RFC 7252 5.5.2). */
+export function refusedOption(option: number): Response {
+  return response(Code.BadOption, { payload: utf8(`${option}: ${optionName(option)}`) });
 }
 
 /** A body joined from blocks is the state the notification announced. */

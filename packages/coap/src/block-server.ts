@@ -1,7 +1,6 @@
 import {
   Deadlines,
   EMPTY,
-  FormatError,
   below,
   equal,
   type Instant,
@@ -79,17 +78,11 @@ export class BlockServer {
    * "reply": to be sent at once.
    */
   request(session: SessionId, request: Request, now: Instant): BlockResult {
-    let block1: Block | undefined;
-    let block2: Block | undefined;
-    let size1: number | undefined;
-    try {
-      block1 = onlyBlock(request, OptionNumber.Block1);
-      block2 = onlyBlock(request, OptionNumber.Block2);
-      size1 = block1 && findUint(request.options, OptionNumber.Size1);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      return reply(fault(request));
-    }
+    const wrong = fault(request.options);
+    if (wrong !== undefined) return reply(wrong);
+    const block1 = findBlock(request.options, OptionNumber.Block1);
+    const block2 = findBlock(request.options, OptionNumber.Block2);
+    const size1 = block1 && findUint(request.options, OptionNumber.Size1);
     if (block1 !== undefined) return this.#upload(session, request, block1, size1, now);
     if (block2 !== undefined && block2.num > 0) return this.#fetch(session, request, block2, now);
     return { kind: "whole", request: { ...request, options: plainOptions(request.options) } };
@@ -462,21 +455,24 @@ function withTag(answer: Response): Response {
   return { ...answer, options: sortOptions([...answer.options, tag]) };
 }
 
-/** The block option of this number; FormatError if it is there twice (RFC 7959 2.1). */
-function onlyBlock(request: Request, number: number): Block | undefined {
-  let found = 0;
-  for (const option of request.options) if (option.number === number) found++;
-  if (found > 1) throw new FormatError("more than one block option");
-  return findBlock(request.options, number);
-}
-
-/** A reserved size is a bad request (RFC 7959 2.2); else it is as if the option were unknown (RFC 7252 5.4.3, 5.4.5). */
-function fault(request: Request): number {
-  const blocks = request.options.filter(
-    ({ number }) => number === OptionNumber.Block1 || number === OptionNumber.Block2,
-  );
-  const reserved = blocks.some(({ value }) => value.length <= 3 && ((value.at(-1) ?? 0) & 7) === 7);
-  return reserved ? Code.BadRequest : Code.BadOption;
+/**
+ * What to answer to options of a transfer that cannot be read: a reserved size is a bad request (RFC 7959 2.2); all else is as
+ * if the option were unknown (RFC 7252 5.4.3, 5.4.5).
+ */
+function fault(options: readonly Option[]): number | undefined {
+  let isBad = false;
+  let blocks1 = 0;
+  let blocks2 = 0;
+  for (let i = 0; i < options.length; i++) {
+    const { number, value } = options[i]!; // i < length
+    if (number === OptionNumber.Size1) isBad ||= value.length > 4;
+    if (number !== OptionNumber.Block1 && number !== OptionNumber.Block2) continue;
+    if (value.length > 3) isBad = true;
+    else if (((value.at(-1) ?? 0) & 7) === 7) return Code.BadRequest;
+    if (number === OptionNumber.Block1) blocks1 += 1;
+    else blocks2 += 1;
+  }
+  return isBad || blocks1 > 1 || blocks2 > 1 ? Code.BadOption : undefined;
 }
 
 function sizeAsked(request: Request): boolean {

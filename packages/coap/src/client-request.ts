@@ -1,4 +1,5 @@
 import type { Instant } from "@godwit/base";
+import { alsoTo, type SentTo } from "./amplification.ts";
 import type { BlockTransfer } from "./block-client.ts";
 import type { RequestId } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
@@ -43,6 +44,9 @@ export class ClientRequest {
   mid = 0;
   /** What was sent last: the request, or one block of it. */
   current: Request;
+  /** Where it went under its present token. */
+  #sentTo: SentTo;
+  #sentAs: Uint8Array | undefined;
   /** The message that waits for ACK or answer. */
   outgoing: Outgoing | undefined = undefined;
   /** Once bodies do not fit one message. */
@@ -80,6 +84,18 @@ export class ClientRequest {
     this.confirmable = confirmable;
     this.keepAlive = keepAlive;
     this.token = token;
+  }
+
+  /** It left for the path `nonce`. */
+  left(nonce: number): void {
+    if (this.#sentAs !== this.token) this.#sentTo = undefined;
+    this.#sentAs = this.token;
+    this.#sentTo = alsoTo(this.#sentTo, nonce);
+  }
+
+  /** Whether an answer under its token shows that the peer is at the path `nonce`. */
+  proves(nonce: number): boolean {
+    return this.#sentAs === this.token && this.#sentTo === nonce;
   }
 }
 

@@ -272,7 +272,7 @@ export class ClientRole {
         this.#answers.set(request, now + this.#tuning.separateAnswerTimeout);
       if (message.type === ACK) this.#alive(request);
     } else this.#answers.stop(request);
-    link.path.proven = true;
+    if (request.proves(link.path.nonce)) link.path.proven = true;
     if (step.kind === "next" && now <= parts.until) {
       const fetch = request === whole ? this.#fetch(whole, parts) : request;
       fetch.token = session.link.nextToken(this.#tuning, this.#rng);
@@ -329,7 +329,7 @@ export class ClientRole {
       const { outgoing } = request;
       request.outgoing = undefined;
       this.#answers.stop(request);
-      this.#sender.proven(link);
+      if (request.proves(link.path.nonce)) this.#sender.proven(link);
       if (outcome.kind === "refused") {
         this.#forget(request);
         this.#fail(request, "unprotected", now);
@@ -382,8 +382,11 @@ export class ClientRole {
     request.once = outgoing?.repeated === false;
     request.outgoing = undefined;
     this.#answers.stop(request);
-    this.#sender.proven(link);
-    if (session.isProtected && session.link === link) this.#protection?.proven(session.id);
+    // Not a notification's, which answers what was asked long ago, and not one's that was asked at several places.
+    if (!request.delivered && request.proves(link.path.nonce)) {
+      this.#sender.proven(link);
+      if (session.isProtected && session.link === link) this.#protection?.proven(session.id);
+    }
     const { accepted, refused } = checkOptions(answer.options, this.#options);
     this.#alive(request);
     if (refused !== undefined) this.#fail(request, "badResponse", now);

@@ -33,7 +33,10 @@ export class CoapNode implements Machine<CoapNodeInput, CoapNodeOutput> {
 
   constructor(options: Omit<EndpointOptions, "ledgerOf"> & { readonly firstSession?: SessionId }) {
     const tuning = options.tuning ?? coapTuning();
-    this.sessions = new UdpSessions(tuning, options.firstSession);
+    this.sessions = new UdpSessions(
+      tuning,
+      options.firstSession === undefined ? {} : { first: options.firstSession },
+    );
     const ledgerOf = this.sessions.ledgerOf.bind(this.sessions);
     this.endpoint = new Endpoint({ ...options, tuning, ledgerOf });
   }
@@ -71,6 +74,7 @@ export class CoapNode implements Machine<CoapNodeInput, CoapNodeOutput> {
       case "resumeObservation":
       case "respond":
       case "challenge":
+      case "ignore":
       case "notify":
       case "unobserve":
       case "ping":

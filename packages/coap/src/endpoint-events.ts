@@ -70,6 +70,8 @@ export type EndpointInput =
    * counts. The repetition comes out as a new request, `validated`.
    */
   | { readonly type: "challenge"; readonly exchange: ExchangeId }
+  /** As if the request had not come: there is no answer, and its repetition comes out as a new one. */
+  | { readonly type: "ignore"; readonly exchange: ExchangeId }
   /** Another notification for an accepted observation. A class 4 or 5 code ends it. */
   | {
       readonly type: "notify";
@@ -125,6 +127,8 @@ export type EndpointOutput =
       readonly request: Request;
       /** The peer's path is proven, or its request carried a valid Echo. */
       readonly validated: boolean;
+      /** The request carried a valid Echo: its sender speaks now. */
+      readonly echoed?: boolean;
       /** For `remember`: of what is not safe to do twice, where `maxUnsafeKept` is not 0. */
       readonly name?: RequestName | undefined;
     }

@@ -15,7 +15,7 @@ import { ClientRole } from "./client-role.ts";
 import { isRequest } from "./codes.ts";
 import type { EndpointInput, EndpointOutput, ExchangeId } from "./endpoint-events.ts";
 import { EndpointSession } from "./endpoint-session.ts";
-import { MessageFormatError, decodeMessage } from "./message-codec.ts";
+import { MessageFault, scanMessage, type MessageFormatReason } from "./message-codec.ts";
 import { MessageLayer, type Outgoing } from "./message-layer.ts";
 import { ACK, CON, NON, RST, type Message } from "./message.ts";
 import { OptionNumber } from "./option-numbers.ts";
@@ -169,6 +169,9 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       case "challenge":
         this.#server.challenge(input.exchange, now);
         break;
+      case "ignore":
+        this.#server.ignore(input.exchange, now);
+        break;
       case "remember":
         this.#server.remember(input);
         break;
@@ -255,15 +258,14 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
 
   #received(session: EndpointSession, bytes: Uint8Array, now: Instant): void {
     session.path.received(bytes.length);
-    try {
-      this.#message(session, decodeMessage(bytes, this.#tuning.maxTokenLength), bytes, now);
-    } catch (error) {
-      if (!(error instanceof MessageFormatError)) throw error;
+    const scanned = scanMessage(bytes, this.#tuning.maxTokenLength);
+    if (scanned instanceof MessageFault) {
+      const { reason, type, mid } = scanned;
       count(session, "in", bytes.length, 0, "payload");
-      this.#sender.drop(session, `format:${error.reason}`);
+      this.#sender.drop(session, FORMAT_DROPS[reason]);
       // RFC 7252 4.2: a CON that cannot be read is rejected. 4.3: a NON may be ignored.
-      if (error.type === CON && error.mid !== undefined) this.#sender.reset(session, error.mid);
-    }
+      if (type === CON && mid !== undefined) this.#sender.reset(session, mid);
+    } else this.#message(session, scanned, bytes, now);
     if (session.held) this.#layer.retryHeld(session, now);
   }
 
@@ -287,9 +289,11 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#sender.drop(session, type === ACK ? "strayAck" : "strayReset");
       return;
     }
-    this.#sender.proven(session);
     const { account } = outgoing;
-    if (account.isProtected && account.link === session) this.#protection?.proven(account.id);
+    if (outgoing.proves(mid, session.path.nonce)) {
+      this.#sender.proven(session);
+      if (account.isProtected && account.link === session) this.#protection?.proven(account.id);
+    }
     this.#layer.done(outgoing, now);
     if (type === RST) {
       this.#client.reset(outgoing, now);
@@ -385,6 +389,15 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
 }
 
 const BY_SESSION = byNumber(({ session }: EndpointSession) => session);
+const FORMAT_DROPS: Readonly<Record<MessageFormatReason, string>> = {
+  short: "format:short",
+  version: "format:version",
+  code: "format:code",
+  empty: "format:empty",
+  type: "format:type",
+  token: "format:token",
+  options: "format:options",
+};
 /** What every endpoint understands: not the options of security layers, proxies and Q-Block. */
 const PLAIN: OptionTable = optionSubset(
   [...OPTION_TABLE.keys()].filter(

@@ -77,7 +77,7 @@ export {
   type OptionDefinition,
   type OptionTable,
 } from "./option-table.ts";
-export { decodeBody, encodeBody, type Body } from "./options-codec.ts";
+export { decodeBody, encodeBody, optionAt, scanBody, type Body } from "./options-codec.ts";
 export {
   allStrings,
   findOption,

@@ -11,7 +11,7 @@ import {
   type MessageFormatReason,
 } from "./message-codec.ts";
 import { ACK, CON, NON, RST, type Message, type MessageType } from "./message.ts";
-import { decodeBody, encodeBody } from "./options-codec.ts";
+import { decodeBody, encodeBody, optionAt } from "./options-codec.ts";
 import { findOption, uriPath } from "./options.ts";
 
 type Captures = {
@@ -426,3 +426,32 @@ test("RFC 7252 5.4: token, option values and payload are views of the datagram",
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
+
+function optionIn(bytes: Uint8Array, number: number): Uint8Array | undefined {
+  const found = optionAt(bytes, number);
+  if (found < 0) return undefined;
+  const from = Math.floor(found / 0x1_0000);
+  return bytes.subarray(from, from + (found % 0x1_0000));
+}
+
+test("one option is found in a message as it is in the whole of it, and in bytes that are none nothing breaks", () => {
+  for (const [name, bytes] of EXAMPLES) {
+    const { options } = decodeMessage(bytes, 300);
+    if ((bytes[0]! & 0x0f) > 8) continue; // there are four; longer tokens are for peers that are known
+    for (const number of [0, 6, 9, 11, 12, 13, 268, 269, 282, 0xffff]) {
+      assert.deepEqual(optionIn(bytes, number), findOption(options, number)?.value, name);
+    }
+  }
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(300), (bytes, number) => {
+      let whole: readonly { number: number; value: Uint8Array }[];
+      try {
+        whole = decodeMessage(bytes).options;
+      } catch {
+        return void optionIn(bytes, number);
+      }
+      assert.deepEqual(optionIn(bytes, number), findOption(whole, number)?.value);
+    }),
+    { numRuns: 5_000 },
+  );
+});

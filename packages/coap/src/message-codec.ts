@@ -36,6 +36,24 @@ export type MessageFormatReason =
   /** Options or payload. */
   | "options";
 
+/** Why bytes are no CoAP message, and how to answer them. */
+export class MessageFault {
+  readonly reason: MessageFormatReason;
+  /** For people. */
+  readonly detail: string;
+  /** Known unless the reason is "short" or "version". */
+  readonly type: MessageType | undefined;
+  /** Known unless the reason is "short" or "version". */
+  readonly mid: number | undefined;
+
+  constructor(reason: MessageFormatReason, detail: string, type?: MessageType, mid?: number) {
+    this.reason = reason;
+    this.detail = detail;
+    this.type = type;
+    this.mid = mid;
+  }
+}
+
 /** These bytes are no CoAP message, and this is how to answer them. */
 export class MessageFormatError extends FormatError {
   readonly reason: MessageFormatReason;
@@ -49,7 +67,7 @@ export class MessageFormatError extends FormatError {
   /** Known unless the reason is "short" or "version". */
   readonly mid: number | undefined;
 
-  constructor(reason: MessageFormatReason, detail: string, type?: MessageType, mid?: number) {
+  constructor({ reason, detail, type, mid }: MessageFault) {
     super(detail);
     this.reason = reason;
     this.silent = type === undefined || type === ACK || type === RST;
@@ -66,42 +84,48 @@ export class MessageFormatError extends FormatError {
  * @throws MessageFormatError and nothing else
  */
 export function decodeMessage(bytes: Uint8Array, maxTokenLength: number = PLAIN_TOKEN): Message {
+  const scanned = scanMessage(bytes, maxTokenLength);
+  if (scanned instanceof MessageFault) throw new MessageFormatError(scanned);
+  return scanned;
+}
+
+/** {@link decodeMessage} with the fault as its result: anybody can send what is no message, and an error for each costs. */
+export function scanMessage(bytes: Uint8Array, maxTokenLength: number): Message | MessageFault {
   const end = bytes.length;
-  if (end < 4) throw new MessageFormatError("short", `${end} bytes are no message`);
+  if (end < 4) return new MessageFault("short", `${end} bytes are no message`);
   const first = bytes[0]!; // there are four
   const code = bytes[1]!;
   const mid = (bytes[2]! << 8) | bytes[3]!;
-  if (first >>> 6 !== VERSION) throw new MessageFormatError("version", `version ${first >>> 6}`);
+  if (first >>> 6 !== VERSION) return new MessageFault("version", `version ${first >>> 6}`);
   const type = ((first >>> 4) & 3) as MessageType; // two bits, four types
 
   if (code === 0) {
     if (end !== 4 || (first & 0x0f) !== 0)
-      throw new MessageFormatError("empty", "empty message with content", type, mid);
-    if (!carries(type, code)) throw wrongType(type, code, mid);
+      return new MessageFault("empty", "empty message with content", type, mid);
+    if (!carries(type, code)) return wrongType(type, code, mid);
     return { type, code, mid, token: EMPTY, options: NO_OPTIONS, payload: EMPTY };
   }
   if (!isRequest(code) && !isResponse(code))
-    throw new MessageFormatError("code", `code class ${code >>> 5} is reserved`, type, mid);
-  if (!carries(type, code)) throw wrongType(type, code, mid);
+    return new MessageFault("code", `code class ${code >>> 5} is reserved`, type, mid);
+  if (!carries(type, code)) return wrongType(type, code, mid);
 
   let at = 4;
   let length = first & 0x0f;
   if (length >= 13) {
-    if (length === 15) throw new MessageFormatError("token", "token length 15", type, mid);
+    if (length === 15) return new MessageFault("token", "token length 15", type, mid);
     const width = length - 12;
-    if (at + width > end)
-      throw new MessageFormatError("token", "token length ends early", type, mid);
+    if (at + width > end) return new MessageFault("token", "token length ends early", type, mid);
     length = extension(bytes, at, width);
     at += width;
   }
   if (length > maxTokenLength)
-    throw new MessageFormatError("token", `token of ${length} bytes`, type, mid);
+    return new MessageFault("token", `token of ${length} bytes`, type, mid);
   const body = at + length;
-  if (body > end) throw new MessageFormatError("token", "token ends early", type, mid);
+  if (body > end) return new MessageFault("token", "token ends early", type, mid);
   const token = length === 0 ? EMPTY : bytes.subarray(at, body);
 
   const rest = scanBody(bytes, body);
-  if (typeof rest === "string") throw new MessageFormatError("options", rest, type, mid);
+  if (typeof rest === "string") return new MessageFault("options", rest, type, mid);
   return { type, code, mid, token, options: rest.options, payload: rest.payload };
 }
 
@@ -140,8 +164,8 @@ function carries(type: MessageType, code: number): boolean {
   return code === 0 && (type === CON || type >= ACK);
 }
 
-function wrongType(type: MessageType, code: number, mid: number): MessageFormatError {
-  return new MessageFormatError("type", `type ${type} cannot carry code ${code}`, type, mid);
+function wrongType(type: MessageType, code: number, mid: number): MessageFault {
+  return new MessageFault("type", `type ${type} cannot carry code ${code}`, type, mid);
 }
 
 const VERSION = 1;

@@ -1,4 +1,5 @@
 import { Deadlines, type Instant, type Rng } from "@godwit/base";
+import { alsoTo, type SentTo } from "./amplification.ts";
 import type { ClientRequest } from "./client-request.ts";
 import { removeFrom, type EndpointSession } from "./endpoint-session.ts";
 import { CON } from "./message.ts";
@@ -47,6 +48,9 @@ export class Outgoing {
   timeout = 0;
   /** Undefined while queued. */
   due: Instant | undefined;
+  /** Where it went under its present message id. */
+  #sentTo: SentTo;
+  #sentAs: number | undefined;
   /** The last transmission did not leave: the path is unproven and its allowance used up. */
   held = false;
 
@@ -70,6 +74,19 @@ export class Outgoing {
     this.payloadLength = payloadLength;
     this.confirmable = confirmable;
     this.keepAlive = keepAlive;
+  }
+
+  /** It left for the path `nonce`. */
+  left(nonce: number): void {
+    if (this.#sentAs !== this.mid) this.#sentTo = undefined;
+    this.#sentAs = this.mid;
+    this.#sentTo = alsoTo(this.#sentTo, nonce);
+    if (this.owner.kind === "request") this.owner.left(nonce);
+  }
+
+  /** Whether an ACK or RST with this id shows that the peer is at the path `nonce`. */
+  proves(mid: number, nonce: number): boolean {
+    return mid === this.mid && mid === this.#sentAs && this.#sentTo === nonce;
   }
 }
 
@@ -231,7 +248,10 @@ export class MessageLayer {
       account,
       overhead,
     );
-    if (!outgoing.held) return;
+    if (!outgoing.held) {
+      outgoing.left(session.path.nonce);
+      return;
+    }
     session.work.held = true;
     if (outgoing.confirmable) this.#probe(session, account, now);
   }

@@ -89,3 +89,12 @@ test("RFC 7252 5.4.1: an option of the table that this side does not understand 
   assert.deepEqual(accepted, [path("a")]);
   assert.equal(refused, condition);
 });
+
+test("RFC 7252 3.2: a string that is not UTF-8 is not recognized: refused if critical, dropped if elective", () => {
+  const wrong = Uint8Array.of(0xff, 0xfe);
+  const bad = opaqueOption(OptionNumber.UriPath, wrong);
+  const options = [path("a"), bad, opaqueOption(OptionNumber.LocationQuery, wrong)];
+  const { accepted, refused } = checkOptions(options, OPTION_TABLE);
+  assert.deepEqual(accepted, [path("a")]);
+  assert.equal(refused, bad);
+});

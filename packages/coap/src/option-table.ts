@@ -1,3 +1,4 @@
+import { isUtf8 } from "@godwit/base";
 import { OptionNumber, isCritical } from "./option-numbers.ts";
 import type { Option } from "./message.ts";
 
@@ -61,8 +62,8 @@ export function optionName(number: number): string {
 
 /**
  * Applies RFC 7252 5.4 to the options of a received message. An option counts as unrecognized if `known` does not name
- * it, if its length is outside the defined range (5.4.3), or from its second occurrence on if it is not repeatable
- * (5.4.5). `accepted` lacks every unrecognized elective option; `refused` is the first unrecognized critical one: a
+ * it, if its length is outside the defined range (5.4.3), if it is a string that is not UTF-8 (3.2), or from its second
+ * occurrence on if it is not repeatable (5.4.5). `accepted` lacks every unrecognized elective option; `refused` is the first unrecognized critical one: a
  * server answers it with 4.02 and its name, a client rejects the response, and both reject a NON message.
  *
  * `options` are in the order of the wire, sorted by number.
@@ -82,6 +83,7 @@ export function checkOptions(
       definition !== undefined &&
       value.length >= definition.minLength &&
       value.length <= definition.maxLength &&
+      (definition.format !== "string" || isUtf8(value)) &&
       (number !== previous || definition.repeatable);
     previous = number;
     if (fine) {

@@ -1,4 +1,4 @@
-import { EMPTY, FormatError, UsageError } from "@godwit/base";
+import { EMPTY, FormatError, UsageError, misfit } from "@godwit/base";
 import type { Option } from "./message.ts";
 
 /** What follows the token of a message, and the code in an OSCORE plaintext. */
@@ -52,6 +52,33 @@ export function scanBody(bytes: Uint8Array, at: number): Body | string {
     at = stop;
   }
   return { options, payload: EMPTY };
+}
+
+/**
+ * Where the value of the first option of this number is in a message: the offset of its first byte, times 2^16, and its length.
+ * -1 without such an option, and for what is no message. Makes nothing: with this datagrams are told apart before any is read.
+ */
+export function optionAt(message: Uint8Array, number: number): number {
+  const end = message.length;
+  const token = end < 4 ? LONGEST_PLAIN_TOKEN + 1 : message[0]! & 0x0f; // there are four
+  if (token > LONGEST_PLAIN_TOKEN) return -1;
+  let at = 4 + token;
+  let current = 0;
+  while (at < end) {
+    const head = message[at++]!; // at < end
+    let delta = head >>> 4;
+    let length = head & 0x0f;
+    if (delta === 15 || length === 15) return -1; // the payload begins, or nothing that is legal
+    const from = at + (delta < 13 ? 0 : delta - 12) + (length < 13 ? 0 : length - 12);
+    if (from > end) return -1;
+    if (length >= 13) length = extension(message, from - (length - 12), length - 12);
+    if (delta >= 13) delta = extension(message, at, delta - 12);
+    at = from + length;
+    current += delta;
+    if (current > number || at > end) return -1;
+    if (current === number) return from * 0x1_0000 + length;
+  }
+  return -1;
 }
 
 /** Bytes that {@link writeBody} will take. Throws UsageError for options out of order or out of range. */
@@ -115,8 +142,9 @@ export function extension(bytes: Uint8Array, at: number, width: number): number 
   return width === 1 ? bytes[at]! + 13 : ((bytes[at]! << 8) | bytes[at + 1]!) + 269;
 }
 
-/** Writes the extension of a value of at least 13; returns the offset behind it. */
+/** Writes the extension of a value of 13 to MAX_EXTENDED; returns the offset behind it. */
 export function writeExtension(out: Uint8Array, at: number, value: number): number {
+  if (!(value >= 13 && value <= MAX_EXTENDED)) misfit("an extended length", value);
   if (value < 269) {
     out[at] = value - 13;
     return at + 1;
@@ -137,6 +165,8 @@ export function put(out: Uint8Array, at: number, part: Uint8Array): number {
 /** What two extension bytes can say: the longest token and option value. */
 export const MAX_EXTENDED: number = 0xffff + 269;
 
+/** RFC 7252 3. */
+const LONGEST_PLAIN_TOKEN = 8;
 const MAX_OPTION_NUMBER = 0xffff;
 const PAYLOAD_MARKER = 0xff;
 const NO_BODY: Body = { options: [], payload: EMPTY };

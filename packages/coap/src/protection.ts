@@ -8,6 +8,11 @@ import type { Request, Response } from "./message.ts";
 export interface RequestProtection {
   /** MAX_UNFRAGMENTED_SIZE: the longest protected message that is put together from outer blocks (RFC 8613 4.1.3.4.2). */
   readonly maxUnfragmented: number;
+  /**
+   * Why a datagram from an address that was not heard before is thrown away before a session is made for it; undefined if it
+   * may be somebody's.
+   */
+  strange(datagram: Uint8Array): string | undefined;
   /** Whether the session is one of its own. */
   knows(session: SessionId): boolean;
   /** The carrier that leads to the session's peer, as far as known. */

@@ -1,4 +1,4 @@
-import { hashBytes, type Instant, type SessionId } from "@godwit/base";
+import { hashBytes, misfit, type Instant, type SessionId } from "@godwit/base";
 import { KeptReplies } from "./kept-replies.ts";
 import { Chunks, Columns, NONE, chunked } from "./reply-columns.ts";
 import { exchangeLifetime, nonLifetime, type CoapTuning } from "./tuning.ts";
@@ -170,6 +170,7 @@ export class ReplyCache {
     this.#release(place);
     c.state[place] = state;
     if (reply === undefined) return;
+    if (reply.length > 0xffff) misfit("u16", reply.length);
     c.chunk[place] = this.#chunks.write(reply);
     c.length[place] = reply.length;
     const size = chunked(reply.length);
@@ -177,6 +178,12 @@ export class ReplyCache {
     this.#bytes += size;
     while (replies.bytes > this.#tuning.maxReplyBytesPerSession) this.#remove(replies.oldest);
     while (this.#bytes > this.#tuning.maxReplyBytes) this.#remove(this.#oldest);
+  }
+
+  /** Forgets a message: when it comes again it is new. */
+  forget(replies: SessionReplies, mid: number, hash: number, now: Instant): void {
+    const place = this.find(replies, mid, hash, now);
+    if (place !== NONE) this.#remove(place, false);
   }
 
   /** The answer to the same bytes of an unsafe method from longer ago than EXCHANGE_LIFETIME, if they are kept. */

@@ -1,4 +1,4 @@
-import { type Outbox, type Purpose } from "@godwit/base";
+import { fits, misfit, type Outbox, type Purpose } from "@godwit/base";
 import type { EndpointOutput } from "./endpoint-events.ts";
 import type { EndpointSession } from "./endpoint-session.ts";
 import { ACK, RST, type MessageType } from "./message.ts";
@@ -97,6 +97,7 @@ export function count(
 
 /** A ping, an ACK that says no more, or an RST (RFC 7252 4.1). */
 export function emptyMessage(type: MessageType, mid: number): Uint8Array {
+  if (!fits(mid, 2 ** 16)) misfit("u16", mid);
   const bytes = new Uint8Array(EMPTY_LENGTH);
   bytes[0] = 0x40 | (type << 4);
   bytes[2] = mid >>> 8;

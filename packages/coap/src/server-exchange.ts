@@ -24,6 +24,8 @@ export class ServerExchange {
   outer: Request | undefined = undefined;
   /** As the application gets it: its body whole. */
   request: Request;
+  /** It carried a valid Echo. */
+  echoed = false;
   /** The request is a block whose beginning is not known in its session; `request` has its options only. */
   fragment = false;
   /** Bytes of the protected message it came in, until they are booked. */

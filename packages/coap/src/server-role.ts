@@ -3,14 +3,20 @@ import {
   SelfKeyed,
   byNumber,
   earlier,
-  utf8,
   type Instant,
   type Outbox,
   type Rng,
   type SessionId,
 } from "@godwit/base";
 import { AnswerSender, isNamed } from "./answer-sender.ts";
-import { HEADER_LENGTH, encodeAnswer, hasBlock, isSafe, observable } from "./answers.ts";
+import {
+  HEADER_LENGTH,
+  encodeAnswer,
+  hasBlock,
+  isSafe,
+  observable,
+  refusedOption,
+} from "./answers.ts";
 import { szxFor } from "./block-option.ts";
 import { BlockServer } from "./block-server.ts";
 import { Code, isSuccess } from "./codes.ts";
@@ -30,7 +36,7 @@ import { OuterBlocks } from "./outer-blocks.ts";
 import { OptionNumber } from "./option-numbers.ts";
 import type { RequestProtection, UnprotectedRequest } from "./protection.ts";
 import { bodyLength } from "./options-codec.ts";
-import { checkOptions, optionName, type OptionTable } from "./option-table.ts";
+import { checkOptions, type OptionTable } from "./option-table.ts";
 import { findOption, response, withOption, withoutOption } from "./options.ts";
 import { SMALLEST_SHRUNK, type PathSizes } from "./path-sizes.ts";
 import {
@@ -171,7 +177,7 @@ export class ServerRole {
       this.#sending.reply(exchange, response(Code.MethodNotAllowed), now);
       return;
     }
-    if (!link.path.proven) this.#sending.prove(link, accepted, now);
+    exchange.echoed = this.#sending.prove(link, accepted, now);
     if (this.#saidBefore(exchange, now)) return;
     if (hasBlock(accepted)) {
       const result = this.#blocks.request(session.id, request, now);
@@ -438,6 +444,15 @@ export class ServerRole {
     this.#sending.reply(exchange, this.#sending.echo(exchange.link, now), now, false);
   }
 
+  /** See EndpointInput. */
+  ignore(id: ExchangeId, now: Instant): void {
+    const exchange = this.#exchanges.get(id);
+    if (exchange === undefined) return;
+    this.#settle(exchange);
+    this.#cache.forget(exchange.link.replies, exchange.mid, exchange.hash, now);
+    this.#sender.drop(exchange.session, "ignored");
+  }
+
   /** See EndpointInput. Says whether the exchange was there to be adopted. */
   adopt(id: ExchangeId, into: EndpointSession, now: Instant): EndpointSession | undefined {
     const exchange = this.#exchanges.get(id);
@@ -577,6 +592,7 @@ export class ServerRole {
       session: exchange.session.id,
       request: exchange.request,
       validated: exchange.link.path.proven,
+      echoed: exchange.echoed,
       name: exchange.name,
     });
   }
@@ -602,10 +618,11 @@ export class ServerRole {
       this.#sender.reset(exchange.link, exchange.mid);
       return;
     }
-    const answer = proxy
-      ? response(Code.ProxyingNotSupported)
-      : response(Code.BadOption, { payload: utf8(`${option}: ${optionName(option)}`) });
-    this.#sending.reply(exchange, answer, now);
+    this.#sending.reply(
+      exchange,
+      proxy ? response(Code.ProxyingNotSupported) : refusedOption(option),
+      now,
+    );
   }
 }
 

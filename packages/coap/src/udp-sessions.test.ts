@@ -51,6 +51,8 @@ for (const [what, bytes, reason, path] of [
   ["version 3", "c0010001", "version", from(1)],
   ["3 bytes", "400100", "short", from(1)],
   ["nothing", "", "short", from(1)],
+  ["an empty NON", "50000001", "format", from(1)],
+  ["a NON of a reserved class", "50e00001", "format", from(1)],
   [
     "a CON to an IPv4 multicast address",
     "40010001",
@@ -73,6 +75,18 @@ for (const [what, bytes, reason, path] of [
     assert.equal(sessions.strays.total("in"), bytes.length / 2);
   });
 }
+
+test("what the layers above know for nobody's opens no session either, and is counted; a known path is not asked about", () => {
+  const strange = (bytes: Uint8Array): string | undefined =>
+    bytes[3] === 2 ? "nobody" : undefined;
+  const sessions = new UdpSessions(coapTuning(), { strange });
+  sessions.handle({ type: "datagram", path: from(1), bytes: hex("40010002") }, 0);
+  assert.deepEqual(said(sessions), []);
+  assert.equal(sessions.strays.snapshot().drops["nobody"], 1);
+  sessions.handle({ type: "datagram", path: from(1), bytes: hex("40010001") }, 0);
+  sessions.handle({ type: "datagram", path: from(1), bytes: hex("40010002") }, 0);
+  assert.deepEqual(said(sessions), ["opened 1", "received 1", "received 1"]);
+});
 
 test("an ACK in a known session is received", () => {
   const sessions = new UdpSessions(coapTuning());
@@ -148,7 +162,7 @@ test("rebind of sessions that are gone, or of one onto itself, changes nothing",
 });
 
 test("restore: a session comes back pinned under its number, and no number is given out twice", () => {
-  const sessions = new UdpSessions(coapTuning(), 40);
+  const sessions = new UdpSessions(coapTuning(), { first: 40 });
   sessions.handle({ type: "restore", session: 77, path: from(1) }, 0);
   sessions.handle({ type: "datagram", path: from(1), bytes: ping }, 1_000_000);
   assert.deepEqual(said(sessions), ["received 77"]);

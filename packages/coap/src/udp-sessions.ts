@@ -8,6 +8,8 @@ import {
   type SessionId,
   type SocketAddress,
 } from "@godwit/base";
+import { isRequest, isResponse } from "./codes.ts";
+import { NON } from "./message.ts";
 import type { TransportInput, TransportOutput } from "./endpoint-events.ts";
 import type { CoapTuning } from "./tuning.ts";
 
@@ -33,9 +35,19 @@ export type UdpSessionsInput =
   | { readonly type: "pin"; readonly session: SessionId }
   | { readonly type: "unpin"; readonly session: SessionId };
 
+export type UdpSessionsOptions = {
+  /** The number of the first session, above all that were given out before a restart. */
+  readonly first?: SessionId;
+  /** No session has a higher number. */
+  readonly last?: SessionId;
+  /** Why a message from a new path is thrown away before there is a session, for reasons of the layers above. */
+  readonly strange?: (bytes: Uint8Array) => string | undefined;
+};
+
 /** Tells the sessions of plain UDP apart by their paths (RFC 7252 4.1: the endpoint is an IP address and a port). */
 export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   readonly #tuning: CoapTuning;
+  readonly #strangeAbove: (bytes: Uint8Array) => string | undefined;
   readonly #outbox = new Outbox<TransportOutput>();
   readonly #sessions = new Map<SessionId, UdpSession>();
   /** One for each socket of ours; few. */
@@ -43,6 +55,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   /** What came without belonging to a session. */
   readonly strays: Ledger = new Ledger();
   #next: SessionId;
+  readonly #end: SessionId;
   /** Whose paths are other peers' now: nothing is sent to them until their own peers speak again. */
   readonly #displaced = new Set<UdpSession>();
   /** Heard last: most of what is sent is an answer to it. */
@@ -52,10 +65,12 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   #oldest: UdpSession | undefined;
   #newest: UdpSession | undefined;
 
-  /** `first`: the number of the first session, above all that were given out before a restart. */
-  constructor(tuning: CoapTuning, first: SessionId = 1) {
+  constructor(tuning: CoapTuning, options: UdpSessionsOptions = {}) {
+    const { first = 1, last = Infinity, strange = nothing } = options;
     this.#tuning = tuning;
+    this.#strangeAbove = strange;
     this.#next = first;
+    this.#end = last;
   }
 
   /** The number the next session will get: store it, with a stride, so that none is given out twice. */
@@ -142,9 +157,10 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   #datagram(path: Path, bytes: Uint8Array, now: Instant): void {
-    let session = this.#find(path);
+    const local = this.#local(path);
+    let session = sessionAt(local, path);
     if (session === undefined) {
-      const stray = this.#strange(path, bytes);
+      const stray = this.#strange(local, bytes);
       if (stray !== undefined) {
         this.strays.datagram("in");
         this.strays.add("in", "header", bytes.length);
@@ -164,13 +180,17 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   /** Why a datagram from a new path opens no session: only who begins a conversation may be a stranger. */
-  #strange(path: Path, bytes: Uint8Array): string | undefined {
+  #strange(local: Local, bytes: Uint8Array): string | undefined {
     if (bytes.length < 4) return "short";
     const first = bytes[0]!; // there are four
     if (first >>> 6 !== 1) return "version";
-    if (((first >>> 4) & 0x03) > 1) return "strayAnswer";
-    if (this.#local(path).multicast) return "multicast";
-    return undefined;
+    const type = (first >>> 4) & 0x03;
+    if (type > NON) return "strayAnswer";
+    // RFC 7252 4.3: a NON that is no message is passed over. A CON gets its RST (4.2).
+    if (type === NON && !isRequest(bytes[1]!) && !isResponse(bytes[1]!)) return "format"; // there are four
+    if (local.multicast) return "multicast";
+    if (this.#next > this.#end) return "numbersUsedUp";
+    return this.#strangeAbove(bytes);
   }
 
   #send(id: SessionId, bytes: Uint8Array): void {
@@ -272,11 +292,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   // ── path to session: by our socket, then host, then port; no string is built ──
 
   #find(path: Path): UdpSession | undefined {
-    const { host, port } = path.remote;
-    const found = this.#local(path).hosts.get(host);
-    if (found === undefined) return undefined;
-    if (found instanceof Map) return found.get(port);
-    return found.path.remote.port === port ? found : undefined;
+    return sessionAt(this.#local(path), path);
   }
 
   #map(session: UdpSession): void {
@@ -368,6 +384,15 @@ type Local = {
   /** Most hosts have one port; a NAT has many. */
   readonly hosts: Map<string, UdpSession | Map<number, UdpSession>>;
 };
+
+function sessionAt({ hosts }: Local, { remote }: Path): UdpSession | undefined {
+  const found = hosts.get(remote.host);
+  if (found === undefined) return undefined;
+  if (found instanceof Map) return found.get(remote.port);
+  return found.path.remote.port === remote.port ? found : undefined;
+}
+
+function nothing(): undefined {}
 
 /** 224.0.0.0/4 (RFC 5771), ff00::/8 (RFC 4291 2.7). */
 function isMulticast(host: string): boolean {

@@ -11,6 +11,7 @@ import {
   UsageError,
 } from "@godwit/base";
 import { ContentType } from "./codes.ts";
+import type { Generation } from "./credentials.ts";
 import type { FlightItem } from "./flight.ts";
 import type { KeySlab } from "./keys.ts";
 import { fromLatin1, latin1 } from "./latin1.ts";
@@ -24,6 +25,8 @@ export type AssociationState = {
   readonly session: SessionId;
   readonly suite: Suite;
   readonly identity: Identity;
+  /** Of the credential by which it was proven. */
+  readonly generation: Generation;
   readonly path: Path | undefined;
   /** Connection id in records to us; empty where the peer sends none. */
   readonly ownCid: Uint8Array;
@@ -84,10 +87,12 @@ export class Association extends ReplayWindow {
   #port = 0;
   readonly sessionId: string;
   readonly routability: boolean;
+  generation: Generation;
   /** Records that did not verify under the read key. */
   forgeries = 0;
-  /** Tells a late copy of the ClientHello that led here from a new one. */
-  helloMark: number | undefined;
+  /** The halves of the `HelloMark` of the ClientHello that led here: tell a late copy of it from a new one. */
+  helloHigh: number | undefined;
+  helloLow = 0;
   /** Waits for reserved numbers. */
   held: Uint8Array[] | undefined;
   /** A reservation is on its way to the store. */
@@ -112,6 +117,7 @@ export class Association extends ReplayWindow {
     this.sessionId = latin1(state.sessionId);
     this.peerLimit = state.peerLimit;
     this.routability = state.routability;
+    this.generation = state.generation;
     this.ledger = ledger ?? new Ledger();
     this.lastReceived = Math.floor(now / 1_000);
     this.#slab = slab;
@@ -124,8 +130,9 @@ export class Association extends ReplayWindow {
   }
 
   /** Before it is opened: by this name the peer is known. */
-  recognize(identity: Identity): void {
+  recognize(identity: Identity, generation: Generation): void {
     this.#identity = identity;
+    this.generation = generation;
   }
 
   get path(): Path | undefined {

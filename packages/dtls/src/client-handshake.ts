@@ -8,7 +8,14 @@ import {
   unreachable,
   utf8,
 } from "@godwit/base";
-import { Alert, DTLS_1_2, ECDSA_SHA256, ExtensionType, HandshakeType } from "./codes.ts";
+import {
+  Alert,
+  DTLS_1_2,
+  ECDSA_SHA256,
+  EMPTY_RENEGOTIATION_INFO_SCSV,
+  ExtensionType,
+  HandshakeType,
+} from "./codes.ts";
 import type { ClientCredentials, Verdict } from "./credentials.ts";
 import { ephemeral, signEcdsa, verifyEcdsa } from "./crypto.ts";
 import { offeredExtensions } from "./client-offer.ts";
@@ -45,6 +52,7 @@ import { decodeNewSessionTicket } from "./handshake/new-session-ticket.ts";
 import { type ServerHello, decodeServerHello } from "./handshake/server-hello.ts";
 import { type Randoms, pskPremaster } from "./keys.ts";
 import type { Message } from "./reassembly.ts";
+import type { DtlsRecord } from "./record/header.ts";
 import { demand } from "./refusal.ts";
 import type { SavedSession } from "./saved-session.ts";
 import { type Suite, needsEncryptThenMac } from "./suites.ts";
@@ -63,6 +71,14 @@ export type ClientSetup = SharedSetup & {
   readonly serverName: string;
 };
 
+/** What one handshake is for. */
+export type ClientAttempt = {
+  readonly path: Path;
+  readonly session: SessionId;
+  readonly resume: SavedSession | undefined;
+  readonly signals: boolean;
+};
+
 /**
  *   full     hello > [certificate] > [keyExchange] > [request] > done > [lookup] > serverFinished > confirm
  *   resumed  hello > serverFinished > confirm
@@ -75,6 +91,10 @@ export class ClientHandshake extends HandshakeBase<State> {
   readonly #resume: SavedSession | undefined;
   readonly #offer: { readonly random: Uint8Array; readonly sessionId: Uint8Array };
   readonly #extensions: readonly Extension[];
+  /** Signals RFC 5746, which takes bytes and says nothing to a server that never renegotiates; some want it. */
+  readonly signals: boolean;
+  /** It failed as with a server that wants the signal, and had none. */
+  wantsSignal = false;
   #cookies = 0;
   #server: ServerHello | undefined;
   #expectTicket = false;
@@ -87,15 +107,14 @@ export class ClientHandshake extends HandshakeBase<State> {
 
   constructor(
     setup: ClientSetup,
-    path: Path,
-    session: SessionId,
-    resume: SavedSession | undefined,
+    { path, session, resume, signals }: ClientAttempt,
     ledger: Ledger,
     now: Instant,
   ) {
-    super("client", setup, RECEIVING, path, ledger, { messageSeq: 0, sequence: 0 });
+    super("client", setup, RECEIVING, path, ledger, { messageSeq: 0, sequence: 0 }, now);
     const { credentials, rng } = setup;
     this.#setup = setup;
+    this.signals = signals;
     this.#sessionId = session;
     this.#resume = resume;
     if (credentials.kind === "psk") {
@@ -117,10 +136,19 @@ export class ClientHandshake extends HandshakeBase<State> {
     return this.#master;
   }
 
+  override receive(record: DtlsRecord, now: Instant): boolean {
+    const isGood = super.receive(record, now);
+    const isRefused = this.transport.plainAlert === Alert.handshakeFailure;
+    if (!this.signals && this.state === "hello" && isRefused) {
+      this.wantsSignal = true;
+      this.end(this.silence);
+    }
+    return isGood;
+  }
+
   wake(now: Instant): void {
     if (this.done || this.transport.wake(now)) return;
-    const alert = this.transport.plainAlert;
-    this.end(alert === undefined ? "no answer" : `peer's alert ${alert}`);
+    this.end(this.silence);
   }
 
   /** Whether the server is the one we mean. */
@@ -153,7 +181,10 @@ export class ClientHandshake extends HandshakeBase<State> {
       random,
       sessionId,
       cookie,
-      suites: this.#setup.suites.map((suite) => suite.id),
+      suites: [
+        ...this.#setup.suites.map((suite) => suite.id),
+        ...(this.signals ? [EMPTY_RENEGOTIATION_INFO_SCSV] : []),
+      ],
       compression: Uint8Array.of(0),
       extensions: this.#extensions,
     });
@@ -228,7 +259,9 @@ export class ClientHandshake extends HandshakeBase<State> {
     demand(suite !== undefined, Alert.illegalParameter, "server chose a suite not offered");
     demand(hello.compression === 0, Alert.illegalParameter, "server chose a compression");
     for (const { type } of extensions) {
-      const offered = findExtension(this.#extensions, type) !== undefined;
+      const offered =
+        findExtension(this.#extensions, type) !== undefined ||
+        (this.signals && type === ExtensionType.renegotiationInfo); // the signal stands for it
       demand(offered, Alert.unsupportedExtension, `server answers extension ${type} not offered`);
     }
     this.extended = hasFlag(extensions, ExtensionType.extendedMasterSecret);
@@ -255,10 +288,11 @@ export class ClientHandshake extends HandshakeBase<State> {
       Alert.illegalParameter,
       "server chose another maximum fragment length",
     );
-    this.peerCid = Uint8Array.from(connectionId.read(extensions) ?? EMPTY);
+    const peerCid = connectionId.read(extensions);
+    this.modern(peerCid !== undefined);
+    this.peerCid = Uint8Array.from(peerCid ?? EMPTY);
     this.routability =
-      hasFlag(extensions, ExtensionType.returnRoutabilityCheck) &&
-      connectionId.read(extensions) !== undefined;
+      hasFlag(extensions, ExtensionType.returnRoutabilityCheck) && peerCid !== undefined;
     this.peerLimit = peerLimit(extensions, this.peerCid.length > 0, this.#setup.tuning.padTo);
     this.transport.limit = this.peerLimit;
     this.#expectTicket = hasFlag(extensions, ExtensionType.sessionTicket);
@@ -429,6 +463,7 @@ export class ClientHandshake extends HandshakeBase<State> {
       master: this.#master,
       extended: this.extended,
       identity: this.identity,
+      generation: 0, // it has one credential, and drops what another left
       serverName: this.#setup.serverName,
       // The server knows best when it forgets; asking in vain costs no more than a full handshake.
       expires: FAR,

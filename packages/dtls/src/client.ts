@@ -16,7 +16,7 @@ import {
   unreachable,
 } from "@godwit/base";
 import { Association, type AssociationState } from "./association.ts";
-import { ClientHandshake, type ClientSetup } from "./client-handshake.ts";
+import { type ClientAttempt, ClientHandshake, type ClientSetup } from "./client-handshake.ts";
 import { Alert, ContentType } from "./codes.ts";
 import type { ClientCredentials } from "./credentials.ts";
 import { Established, type Host } from "./established.ts";
@@ -86,6 +86,9 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
   readonly #deadlines = new Deadlines<Association>();
   #association: Association | undefined;
   #handshake: ClientHandshake | undefined;
+  #attempt: ClientAttempt | undefined;
+  /** The server wanted the signal of RFC 5746. */
+  #signals = false;
   #session: SessionId = 0;
   #saved: SavedSession | undefined;
   #nextLookup = 1;
@@ -120,6 +123,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
       routability: options.routability === true && tuning.routabilityCheck !== "off",
       tickets: options.tickets === true,
       serverName: options.serverName ?? "",
+      mayAlert: () => true, // we called the server, and it is the only one
       associate: (state, ledger) => this.#associate(state, ledger),
     };
   }
@@ -174,6 +178,12 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
         }
         return association === undefined ? undefined : this.#established.close(association);
       }
+      case "dismiss":
+      case "validated":
+      case "fresh": {
+        const association = this.#of(input.session);
+        return association && this.#established[input.type](association);
+      }
       case "psk":
         return undefined; // a client knows its own key
       case "verdict": {
@@ -182,14 +192,6 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
         if (handshake === undefined || handshake !== this.#handshake) return undefined;
         handshake.verdict(input.verdict, now);
         return this.#drain();
-      }
-      case "validated": {
-        const association = this.#of(input.session);
-        return association === undefined ? undefined : this.#established.validated(association);
-      }
-      case "fresh": {
-        const association = this.#of(input.session);
-        return association === undefined ? undefined : this.#established.fresh(association);
       }
       case "restore":
         return this.#restore(input.table, input.value);
@@ -219,7 +221,12 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
     const saved = how === "resume" ? this.#saved : undefined;
     const usable =
       saved !== undefined && this.#setup.suites.includes(saved.suite) ? saved : undefined;
-    this.#handshake = new ClientHandshake(this.#setup, path, session, usable, new Ledger(), now);
+    this.#begin({ path, session, resume: usable, signals: this.#signals }, now);
+  }
+
+  #begin(attempt: ClientAttempt, now: Instant): void {
+    this.#attempt = attempt;
+    this.#handshake = new ClientHandshake(this.#setup, attempt, new Ledger(), now);
     this.#drain();
   }
 
@@ -300,7 +307,11 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
           handshake.sendAll(this.#outbox);
           handshake.association?.destroy();
           this.#handshake = undefined;
-          this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why });
+          // tinydtls refuses a hello without the signal of RFC 5746. A forged alert costs one more hello, once.
+          if (handshake.wantsSignal && this.#attempt !== undefined) {
+            return this.#begin({ ...this.#attempt, signals: true }, this.#now);
+          }
+          this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why, kept: 0 });
           return;
         default:
           return unreachable(effect);
@@ -329,6 +340,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
       }
       const before = this.#association;
       this.#association = association;
+      this.#signals = handshake.signals;
       handshake.confirm(this.#now);
       handshake.sendAll(this.#outbox);
       this.#handshake = undefined;

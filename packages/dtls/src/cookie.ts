@@ -1,12 +1,4 @@
-import {
-  HmacSha256,
-  type Path,
-  type Rng,
-  Writer,
-  equalSecret,
-  formatAddress,
-  utf8,
-} from "@godwit/base";
+import { HmacSha256, type Path, type Rng, equalSecret, utf8 } from "@godwit/base";
 import type { HelloStart } from "./handshake/client-hello.ts";
 
 /**
@@ -27,18 +19,20 @@ export class CookieJar {
     this.#period = period;
   }
 
-  make(path: Path, hello: HelloStart, now: number): Uint8Array {
-    return this.#cookie(this.#keysAt(now)[1], path, hello);
-  }
-
-  /** Whether the hello shows a cookie of ours for this path, made in this period or the one before. */
-  check(path: Path, hello: HelloStart, now: number): boolean {
-    if (hello.cookie.length !== this.#length) return false;
+  /**
+   * The cookie that the hello must show; undefined where it shows one of ours for this path, made in this period or the one
+   * before.
+   */
+  wanted(path: Path, hello: HelloStart, now: number): Uint8Array | undefined {
+    const { cookie } = hello;
     const [, current, past] = this.#keysAt(now);
-    return (
-      equalSecret(this.#cookie(current, path, hello), hello.cookie) ||
-      equalSecret(this.#cookie(past, path, hello), hello.cookie)
-    );
+    // Its strings cannot run into each other: no address has a space, and the rest has its lengths in it.
+    const { local, remote } = path;
+    const where = utf8(`${local.host} ${local.port} ${remote.host} ${remote.port} `);
+    const wanted = this.#cookie(current, where, hello);
+    if (cookie.length !== this.#length) return wanted;
+    if (equalSecret(wanted, cookie)) return undefined;
+    return equalSecret(this.#cookie(past, where, hello), cookie) ? undefined : wanted;
   }
 
   #keysAt(now: number): readonly [number, HmacSha256, HmacSha256] {
@@ -53,16 +47,7 @@ export class CookieJar {
     return new HmacSha256(this.#secret.of(utf8(`cookie ${period}`)));
   }
 
-  #cookie(key: HmacSha256, path: Path, hello: HelloStart): Uint8Array {
-    const bound = new Writer(160)
-      .prefixed(1, (w) => w.append(utf8(formatAddress(path.local))))
-      .prefixed(1, (w) => w.append(utf8(formatAddress(path.remote))))
-      .u16(hello.version)
-      .append(hello.random)
-      .prefixed(1, (w) => w.append(hello.sessionId))
-      .prefixed(2, (w) => hello.suites.forEach((suite) => w.u16(suite)))
-      .prefixed(1, (w) => w.append(hello.compression))
-      .bytes();
-    return key.of(bound).slice(0, this.#length);
+  #cookie(key: HmacSha256, where: Uint8Array, { before, behind }: HelloStart): Uint8Array {
+    return key.of(where, before, behind).subarray(0, this.#length);
   }
 }

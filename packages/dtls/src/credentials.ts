@@ -46,8 +46,14 @@ export type Lookup =
       /** The name the client asked for by SNI. */
       readonly serverName: string;
     }
-  /** Is this identity, proven in an earlier handshake, still welcome? Answered by `verdict`. */
-  | { readonly kind: "resume"; readonly identity: Identity };
+  /** Is this identity, proven in an earlier handshake by a credential of this generation, still welcome? Answered by `verdict`. */
+  | { readonly kind: "resume"; readonly identity: Identity; readonly generation: Generation };
+
+/**
+ * Tells a credential from those that had its name before: the caller's number, kept with all that comes of a handshake and
+ * shown to him when that is used again. 0 to 2^53 - 1; 0 where he gives none.
+ */
+export type Generation = number;
 
 /** The answer to a `certificate` or `resume` look-up. `alert`: what the peer is told, a code of RFC 5246 7.2. */
 export type Verdict =
@@ -55,5 +61,10 @@ export type Verdict =
    * `identity`: what the peer is called from now on, where a certificate has several names; that of the look-up if not given.
    * `until`: its proof ends then, and with it what may be resumed.
    */
-  | { readonly ok: true; readonly identity?: Identity; readonly until?: Instant }
+  | {
+      readonly ok: true;
+      readonly identity?: Identity;
+      readonly until?: Instant;
+      readonly generation?: Generation;
+    }
   | { readonly ok: false; readonly why: string; readonly alert?: number };

@@ -11,7 +11,7 @@ import { Alert, ContentType, HandshakeType } from "./codes.ts";
 import { type DtlsOutput, TABLES } from "./events.ts";
 import { encodeAssociation } from "./export.ts";
 import { repackLastFlight } from "./handshake-transport.ts";
-import { readFragments } from "./handshake/header.ts";
+import { scanFragments } from "./handshake/header.ts";
 import { type PathClaim, samePath } from "./path-claim.ts";
 import type { DtlsRecord } from "./record/header.ts";
 import { COOKIE_LENGTH, decodeRoutability, encodeRoutability } from "./rrc.ts";
@@ -49,9 +49,11 @@ export class Established {
     this.#host = host;
   }
 
-  /** One protected record for `a`, from wherever. */
-  receive(a: Association, record: DtlsRecord, path: Path, now: Instant): void {
-    this.process(a, a.open(record), record, path, now);
+  /** One protected record for `a`, from wherever. Says whether it verified. */
+  receive(a: Association, record: DtlsRecord, path: Path, now: Instant): boolean {
+    const received = a.open(record);
+    this.process(a, received, record, path, now);
+    return received.ok;
   }
 
   /** As `receive`, for a record that was opened already. */
@@ -96,6 +98,11 @@ export class Established {
     this.#host.end(a, "closed");
   }
 
+  /** As `close`, but only who is where the peer seems to be shall go: the peer itself may be elsewhere. */
+  dismiss(a: Association): void {
+    this.#alert(a, WARNING, Alert.closeNotify);
+  }
+
   /** The peer receives at its address: the layer above has seen it. */
   validated(a: Association): void {
     if (a.claim === undefined) return;
@@ -132,14 +139,14 @@ export class Established {
   }
 
   /** Writes the association as it is, with a bound for its sequence numbers, and lets it write up to there. */
-  save(a: Association, then?: (ok: boolean) => void): void {
+  save(a: Association, then?: (ok: boolean) => void, also: readonly StoreChange[] = []): void {
     if (!this.#host.durable) {
       then?.(true);
       return;
     }
     const bound = Math.max(a.writeSequence, a.reserved ?? 0) + this.#host.tuning.stride;
     a.reserving = true;
-    this.#host.store([associationChange(a, bound, this.#host)], (ok) => {
+    this.#host.store([...also, associationChange(a, bound, this.#host)], (ok) => {
       a.reserving = false;
       if (ok) a.reserved = bound;
       then?.(ok);
@@ -184,13 +191,8 @@ export class Established {
 
   /** Handshake messages under our keys: the peer asks for our last flight again, or to renegotiate. */
   #handshake(a: Association, content: Uint8Array, now: Instant): void {
-    let fragments;
-    try {
-      fragments = readFragments(content);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      return a.ledger.drop("badHandshakeRecord");
-    }
+    const fragments = scanFragments(content);
+    if (typeof fragments === "string") return a.ledger.drop("badHandshakeRecord");
     const last = a.lastFlight;
     for (const { type, messageSeq } of fragments) {
       if (type === HandshakeType.finished && messageSeq === last?.asksAgain) {

@@ -6,7 +6,7 @@ import type {
   StoreOutput,
   StoredInput,
 } from "@godwit/base";
-import type { Lookup, Verdict } from "./credentials.ts";
+import type { Generation, Lookup, Verdict } from "./credentials.ts";
 
 /** What server and client are both told. */
 export type DtlsInput =
@@ -14,8 +14,15 @@ export type DtlsInput =
   | { readonly type: "send"; readonly session: SessionId; readonly bytes: Uint8Array }
   /** Says goodbye to the peer and ends the association. */
   | { readonly type: "close"; readonly session: SessionId }
+  /** Says goodbye to whoever is at the peer's address, which was not proven. The association stays. */
+  | { readonly type: "dismiss"; readonly session: SessionId }
   /** Answers a `psk` look-up; no key where nobody has that identity. */
-  | { readonly type: "psk"; readonly id: number; readonly key: Uint8Array | undefined }
+  | {
+      readonly type: "psk";
+      readonly id: number;
+      readonly key: Uint8Array | undefined;
+      readonly generation?: Generation;
+    }
   /** Answers a `certificate` or `resume` look-up. */
   | { readonly type: "verdict"; readonly id: number; readonly verdict: Verdict }
   /** The layer above has seen that the peer receives at its new address: an ACK to our CON, an Echo. */
@@ -49,8 +56,8 @@ export type DtlsOutput =
   | { readonly type: "moved"; readonly session: SessionId; readonly validated: boolean }
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
-  /** A handshake that came to nothing. */
-  | { readonly type: "failed"; readonly path: Path; readonly why: string }
+  /** A handshake that came to nothing. `kept`: how many from there, for such a reason, were not told of since the last. */
+  | { readonly type: "failed"; readonly path: Path; readonly why: string; readonly kept: number }
   | { readonly type: "lookup"; readonly id: number; readonly lookup: Lookup }
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
   | { readonly type: "keyLog"; readonly line: string }

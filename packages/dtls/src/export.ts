@@ -14,6 +14,8 @@ import { keyLength } from "./suites.ts";
 
 /** An association as the store keeps it. */
 export type StoredAssociation = AssociationState & {
+  /** 1: its session's number may have been cut to its lower 48 bits. */
+  readonly version: number;
   /** First sequence number that was not reserved: writing goes on here after a crash. */
   readonly writeFrom: number;
   /** Highest number received when this was written, -1 for none. */
@@ -21,7 +23,7 @@ export type StoredAssociation = AssociationState & {
 };
 
 /**
- *   version(1) flags(1) session(6) suite(2) writeFrom(6) received + 1 (6) peerLimit(2)
+ *   version(1) flags(1) session(7) generation(7) suite(2) writeFrom(6) received + 1 (6) peerLimit(2)
  *   ownCid<1> peerCid<1> sessionId<1> identity [local remote] keys
  * Secret: it is sealed before it leaves the machine. `writeFrom`: the bound being reserved by this very record.
  */
@@ -32,7 +34,8 @@ export function encodeAssociation(association: Association, writeFrom: number): 
   const writer = new Writer(192)
     .u8(VERSION)
     .u8((association.routability ? ROUTABILITY : 0) | (path === undefined ? 0 : PATH))
-    .u48(association.session)
+    .u56(association.session)
+    .u56(association.generation)
     .u16(suite.id)
     .u48(writeFrom)
     .u48(association.window.top + 1)
@@ -50,9 +53,11 @@ export function encodeAssociation(association: Association, writeFrom: number): 
 
 export function decodeAssociation(bytes: Uint8Array): StoredAssociation {
   const reader = new Reader(bytes);
-  if (reader.u8() !== VERSION) throw new FormatError("association of another version");
+  const version = reader.u8();
+  if (version < 1 || version > VERSION) throw new FormatError(`association of version ${version}`);
   const flags = reader.u8();
-  const session = reader.u48();
+  const session = version === 1 ? reader.u48() : reader.u56();
+  const generation = version === 1 ? 0 : reader.u56();
   const suite = knownSuite(reader.u16());
   const writeFrom = reader.u48();
   const received = reader.u48() - 1;
@@ -68,7 +73,9 @@ export function decodeAssociation(bytes: Uint8Array): StoredAssociation {
   const writeKeys = Uint8Array.from(reader.take(length));
   reader.end("association");
   return {
+    version,
     session,
+    generation,
     suite,
     writeFrom,
     received,
@@ -108,6 +115,6 @@ function readAddress(reader: Reader): SocketAddress {
   return { host: fromUtf8(reader.take(reader.u8())), port: reader.u16() };
 }
 
-const VERSION = 1;
+const VERSION = 2;
 const ROUTABILITY = 1;
 const PATH = 2;

@@ -19,8 +19,8 @@ export type RecordMaker = {
 };
 
 /**
- * Packs a flight into datagrams: messages of one epoch into one record and records into one datagram as far as `mtu`
- * allows (RFC 6347 4.2.3), or each message into a record of its own. Long messages are cut where a datagram ends.
+ * Packs a flight into datagrams: records into one datagram as far as `mtu` allows, and with `coalesce` messages of one
+ * epoch into one record (RFC 6347 4.2.3), else each message into a record of its own. Long messages are cut where a datagram ends.
  */
 export function packFlight(
   items: readonly FlightItem[],

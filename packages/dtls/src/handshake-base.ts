@@ -12,7 +12,7 @@ import {
 } from "@godwit/base";
 import type { Association, AssociationState } from "./association.ts";
 import { Alert, HandshakeType } from "./codes.ts";
-import type { Lookup } from "./credentials.ts";
+import type { Generation, Lookup } from "./credentials.ts";
 import type { Established } from "./established.ts";
 import type { DtlsOutput } from "./events.ts";
 import type { FlightItem } from "./flight.ts";
@@ -37,6 +37,8 @@ import type { DtlsTuning } from "./tuning.ts";
 export type SharedSetup = {
   readonly tuning: DtlsTuning;
   readonly rng: Rng;
+  /** Whether the peer at `path` may be told `alert`, of a handshake that came to nothing. */
+  mayAlert(path: Path, alert: number, now: Instant): boolean;
   associate(state: AssociationState, ledger: Ledger): Association;
 };
 
@@ -55,6 +57,10 @@ export abstract class HandshakeBase<State extends string> {
   /** What the finished handshake leaves for a later one; undefined where there is nothing to resume it by. */
   session: SavedSession | undefined;
   resumed = false;
+  /** Of the credential by which the peer proves itself. */
+  generation: Generation = 0;
+  /** When the peer last said something that the handshake went on by, or when it began. */
+  wentOnAt: Instant;
   protected state: State | SharedState = "hello";
   protected suite: Suite | undefined;
   /** RFC 7627 was agreed on. */
@@ -78,7 +84,9 @@ export abstract class HandshakeBase<State extends string> {
     path: Path,
     ledger: Ledger,
     first: { readonly messageSeq: number; readonly sequence: number },
+    now: Instant,
   ) {
+    this.wentOnAt = now;
     this.#side = side;
     this.#shared = setup;
     this.#receiving = receiving;
@@ -102,19 +110,21 @@ export abstract class HandshakeBase<State extends string> {
     return this.transport.association;
   }
 
+  /** It is the peer's turn. */
+  get waits(): boolean {
+    return this.#receiving.has(this.state);
+  }
+
   get done(): boolean {
     return this.state === "done" || this.state === "failed";
   }
 
-  receive(record: DtlsRecord, now: Instant): void {
-    if (this.done) return;
-    try {
-      this.transport.receive(record, now);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.ledger.drop("badHandshakeRecord"); // anybody could have sent it: no reason to stop
-    }
-    this.#run(now);
+  /** Takes in one record. False: it does not verify. */
+  receive(record: DtlsRecord, now: Instant): boolean {
+    if (this.done) return true;
+    const isGood = this.transport.receive(record, now);
+    if (isGood) this.#run(now);
+    return isGood;
   }
 
   /** Lets the datagrams that wait go out, counted. */
@@ -150,6 +160,14 @@ export abstract class HandshakeBase<State extends string> {
   /** One message in its turn and in the right epoch. */
   protected abstract message(message: Message, now: Instant): void;
 
+  /** Why nothing came of it, once the peer has been given up. */
+  protected get silence(): string {
+    const { refused, plainAlert, lacksChange } = this.transport;
+    if (refused !== undefined) return refused;
+    if (plainAlert !== undefined) return `peer's alert ${plainAlert}`;
+    return lacksChange ? "no ChangeCipherSpec before Finished" : "no answer";
+  }
+
   /** Runs a step; what the peer did wrong ends the handshake with the alert for it. */
   protected guard(now: Instant, step: () => void): void {
     const before = this.state;
@@ -157,7 +175,8 @@ export abstract class HandshakeBase<State extends string> {
       step();
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
-      this.transport.alert(alertFor(error), false);
+      const alert = alertFor(error);
+      if (this.#shared.mayAlert(this.path, alert, now)) this.transport.alert(alert, false);
       this.end(error.message);
       return;
     }
@@ -203,7 +222,7 @@ export abstract class HandshakeBase<State extends string> {
     },
     now: Instant,
   ): void {
-    const { suite, identity, path, peerCid, peerLimit, routability } = this;
+    const { suite, identity, generation, path, peerCid, peerLimit, routability } = this;
     if (suite === undefined) return;
     const keys = keyBlock(suite.cipher, master, randoms);
     const isClient = this.#side === "client";
@@ -212,6 +231,7 @@ export abstract class HandshakeBase<State extends string> {
         ...own,
         suite,
         identity,
+        generation,
         path,
         peerCid,
         readKeys: isClient ? keys.server : keys.client,
@@ -222,6 +242,11 @@ export abstract class HandshakeBase<State extends string> {
       this.ledger,
     );
     this.transport.activate(association, now);
+  }
+
+  /** The peer's hello has a connection id, or has none. Who knows RFC 9146 takes several messages in one record. */
+  protected modern(hasConnectionId: boolean): void {
+    if (this.#shared.tuning.coalesce === "modern") this.transport.coalesces = hasConnectionId;
   }
 
   protected finishedMessage(master: Uint8Array): FlightItem {
@@ -265,18 +290,46 @@ export abstract class HandshakeBase<State extends string> {
     while (this.#receiving.has(this.state)) {
       const message = this.transport.take();
       if (message === undefined) break;
-      this.guard(now, () => this.#take(message, now));
+      this.#step(message, now);
     }
     if (this.transport.sealedAlert !== undefined && !this.done) {
       this.end(`peer's alert ${this.transport.sealedAlert}`);
     }
   }
 
+  /**
+   * What was sealed is the peer's word, and so is a hello that brought a cookie. Anything else anybody could have sent: what is
+   * wrong with it is told, and the peer's own message may still come.
+   */
+  #step(message: Message, now: Instant): void {
+    if (this.#side === "client" && message.type === HandshakeType.helloRequest) {
+      this.transport.putBack(); // RFC 5246 7.4.1.1: ignored
+      return;
+    }
+    const isCookied = this.#side === "server" && this.state === "hello";
+    if (message.epoch > 0 || isCookied) {
+      this.guard(now, () => this.#take(message, now));
+      return;
+    }
+    const { state } = this;
+    const noted = this.transport.transcript.length;
+    try {
+      this.#take(message, now);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      this.state = state;
+      this.transport.transcript.length = noted;
+      const alert = alertFor(error);
+      const told = this.#shared.mayAlert(this.path, alert, now) ? alert : undefined;
+      this.transport.refuse(told, error.message, now);
+    }
+  }
+
   #take(message: Message, now: Instant): void {
-    if (this.#side === "client" && message.type === HandshakeType.helloRequest) return; // RFC 5246 7.4.1.1: ignored
     const sealed = message.type === HandshakeType.finished;
     demand(message.epoch === (sealed ? 1 : 0), Alert.unexpectedMessage, "message in a wrong epoch");
     this.message(message, now);
+    this.wentOnAt = now;
   }
 }
 

@@ -2,7 +2,7 @@ import { EMPTY, type Instant, type Ledger, Outbox, type Purpose, type Rng } from
 import type { Association } from "./association.ts";
 import { Alert, ContentType } from "./codes.ts";
 import { type FlightItem, packFlight } from "./flight.ts";
-import { readFragments, wholeMessage } from "./handshake/header.ts";
+import { scanFragments, wholeMessage } from "./handshake/header.ts";
 import { type Message, Reassembly } from "./reassembly.ts";
 import { type DtlsRecord, HEADER, plainRecord } from "./record/header.ts";
 import type { DtlsTuning } from "./tuning.ts";
@@ -21,14 +21,22 @@ export class HandshakeTransport {
   readonly early: { readonly content: Uint8Array; readonly record: DtlsRecord }[] = [];
   /** The peer's fatal alert, not authenticated: a hint, no command. */
   plainAlert: number | undefined;
+  /** What was wrong with a message in the clear that was thrown away, as anybody could have sent it. */
+  refused: string | undefined;
+  /** The peer has sent ChangeCipherSpec: what is sealed may be taken from now on (RFC 5246 7.1). */
+  cipherChanged = false;
   /** The peer's fatal alert or close_notify under the new keys. */
   sealedAlert: number | undefined;
   /** A message above `maxMessage` was thrown away: why the handshake came to nothing, maybe. Anybody could have sent it. */
   tooLong = false;
+  /** Fragments that were looked at, for who bounds how many one datagram may have. */
+  fragments = 0;
   /** Next record number of epoch 0. */
   plainSequence: number;
   /** Largest plaintext the peer takes, as far as it has said. */
   limit: number = 2 ** 14;
+  /** The peer takes several handshake messages in one record, as far as known. */
+  coalesces: boolean;
   readonly #tuning: DtlsTuning;
   readonly #rng: Rng;
   readonly #ledger: Ledger;
@@ -38,6 +46,9 @@ export class HandshakeTransport {
   #deferred: DtlsRecord[] = [];
   #flight: readonly FlightItem[] = [];
   #transmissions = 0;
+  /** How often the flight had gone out when the first sign came that the peer will not go on. */
+  #doubtedAt: number | undefined;
+  #alertedAt: Instant = -Infinity;
   #sentAt: Instant = -Infinity;
   #dueAt: Instant | undefined;
   #timeout: number;
@@ -57,6 +68,7 @@ export class HandshakeTransport {
     this.#ledger = options.ledger;
     this.#sendSeq = options.sendSeq;
     this.plainSequence = options.plainSequence;
+    this.coalesces = options.tuning.coalesce === "always";
     this.#timeout = options.tuning.initialTimeout;
     this.#reassembly = reassembly(options.receiveSeq, options.tuning);
   }
@@ -82,16 +94,37 @@ export class HandshakeTransport {
     for (const record of deferred) this.receive(record, now);
   }
 
-  /** Takes in one record. Throws FormatError for a handshake record that is none. */
-  receive(record: DtlsRecord, now: Instant): void {
+  /** Takes in one record. False: it does not verify. */
+  receive(record: DtlsRecord, now: Instant): boolean {
+    if (record.epoch === 1) return this.#receiveSealed(record, now);
     if (record.epoch === 0) this.#receivePlain(record, now);
-    else if (record.epoch === 1) this.#receiveSealed(record, now);
     else this.#ledger.drop("epoch");
+    return record.epoch === 0;
   }
 
   /** The next message in order. It joins the transcript when the caller says `note`. */
   take(): Message | undefined {
-    return this.#reassembly.take();
+    return this.lacksChange ? undefined : this.#reassembly.take();
+  }
+
+  /** A sealed message waits for the ChangeCipherSpec that has to come before it. */
+  get lacksChange(): boolean {
+    return !this.cipherChanged && this.#reassembly.nextEpoch === 1;
+  }
+
+  /** The message that `take` gave last is as good as lost: the peer's own may come in its place. */
+  putBack(): void {
+    this.#reassembly.putBack();
+  }
+
+  /** As `putBack`, and the peer is told why, in case that it was the peer's. */
+  refuse(alert: number | undefined, why: string, now: Instant): void {
+    this.putBack();
+    this.refused = why;
+    this.#doubt();
+    if (alert === undefined || now - this.#alertedAt < this.#tuning.resendGap) return;
+    this.#alertedAt = now;
+    this.alert(alert, false);
   }
 
   note(message: Message): void {
@@ -113,8 +146,9 @@ export class HandshakeTransport {
   /** Sends a flight; it is repeated until `settled`, unless it is the last one. */
   send(flight: readonly FlightItem[], now: Instant, last = false): void {
     this.#flight = flight;
+    this.#reassembly.forget(); // an answer to this cannot have come: it answers an earlier attempt, or is forged
     this.#transmissions = 0;
-    this.plainAlert = undefined;
+    this.#goesOn();
     this.#timeout = this.#tuning.initialTimeout;
     this.#transmit(now);
     if (last) this.#dueAt = undefined;
@@ -123,14 +157,15 @@ export class HandshakeTransport {
   /** The peer answered: nothing to repeat until the next flight. */
   settled(): void {
     this.#dueAt = undefined;
-    this.plainAlert = undefined;
+    this.#goesOn();
   }
 
   /** Runs the retransmission timer; false when the peer has been given up. */
   wake(now: Instant): boolean {
     if (this.#dueAt === undefined || this.#dueAt > now) return true;
-    // Anybody could have sent the alert, so it only ends what did not go on in the meantime.
-    if (this.plainAlert !== undefined) return false;
+    // Anybody could have sent the alert or the bad message, so it only ends what does not go on however often we ask.
+    const { alertPatience } = this.#tuning;
+    if (this.#transmissions - (this.#doubtedAt ?? Infinity) >= alertPatience) return false;
     if (this.#transmissions >= this.#tuning.maxTransmissions) return false;
     this.#timeout = Math.min(this.#timeout * 2, this.#tuning.maxTimeout);
     this.#transmit(now);
@@ -163,10 +198,13 @@ export class HandshakeTransport {
         this.#fragments(record.fragment, 0, now);
         return;
       case ContentType.changeCipherSpec:
-        return; // says nothing that the epoch of the next record does not say, and has no number to order it by
+        // It has no number to order it by. What it says is believed once Finished verifies.
+        if (record.fragment.length === 1 && record.fragment[0] === 1) this.cipherChanged = true;
+        return;
       case ContentType.alert:
         if (record.fragment.length === 2 && record.fragment[0] === FATAL) {
           this.plainAlert = record.fragment[1];
+          this.#doubt();
         }
         this.#ledger.drop("plainAlert");
         return;
@@ -175,32 +213,52 @@ export class HandshakeTransport {
     }
   }
 
-  #receiveSealed(record: DtlsRecord, now: Instant): void {
+  #doubt(): void {
+    this.#doubtedAt ??= this.#transmissions;
+  }
+
+  /** The peer has shown that it goes on. */
+  #goesOn(): void {
+    this.plainAlert = undefined;
+    this.refused = undefined;
+    this.#doubtedAt = undefined;
+  }
+
+  #receiveSealed(record: DtlsRecord, now: Instant): boolean {
     const association = this.#association;
     if (association === undefined) {
-      if (this.#deferred.length >= this.#tuning.maxDeferred)
-        return this.#ledger.drop("deferredFull");
-      if (record.fragment.length > MAX_DEFERRED_RECORD) return this.#ledger.drop("deferredFull");
-      this.#deferred.push({
-        ...record,
-        cid: Uint8Array.from(record.cid),
-        fragment: Uint8Array.from(record.fragment),
-      });
-      return undefined;
+      this.#defer(record);
+      return true;
     }
     const received = association.open(record);
-    if (!received.ok) return this.#ledger.drop(received.why);
-    switch (received.type) {
+    if (received.ok) this.#opened(received.type, received.content, record, now);
+    else this.#ledger.drop(received.why);
+    return received.ok;
+  }
+
+  #defer(record: DtlsRecord): void {
+    const isFull = this.#deferred.length >= this.#tuning.maxDeferred;
+    if (isFull || record.fragment.length > MAX_DEFERRED_RECORD) {
+      return this.#ledger.drop("deferredFull");
+    }
+    this.#deferred.push({
+      ...record,
+      cid: Uint8Array.from(record.cid),
+      fragment: Uint8Array.from(record.fragment),
+    });
+    return undefined;
+  }
+
+  #opened(type: number, content: Uint8Array, record: DtlsRecord, now: Instant): void {
+    switch (type) {
       case ContentType.handshake:
-        return this.#fragments(received.content, 1, now);
+        return this.#fragments(content, 1, now);
       case ContentType.applicationData:
         if (this.early.length >= this.#tuning.maxDeferred) return this.#ledger.drop("deferredFull");
-        this.early.push({ content: received.content, record: { ...record, fragment: EMPTY } });
+        this.early.push({ content, record: { ...record, fragment: EMPTY } });
         return undefined;
       case ContentType.alert:
-        if (received.content[0] === FATAL || received.content[1] === Alert.closeNotify) {
-          this.sealedAlert = received.content[1];
-        }
+        if (content[0] === FATAL || content[1] === Alert.closeNotify) this.sealedAlert = content[1];
         return undefined;
       default:
         return this.#ledger.drop("innerType");
@@ -208,8 +266,12 @@ export class HandshakeTransport {
   }
 
   #fragments(content: Uint8Array, epoch: number, now: Instant): void {
+    const fragments = scanFragments(content);
+    // Anybody could have sent it: no reason to stop.
+    if (typeof fragments === "string") return this.#ledger.drop("badHandshakeRecord");
+    this.fragments += fragments.length;
     let repeated = false;
-    for (const fragment of readFragments(content)) {
+    for (const fragment of fragments) {
       const outcome = this.#reassembly.add(fragment, epoch);
       if (outcome === "kept") continue;
       if (outcome === "repeated") repeated = true;
@@ -220,6 +282,7 @@ export class HandshakeTransport {
     if (repeated && this.#dueAt !== undefined && now - this.#sentAt >= this.#tuning.resendGap) {
       this.#transmit(now);
     }
+    return undefined;
   }
 
   #transmit(now: Instant): void {
@@ -249,7 +312,7 @@ export class HandshakeTransport {
         limit: this.limit,
       },
       mtu,
-      this.#tuning.coalesce,
+      this.coalesces,
     );
   }
 }
@@ -273,7 +336,7 @@ export function repackLastFlight(
       limit: association.peerLimit,
     },
     tuning.mtus[0],
-    tuning.coalesce,
+    false, // its handshake messages are of different epochs
   );
 }
 

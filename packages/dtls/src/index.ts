@@ -1,8 +1,17 @@
 export { DtlsClient, type DtlsClientInput, type DtlsClientOptions } from "./client.ts";
-export { DtlsServer, type DtlsServerInput, type DtlsServerOptions } from "./server.ts";
+export { DtlsServer } from "./server.ts";
+export type { DtlsServerInput, DtlsServerOptions } from "./server-options.ts";
+export {
+  type DtlsRestored,
+  type DtlsStoredRow,
+  type RefusedRow,
+  type Vouch,
+  cutNumber,
+} from "./server-restore.ts";
 export type {
   Certificate,
   ClientCredentials,
+  Generation,
   Lookup,
   ServerCredentials,
   Verdict,

@@ -52,7 +52,8 @@ for (const [what, second, outcome] of [
     assert.equal(parts.add(piece(0, 10), 0), "kept");
     const before = parts.bytes;
     assert.equal(parts.add(second, 0), outcome);
-    if (outcome !== "kept") assert.equal(parts.bytes, before);
+    if (outcome === "contradicts") assert.equal(parts.bytes, second.body.length, "the newer stays");
+    else if (outcome !== "kept") assert.equal(parts.bytes, before);
   });
 }
 
@@ -60,6 +61,20 @@ test("a fragment of another epoch does not join (CVE-2021-42141)", () => {
   const parts = new Reassembly(0, TUNING);
   parts.add(piece(0, 50), 0);
   assert.equal(parts.add(piece(50, 100), 1), "contradicts");
+  assert.equal(parts.bytes, 50, "what is sealed takes the place of what is not");
+  assert.equal(parts.add(piece(0, 50), 0), "contradicts");
+  assert.equal(parts.bytes, 50, "and keeps it");
+  assert.equal(parts.add(piece(0, 50), 1), "kept");
+  assert.equal(parts.take()?.epoch, 1);
+});
+
+test("a forged fragment of a message that is to come does not keep the true one out", () => {
+  const parts = new Reassembly(0, TUNING);
+  parts.add(piece(0, 12, { type: 0, length: 12, messageSeq: 1 }), 0);
+  parts.add(piece(0, 100, { messageSeq: 1 }), 0);
+  parts.add(piece(0, 100), 0);
+  assert.deepEqual([parts.take()?.body.length, parts.take()?.body.length], [100, 100]);
+  assert.equal(parts.bytes, 0);
 });
 
 test("bytes are held only as they come, and never more than the limit", () => {

@@ -23,8 +23,9 @@ export type ReassemblyTuning = {
 };
 
 /**
- * Puts handshake messages together, in order. Holds only bytes that were received, never what a header claims, and
- * drops what contradicts an earlier fragment: none of it is authenticated yet.
+ * Puts handshake messages together, in order. Holds only bytes that were received, never what a header claims. Nothing in
+ * the clear is authenticated yet, so what was received first has no right over what comes later: of two fragments that
+ * contradict each other the newer one stays, and a forged message costs no more than a lost one.
  */
 export class Reassembly {
   readonly #tuning: ReassemblyTuning;
@@ -48,7 +49,10 @@ export class Reassembly {
     return this.#bytes;
   }
 
-  /** Takes one fragment in. `repeated`: of a message that was already taken. The other words name why it was dropped. */
+  /**
+   * Takes one fragment in. `repeated`: of a message that was already taken. `contradicts`: it stays, and what it contradicts was
+   * dropped; or that was sealed, and stays. The other words name why it was dropped.
+   */
   add(
     fragment: Fragment,
     epoch: number,
@@ -57,19 +61,38 @@ export class Reassembly {
     if (messageSeq < this.#next) return "repeated";
     if (messageSeq > this.#next + this.#tuning.maxAhead) return "tooFar";
     if (length > this.#tuning.maxMessage) return "tooLong";
-    const known = this.#partial.get(messageSeq);
-    if (known !== undefined) {
-      if (known.type !== type || known.length !== length || known.epoch !== epoch) {
-        return "contradicts";
-      }
+    let partial = this.#partial.get(messageSeq);
+    if (partial !== undefined && partial.epoch > epoch) return "contradicts"; // that one was sealed, this is not
+    let contradicts = false;
+    if (
+      partial !== undefined &&
+      (partial.type !== type ||
+        partial.length !== length ||
+        partial.epoch !== epoch ||
+        !agrees(partial.pieces, offset, body))
+    ) {
+      this.#forget(messageSeq, partial);
+      partial = undefined;
+      contradicts = true;
     }
-    if (this.#bytes + body.length > this.#tuning.maxBytes) return "full";
-    const partial = known ?? { type, length, epoch, pieces: [] };
-    const outcome = merge(partial, offset, body, this.#tuning.maxPieces);
-    if (typeof outcome === "string") return outcome;
-    if (known === undefined) this.#partial.set(messageSeq, partial);
-    this.#bytes += outcome;
-    return "kept";
+    if (!this.#makeRoom(messageSeq, body.length)) return "full";
+    partial ??= { type, length, epoch, pieces: [] };
+    const added = merge(partial, offset, body, this.#tuning.maxPieces);
+    if (added === undefined) return "full";
+    this.#partial.set(messageSeq, partial);
+    this.#bytes += added;
+    return contradicts ? "contradicts" : "kept";
+  }
+
+  /** Drops what is kept for messages to come. */
+  forget(): void {
+    this.#partial.clear();
+    this.#bytes = 0;
+  }
+
+  /** The message that `take` gave last was not the peer's: another may come in its place. */
+  putBack(): void {
+    this.#next -= 1;
   }
 
   /** The next message, once all of it is here. */
@@ -85,6 +108,27 @@ export class Reassembly {
     const raw = wholeMessage(type, messageSeq, piece.bytes);
     return { type, messageSeq, epoch, body: piece.bytes, raw };
   }
+
+  /** The epoch of the message that `take` would give. */
+  get nextEpoch(): number | undefined {
+    return this.#partial.get(this.#next)?.epoch;
+  }
+
+  /** What is furthest ahead of its turn goes first; false where that is the newcomer. */
+  #makeRoom(messageSeq: number, bytes: number): boolean {
+    while (this.#bytes + bytes > this.#tuning.maxBytes) {
+      const last = Math.max(...this.#partial.keys());
+      const partial = this.#partial.get(last);
+      if (partial === undefined || last <= messageSeq) return false;
+      this.#forget(last, partial);
+    }
+    return true;
+  }
+
+  #forget(messageSeq: number, partial: Partial): void {
+    this.#partial.delete(messageSeq);
+    for (const { bytes } of partial.pieces) this.#bytes -= bytes.length;
+  }
 }
 
 type Partial = {
@@ -92,32 +136,53 @@ type Partial = {
   readonly length: number;
   readonly epoch: number;
   /** Runs of bytes that do not touch, by rising offset. */
-  pieces: Piece[];
+  readonly pieces: Piece[];
 };
 type Piece = { readonly offset: number; readonly bytes: Uint8Array };
 
-/** Lays a fragment into the pieces; returns how many bytes were new. */
+/** Whether a fragment says the same as what it overlaps. */
+function agrees(pieces: readonly Piece[], offset: number, body: Uint8Array): boolean {
+  const end = offset + body.length;
+  return pieces.every((piece) => {
+    const from = Math.max(offset, piece.offset);
+    const to = Math.min(end, piece.offset + piece.bytes.length);
+    if (from >= to) return true;
+    const known = piece.bytes.subarray(from - piece.offset, to - piece.offset);
+    return equal(known, body.subarray(from - offset, to - offset));
+  });
+}
+
+/** Lays a fragment into the pieces; returns how many bytes were new, undefined where there would be too many pieces. */
 function merge(
   partial: Partial,
   offset: number,
   body: Uint8Array,
   maxPieces: number,
-): number | "contradicts" | "full" {
+): number | undefined {
   const end = offset + body.length;
-  const touching = partial.pieces.filter(
-    (piece) => piece.offset <= end && piece.offset + piece.bytes.length >= offset,
-  );
-  const apart = partial.pieces.filter((piece) => !touching.includes(piece));
-  if (apart.length + 1 > maxPieces) return "full";
-  const from = Math.min(offset, ...touching.map((piece) => piece.offset));
-  const to = Math.max(end, ...touching.map((piece) => piece.offset + piece.bytes.length));
-  const before = touching.reduce((sum, piece) => sum + piece.bytes.length, 0);
+  const { pieces } = partial;
+  let first = 0; // of those that it touches, which lie side by side
+  while (first < pieces.length && endOf(pieces[first]!) < offset) first += 1; // within
+  let behind = first;
+  while (behind < pieces.length && pieces[behind]!.offset <= end) behind += 1; // within
+  if (pieces.length - (behind - first) + 1 > maxPieces) return undefined;
+  const there = pieces[first];
+  // What comes again costs no memory; that it says the same was seen before.
+  if (there !== undefined && there.offset <= offset && endOf(there) >= end) return 0;
+  const touching = pieces.slice(first, behind);
+  const from = Math.min(offset, touching[0]?.offset ?? offset);
+  const to = Math.max(end, touching.length === 0 ? end : endOf(touching.at(-1)!)); // there is one
   const bytes = new Uint8Array(to - from);
   bytes.set(body, offset - from); // a copy: the datagram's memory is not ours to keep
+  let before = 0;
   for (const piece of touching) {
     bytes.set(piece.bytes, piece.offset - from);
+    before += piece.bytes.length;
   }
-  if (!equal(bytes.subarray(offset - from, end - from), body)) return "contradicts";
-  partial.pieces = [...apart, { offset: from, bytes }].sort((a, b) => a.offset - b.offset);
+  pieces.splice(first, behind - first, { offset: from, bytes });
   return bytes.length - before;
+}
+
+function endOf({ offset, bytes }: Piece): number {
+  return offset + bytes.length;
 }

@@ -7,6 +7,7 @@ import {
   fromUtf8,
   utf8,
 } from "@godwit/base";
+import type { Generation } from "./credentials.ts";
 import { type Suite, suiteOf } from "./suites.ts";
 
 /** What both sides keep of a handshake to resume it later (RFC 5246 7.4.1.2, RFC 5077). */
@@ -17,6 +18,8 @@ export type SavedSession = {
   readonly extended: boolean;
   /** Who the peer has proven to be. */
   readonly identity: Identity;
+  /** Of the credential by which he proved it. */
+  readonly generation: Generation;
   /** The name that the client asked for; a session is resumed under the same name only. */
   readonly serverName: string;
   readonly expires: Instant;
@@ -31,7 +34,8 @@ export function encodeSession(session: SavedSession): Uint8Array {
     .u8(VERSION)
     .u16(session.suite.id)
     .u8(session.extended ? 1 : 0)
-    .u48(session.expires)
+    .u48(Math.floor(session.expires))
+    .u56(session.generation)
     .append(session.master)
     .prefixed(1, (w) => w.append(utf8(session.serverName)))
     .prefixed(1, (w) => w.append(session.id))
@@ -42,17 +46,19 @@ export function encodeSession(session: SavedSession): Uint8Array {
 
 export function decodeSession(bytes: Uint8Array): SavedSession {
   const reader = new Reader(bytes);
-  if (reader.u8() !== VERSION) throw new FormatError("session of another version");
+  const version = reader.u8();
+  if (version < 1 || version > VERSION) throw new FormatError(`session of version ${version}`);
   const suite = knownSuite(reader.u16());
   const extended = reader.u8() === 1;
   const expires = reader.u48();
+  const generation = version === 1 ? 0 : reader.u56();
   const master = Uint8Array.from(reader.take(48));
   const serverName = fromUtf8(reader.take(reader.u8()));
   const id = Uint8Array.from(reader.take(reader.u8()));
   const ticket = Uint8Array.from(reader.take(reader.u16()));
   const identity = readIdentity(reader);
   reader.end("session");
-  return { suite, extended, expires, master, serverName, id, ticket, identity };
+  return { suite, extended, expires, generation, master, serverName, id, ticket, identity };
 }
 
 export function knownSuite(id: number): Suite {
@@ -109,5 +115,6 @@ function identityText(identity: Identity): string {
   }
 }
 
-const VERSION = 1;
+/** 1: of releases without generations. */
+const VERSION = 2;
 const KINDS = ["none", "psk", "rpk", "x509"] as const;

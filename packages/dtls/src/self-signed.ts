@@ -1,4 +1,4 @@
-import { type Rng, concat, utf8 } from "@godwit/base";
+import { type Rng, concat, misfit, utf8 } from "@godwit/base";
 import { type SigningKey, signEcdsa } from "./crypto.ts";
 import {
   BIT_STRING,
@@ -49,6 +49,7 @@ function extension(id: Uint8Array, critical: boolean, value: Uint8Array): Uint8A
 function tlv(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
   const content = concat(...parts);
   const { length } = content;
+  if (length > 0xffff) misfit("u16", length);
   const head =
     length < 0x80
       ? [tag, length]

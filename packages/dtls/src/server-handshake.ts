@@ -4,6 +4,7 @@ import {
   type Ledger,
   type Path,
   type SessionId,
+  equal,
   fromUtf8,
   unreachable,
   utf8,
@@ -19,6 +20,7 @@ import {
 } from "./codes.ts";
 import type { Certificate, ServerCredentials, Verdict } from "./credentials.ts";
 import { type Ephemeral, ephemeral, signEcdsa, verifyEcdsa } from "./crypto.ts";
+import type { HelloMark } from "./hello-mark.ts";
 import type { FlightItem } from "./flight.ts";
 import { HandshakeBase, type SharedSetup, type SharedState, expect } from "./handshake-base.ts";
 import { peerLimit, spkiOf } from "./handshake-effect.ts";
@@ -30,7 +32,7 @@ import {
   encodeCertificate,
   encodeCertificateRequest,
 } from "./handshake/certificate.ts";
-import { type ClientHello, decodeClientHello } from "./handshake/client-hello.ts";
+import { type ClientHello, type HelloStart, decodeClientHello } from "./handshake/client-hello.ts";
 import {
   type Extension,
   certificateType,
@@ -43,6 +45,7 @@ import {
   renegotiationInfo,
   serverName,
 } from "./handshake/extensions.ts";
+import { type Fragment, isWhole } from "./handshake/header.ts";
 import {
   decodeCertificateVerify,
   decodeClientKeyExchange,
@@ -84,8 +87,11 @@ export type ServerSetup = SharedSetup & {
  *                          <--  [NewSessionTicket] CCS Finished                                  RFC 6347 4.2.4
  */
 export class ServerHandshake extends HandshakeBase<State> {
-  /** The ClientHello's random: its repetition is told from a new attempt by it. */
   readonly clientRandom: Uint8Array;
+  /** The ClientHello: its repetition is told from a new attempt by it. */
+  readonly mark: HelloMark;
+  /** The ClientHello came in one fragment. */
+  readonly #whole: boolean;
   /** The connection id held for this handshake. */
   ownCid: Uint8Array = EMPTY;
   readonly #setup: ServerSetup;
@@ -100,31 +106,44 @@ export class ServerHandshake extends HandshakeBase<State> {
   #resume: SavedSession | undefined;
   #guessing = false;
 
-  /** `messageSeq` and `sequence` of the ClientHello: a server without memory goes on from them (RFC 6347 4.2.1). */
+  /** `first`: the ClientHello. A server without memory goes on from its numbers (RFC 6347 4.2.1). */
   constructor(
     setup: ServerSetup,
     path: Path,
     first: {
-      readonly clientRandom: Uint8Array;
-      readonly messageSeq: number;
+      readonly start: HelloStart;
+      readonly fragment: Fragment;
+      readonly mark: HelloMark;
+      /** Of the record. */
       readonly sequence: number;
     },
     ledger: Ledger,
     now: Instant,
   ) {
-    super("server", setup, RECEIVING, path, ledger, first);
+    const { messageSeq } = first.fragment;
+    const { sequence } = first;
+    super("server", setup, RECEIVING, path, ledger, { messageSeq, sequence }, now);
     this.#setup = setup;
-    this.clientRandom = Uint8Array.from(first.clientRandom);
+    this.clientRandom = Uint8Array.from(first.start.random);
+    this.mark = first.mark;
+    this.#whole = isWhole(first.fragment);
     this.transport.send([], now); // nothing to say yet, but the clock runs
+  }
+
+  /** Whether a ClientHello is the one that this handshake is for, maybe cut into other fragments. */
+  isFor(mark: HelloMark, fragment: Fragment, start: HelloStart): boolean {
+    if (mark.equals(this.mark.high, this.mark.low)) return true;
+    return !(this.#whole && isWhole(fragment)) && equal(this.clientRandom, start.random);
   }
 
   wake(now: Instant): void {
     if (this.done || this.transport.wake(now)) return;
-    const { tooLong, plainAlert } = this.transport;
+    const { tooLong, refused } = this.transport;
     const { maxMessage } = this.#setup.tuning;
     if (this.#guessing) this.end("unknown identity or wrong key");
-    else if (tooLong) this.end(`chain too long, or another message: above ${maxMessage} bytes`);
-    else this.end(plainAlert === undefined ? "no answer" : `peer's alert ${plainAlert}`);
+    else if (tooLong && refused === undefined) {
+      this.end(`chain too long, or another message: above ${maxMessage} bytes`);
+    } else this.end(this.silence);
   }
 
   /** Answers the look-up of a key; undefined where nobody has that identity. */
@@ -205,8 +224,9 @@ export class ServerHandshake extends HandshakeBase<State> {
 
   #clientHello(message: Message, now: Instant): void {
     const hello = decodeClientHello(message.body);
-    // DTLS versions count downwards.
-    demand(hello.version <= DTLS_1_2, Alert.protocolVersion, "client knows no DTLS 1.2");
+    // DTLS versions count downwards, and begin with 0xfe.
+    const knows = hello.version >>> 8 === DTLS_1_2 >>> 8 && hello.version <= DTLS_1_2;
+    demand(knows, Alert.protocolVersion, "client knows no DTLS 1.2");
     this.#hello = hello;
     this.#serverName = serverName.read(hello.extensions) ?? "";
     this.extended = hasFlag(hello.extensions, ExtensionType.extendedMasterSecret);
@@ -220,7 +240,11 @@ export class ServerHandshake extends HandshakeBase<State> {
     const saved = this.#setup.findSession(hello, now);
     if (saved !== undefined && this.#resumable(saved, hello)) {
       this.#resume = saved;
-      this.lookup("lookupResume", { kind: "resume", identity: saved.identity });
+      this.lookup("lookupResume", {
+        kind: "resume",
+        identity: saved.identity,
+        generation: saved.generation,
+      });
       return;
     }
     this.#full(now);
@@ -244,6 +268,7 @@ export class ServerHandshake extends HandshakeBase<State> {
     this.resumed = true;
     this.suite = saved.suite;
     this.identity = saved.identity;
+    this.generation = saved.generation;
     this.#sessionId = hello.sessionId; // echoed: that is how the client sees it was taken
     const serverHello = this.#serverHello(hello, saved.suite, undefined);
     const flight = [serverHello];
@@ -302,6 +327,7 @@ export class ServerHandshake extends HandshakeBase<State> {
     if (this.extended) extensions.push(flag(ExtensionType.extendedMasterSecret));
     if (needsEncryptThenMac(suite.cipher)) extensions.push(flag(ExtensionType.encryptThenMac));
     const peerCid = connectionId.read(offered);
+    this.modern(peerCid !== undefined);
     if (peerCid !== undefined) {
       this.peerCid = peerCid;
       this.ownCid = this.#setup.takeCid(this);
@@ -402,6 +428,7 @@ export class ServerHandshake extends HandshakeBase<State> {
       master,
       extended: this.extended,
       identity: this.identity,
+      generation: this.generation,
       serverName: this.#serverName,
       expires: Math.floor(now) + tuning.sessionLifetime,
       id: this.#sessionId,
@@ -441,12 +468,14 @@ export class ServerHandshake extends HandshakeBase<State> {
   }
 
   /** The shell knows the peer, maybe by one of several names in its certificate. */
-  #recognize({ identity = this.identity, until }: Extract<Verdict, { ok: true }>): void {
+  #recognize(verdict: Extract<Verdict, { ok: true }>): void {
+    const { identity = this.identity, until, generation = 0 } = verdict;
     this.identity = identity;
-    this.association?.recognize(identity);
+    this.generation = generation;
+    this.association?.recognize(identity, generation);
     if (this.session === undefined) return;
     const expires = Math.floor(Math.min(this.session.expires, until ?? Infinity));
-    this.session = { ...this.session, identity, expires };
+    this.session = { ...this.session, identity, generation, expires };
   }
 
   #finished(message: Message): void {

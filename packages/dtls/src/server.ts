@@ -1,73 +1,48 @@
 import {
   Deadlines,
-  EMPTY,
   FormatError,
   type Identity,
   type Instant,
-  type Keying,
   Ledger,
   type Machine,
   Outbox,
   type Path,
-  Reader,
-  type Rng,
   SelfKeyed,
   type SessionId,
   type StoreChange,
-  UsageError,
-  byNumber,
-  equal,
-  hashText,
   toHex,
   unreachable,
 } from "@godwit/base";
+import { BY_CID, BY_IDENTITY, BY_PATH, BY_SESSION } from "./association-keys.ts";
 import { Association, type AssociationState } from "./association.ts";
-import { Alert, ContentType, ExtensionType, HandshakeType } from "./codes.ts";
-import { CookieJar } from "./cookie.ts";
-import type { ServerCredentials } from "./credentials.ts";
-import { Established, type Host } from "./established.ts";
-import { type DtlsInput, type DtlsOutput, type Sealer, TABLES } from "./events.ts";
-import { decodeAssociation, revive } from "./export.ts";
-import { type HelloStart, readHelloStart } from "./handshake/client-hello.ts";
-import { findExtension } from "./handshake/extensions.ts";
-import { type Fragment, readFragments, wholeMessage } from "./handshake/header.ts";
-import { encodeHelloVerifyRequest } from "./handshake/hello-verify-request.ts";
+import { Alert, ContentType } from "./codes.ts";
+import { drawCid } from "./draw-cid.ts";
+import { Established, type Host, associationChange } from "./established.ts";
+import { type DtlsOutput, TABLES } from "./events.ts";
+import { type StoredAssociation, revive } from "./export.ts";
+import type { HelloStart } from "./handshake/client-hello.ts";
+import { beginsHello, firstHello } from "./handshake/first-hello.ts";
+import type { Fragment } from "./handshake/header.ts";
+import { HelloGate } from "./hello-gate.ts";
 import { KeySlab } from "./keys.ts";
-import { fromLatin1, hashLatin1, isLatin1, latin1 } from "./latin1.ts";
-import { PathKeys, hashPath, samePath } from "./path-claim.ts";
+import { latin1 } from "./latin1.ts";
+import { PathKeys, samePath } from "./path-claim.ts";
 import { PendingWrites } from "./pending-writes.ts";
-import { type DtlsRecord, plainRecord, recordAt } from "./record/header.ts";
-import { decodeSession, encodeSession, identityKey } from "./saved-session.ts";
+import { type DtlsRecord, recordAt, sizeOfNameless } from "./record/header.ts";
+import { RefusalLimiter } from "./refusal-limiter.ts";
+import { Resumption } from "./resumption.ts";
+import { RunningHandshakes } from "./running-handshakes.ts";
+import { identityKey } from "./saved-session.ts";
 import { ServerHandshake, type ServerSetup } from "./server-handshake.ts";
-import { SessionCache, sessionIdOf, sessionStoreKey } from "./sessions.ts";
-import { SUITES, type Suite } from "./suites.ts";
-import { TicketKeys } from "./tickets.ts";
+import { type DtlsServerInput, type DtlsServerOptions, checkTuning } from "./server-options.ts";
+import {
+  type DtlsRestored,
+  type DtlsStoredRow,
+  type Vouch,
+  restoreRows,
+} from "./server-restore.ts";
+import { SUITES } from "./suites.ts";
 import { DEFAULT_TUNING, type DtlsTuning } from "./tuning.ts";
-
-export type DtlsServerOptions = {
-  readonly rng: Rng;
-  readonly credentials: ServerCredentials;
-  readonly tuning?: Partial<DtlsTuning>;
-  /** Suites in order of preference; all of ours, the smallest first, unless given. */
-  readonly suites?: readonly Suite[];
-  /** Byte 0 of every connection id, so that a cluster finds the node; random unless given. */
-  readonly nodeId?: number;
-  /** Gives tickets to clients that ask for them. */
-  readonly tickets?: boolean;
-  /** Keeps associations, sessions and ticket keys in the store, sealed by this. Without it nothing outlives a restart. */
-  readonly sealer?: Sealer;
-  /** Number of the first session, above all that were given out before a restart; 1 unless given. */
-  readonly firstSession?: SessionId;
-  /** An identity has one association: a new one ends the old. True unless false. */
-  readonly onePerIdentity?: boolean;
-  /** Puts out `keyLog` lines, with which anybody can read everything. For debugging only. */
-  readonly keyLog?: boolean;
-};
-
-export type DtlsServerInput =
-  | DtlsInput
-  /** The credential is no longer good: its association ends, its sessions are forgotten. */
-  | { readonly type: "revoke"; readonly identity: Identity };
 
 /**
  * A DTLS 1.2 server for any number of peers, as a transport machine: datagrams on one side, sessions on the other.
@@ -84,9 +59,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #options: DtlsServerOptions;
   readonly #tuning: DtlsTuning;
   readonly #outbox = new Outbox<DtlsOutput>();
-  readonly #cookies: CookieJar;
-  readonly #sessions: SessionCache;
-  readonly #tickets: TicketKeys;
+  readonly #gate: HelloGate;
+  readonly #resumption: Resumption;
   readonly #slab: KeySlab;
   readonly #established: Established;
   readonly #host: Host;
@@ -98,28 +72,41 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #cidsHeld = new Map<string, ServerHandshake>();
   readonly #byPath = new SelfKeyed(BY_PATH);
   readonly #byIdentity = new SelfKeyed(BY_IDENTITY);
-  readonly #handshakes = new Map<string, ServerHandshake>();
+  readonly #handshakes: RunningHandshakes;
+  readonly #refusals: RefusalLimiter;
   readonly #lookups = new Map<number, ServerHandshake>();
   readonly #writes: PendingWrites = new PendingWrites(this.#outbox);
   /** Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations. */
   readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
-  #nextSession: SessionId;
+  readonly #vouches: Vouch;
+  readonly #takeSession: () => SessionId | undefined;
+  /** Came from the store, and nobody was told yet. */
+  readonly #restored: Association[] = [];
+  /** Where nobody else counts: the highest number. */
+  #taken: SessionId = 0;
   #nextLookup = 1;
   #now: Instant = 0;
   /** Who spoke last: most of what is sent is the answer. */
   #heard: Association | undefined;
+  /** Of the datagram at hand: a record verified; a hello was in it; what is behind is not looked at. */
+  #hasVerified = false;
+  #hasGreeted = false;
+  #inVain = false;
+  /** Parts of handshake messages in it. */
+  #fragments = 0;
 
   constructor(options: DtlsServerOptions) {
     const tuning = { ...DEFAULT_TUNING, ...options.tuning };
     checkTuning(tuning);
     const { rng } = options;
     this.#options = options;
-    this.#nextSession = options.firstSession ?? 1;
+    this.#vouches = options.vouches ?? (() => "good");
+    this.#takeSession = options.takeSession ?? (() => ++this.#taken);
     this.#tuning = tuning;
-    this.#cookies = new CookieJar(rng, tuning.cookieLength, tuning.cookiePeriod);
     this.#slab = new KeySlab();
-    this.#sessions = new SessionCache(tuning.maxSessions);
-    this.#tickets = new TicketKeys(tuning.ticketKeyPeriod, tuning.sessionLifetime);
+    this.#handshakes = new RunningHandshakes(tuning);
+    this.#gate = new HelloGate(tuning, rng, this.#handshakes);
+    this.#refusals = new RefusalLimiter(tuning, this.ledger);
     this.#host = {
       tuning,
       rng,
@@ -131,24 +118,27 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       end: (association, why) => this.#end(association, why),
       rebind: (association, path, proven) => this.#rebind(association, path, proven),
       deadline: (association, at) => this.#schedule(association, at),
-      forgetSession: (association) => this.#forgetSession(association),
+      forgetSession: (association) => this.#resumption.forgetOf(association),
     };
+    const tickets = options.tickets === true;
+    const [host, writes] = [this.#host, this.#writes];
+    this.#resumption = new Resumption({ tuning, rng, tickets, host, writes });
     this.#established = new Established(this.#host);
     this.#setup = {
       tuning,
       rng,
       credentials: options.credentials,
       suites: options.suites ?? SUITES,
-      tickets: options.tickets === true,
-      findSession: (hello, now) => {
-        const ticket = findExtension(hello.extensions, ExtensionType.sessionTicket) ?? EMPTY;
-        if (ticket.length > 0 && options.tickets === true) return this.#tickets.open(ticket, now);
-        if (hello.sessionId.length === 0) return undefined;
-        return this.#sessions.find(hello.sessionId, now);
-      },
-      sealTicket: (session) => this.#tickets.seal(session, rng),
+      tickets,
+      findSession: (hello, now) => this.#resumption.find(hello, now),
+      sealTicket: (session) => this.#resumption.sealTicket(session),
       takeCid: (handshake) => this.#takeCid(handshake),
-      takeSession: () => this.#nextSession++,
+      mayAlert: (path, alert, now) => this.#refusals.mayAlert(path, alert, now),
+      takeSession: () => {
+        const session = this.#takeSession();
+        if (session === undefined) throw new FormatError("no number left for a session"); // ends this one handshake
+        return session;
+      },
       associate: (state, ledger) => this.#associate(state, ledger),
     };
   }
@@ -167,9 +157,9 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     return this.#handshakes.size;
   }
 
-  /** The number the next session will get: store it, with a stride, so that none is given out twice. */
-  get nextSession(): SessionId {
-    return this.#nextSession;
+  /** Hosts and networks whose handshakes are counted. */
+  get handshakeSources(): number {
+    return this.#handshakes.counted;
   }
 
   /** The session's account; an empty one that nobody reads if there is no such session. */
@@ -202,12 +192,16 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         if (association === undefined) return this.ledger.drop("noSession");
         return this.#established.send(association, input.bytes);
       }
-      case "close": {
+      case "close":
+      case "dismiss":
+      case "validated":
+      case "fresh": {
         const association = this.#bySession.get(input.session);
-        return association === undefined ? undefined : this.#established.close(association);
+        return association && this.#established[input.type](association);
       }
       case "psk": {
         const handshake = this.#answered(input.id);
+        if (handshake !== undefined) handshake.generation = input.generation ?? 0;
         handshake?.key(input.key, now);
         return this.#drain(handshake);
       }
@@ -216,16 +210,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         handshake?.verdict(input.verdict, now);
         return this.#drain(handshake);
       }
-      case "validated": {
-        const association = this.#bySession.get(input.session);
-        return association === undefined ? undefined : this.#established.validated(association);
-      }
-      case "fresh": {
-        const association = this.#bySession.get(input.session);
-        return association === undefined ? undefined : this.#established.fresh(association);
-      }
       case "restore":
-        return this.#restore(input.table, input.key, input.value);
+        return void this.restore([input], now);
       case "stored":
         return this.#writes.stored(input.ticket, input.ok);
       case "revoke":
@@ -249,12 +235,26 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
   }
 
+  /**
+   * The records of a datagram come from one sender, so what is in vain costs once: it is looked at no further where a hello was
+   * answered with a cookie, or where a record names nothing known or does not verify and none before it did.
+   */
   #datagram(bytes: Uint8Array, path: Path, now: Instant): void {
-    let at = 0;
+    this.#hasVerified = false;
+    this.#hasGreeted = false;
+    this.#inVain = false;
+    this.#fragments = 0;
     let counted: Ledger | undefined;
-    while (at < bytes.length) {
-      const record = recordAt(bytes, at, this.#tuning.cidLength);
-      if (record === undefined) return (counted ?? this.ledger).drop("badRecord");
+    let at = this.#passOver(bytes, path);
+    for (let records = 0; at < bytes.length && !this.#inVain; records++) {
+      const record =
+        records < this.#tuning.maxRecords
+          ? recordAt(bytes, at, this.#tuning.cidLength)
+          : "tooManyRecords";
+      if (record === undefined || typeof record === "string") {
+        (counted ?? this.ledger).drop(record ?? "badRecord");
+        break;
+      }
       at += record.size;
       const ledger = this.#record(record, path, now);
       if (counted === undefined) {
@@ -262,36 +262,54 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         ledger.datagram("in");
       }
     }
+    if (counted === undefined) this.ledger.datagram("in");
+  }
+
+  /** Where the first record is that may mean something. What has no name and is nobody's is counted together, for it costs least. */
+  #passOver(bytes: Uint8Array, path: Path): number {
+    let size = sizeOfNameless(bytes, 0);
+    if (size === 0 || this.#handshakeAt(path) !== undefined) return 0;
+    let isKnown: boolean | undefined;
+    let plain = 0;
+    let sealed = 0;
+    let at = 0;
+    for (; size > 0; size = sizeOfNameless(bytes, at)) {
+      if (bytes[at + 3] === 0 && bytes[at + 4] === 0) {
+        if (beginsHello(bytes, at, size)) break;
+        plain += 1;
+      } else {
+        isKnown ??= this.#byPath.get(path) !== undefined;
+        if (isKnown) break;
+        sealed += 1;
+      }
+      at += size;
+      if (plain + sealed < MAX_STRAYS) continue;
+      at = bytes.length;
+      break;
+    }
+    if (plain > 0) this.ledger.drop("strayPlain", plain);
+    if (sealed > 0) this.ledger.drop("noAssociation", sealed);
+    return at;
   }
 
   /** One record to where it belongs; returns the ledger that it is counted in. */
   #record(record: DtlsRecord, path: Path, now: Instant): Ledger {
-    if (record.version >>> 8 !== 0xfe) {
-      this.ledger.drop("version");
-      return this.ledger;
-    }
+    if (record.version >>> 8 !== 0xfe) return this.#nobodys("version");
     if (record.type === ContentType.tls12Cid) return this.#cidRecord(record, path, now);
-    const key = this.#pathKeys.of(path);
-    const handshake = this.#handshakes.get(key);
-    if (record.epoch === 0) return this.#plain(record, path, key, handshake, now);
+    const handshake = this.#handshakeAt(path);
+    if (record.epoch === 0) return this.#plain(record, path, handshake, now);
     const association = this.#byPath.get(path);
     if (association === undefined) {
-      if (handshake === undefined) {
-        this.ledger.drop("noAssociation");
-        return this.ledger;
-      }
+      if (handshake === undefined) return this.#nobodys("noAssociation");
       this.#toHandshake(handshake, record, now);
       return handshake.ledger;
     }
-    if (handshake === undefined) {
-      this.#heard = association;
-      this.#established.receive(association, record, path, now);
-      return association.ledger;
-    }
+    if (handshake === undefined) return this.#toAssociation(association, record, path, now);
     // A new handshake beside a live association: the record is whose keys open it, and failing costs neither anything.
     const before = association.forgeries;
     const received = association.open(record);
     if (received.ok) {
+      this.#hasVerified = true;
       this.#established.process(association, received, record, path, now);
       return association.ledger;
     }
@@ -302,36 +320,39 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
 
   #cidRecord(record: DtlsRecord, path: Path, now: Instant): Ledger {
     const association = record.epoch === 0 ? undefined : this.#byCid.get(record.cid);
-    if (association !== undefined) {
-      this.#heard = association;
-      this.#established.receive(association, record, path, now);
-      return association.ledger;
-    }
+    if (association !== undefined) return this.#toAssociation(association, record, path, now);
     const handshake =
       record.epoch === 0 || this.#cidsHeld.size === 0
         ? undefined
         : this.#cidsHeld.get(latin1(record.cid));
-    if (handshake === undefined) {
-      this.ledger.drop("unknownCid");
-      return this.ledger;
-    }
+    if (handshake === undefined) return this.#nobodys("unknownCid");
     if (samePath(handshake.path, path)) this.#toHandshake(handshake, record, now);
     else handshake.ledger.drop("handshakeElsewhere");
     return handshake.ledger;
   }
 
+  #toAssociation(association: Association, record: DtlsRecord, path: Path, now: Instant): Ledger {
+    this.#heard = association;
+    if (this.#established.receive(association, record, path, now)) this.#hasVerified = true;
+    else if (!this.#hasVerified) this.#inVain = true;
+    return association.ledger;
+  }
+
+  /** Counts what names nothing known; there is no more of worth behind it. */
+  #nobodys(why: string): Ledger {
+    if (!this.#hasVerified) this.#inVain = true;
+    this.ledger.drop(why);
+    return this.ledger;
+  }
+
   #plain(
     record: DtlsRecord,
     path: Path,
-    key: string,
     handshake: ServerHandshake | undefined,
     now: Instant,
   ): Ledger {
     const hello = record.type === ContentType.handshake ? firstHello(record) : undefined;
-    if (hello === "bad") {
-      this.ledger.drop("badHello");
-      return this.ledger;
-    }
+    if (hello === "bad") return this.#nobodys("badHello");
     if (hello === undefined) {
       if (handshake !== undefined) {
         this.#toHandshake(handshake, record, now);
@@ -340,7 +361,9 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       this.ledger.drop("strayPlain");
       return this.ledger;
     }
-    return this.#hello(record, hello.fragment, hello.start, path, key, handshake, now);
+    if (this.#hasGreeted) return this.#nobodys("secondHello");
+    this.#hasGreeted = true;
+    return this.#hello(record, hello.fragment, hello.start, path, handshake, now);
   }
 
   /** RFC 6347 4.2.1: a hello without a valid cookie is answered and forgotten. */
@@ -349,55 +372,58 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     fragment: Fragment,
     start: HelloStart,
     path: Path,
-    key: string,
     running: ServerHandshake | undefined,
     now: Instant,
   ): Ledger {
-    if (!this.#cookies.check(path, start, now)) {
-      const cookie = this.#cookies.make(path, start, now);
-      const body = encodeHelloVerifyRequest(cookie);
-      const message = wholeMessage(HandshakeType.helloVerifyRequest, fragment.messageSeq, body);
-      // Its record takes the number of the hello's, which nobody has to remember then.
-      const bytes = plainRecord(ContentType.handshake, record.sequence, message);
-      this.ledger.add("in", "handshake", record.size);
-      this.ledger.add("out", "handshake", bytes.length);
-      this.ledger.datagram("out");
-      this.#outbox.push({ type: "datagram", path, bytes });
-      return this.ledger;
+    const { sequence } = record;
+    const known = this.#byPath.get(path);
+    const state = { running, known, associations: this.#bySession.size };
+    const verdict = this.#gate.judge({ fragment, start, sequence }, path, now, state);
+    switch (verdict.kind) {
+      case "ask": {
+        this.#inVain = true; // nobody is there yet whose the rest could be
+        const { bytes } = verdict;
+        this.ledger.add("in", "handshake", record.size);
+        this.ledger.add("out", "handshake", bytes.length);
+        this.ledger.datagram("out");
+        this.#outbox.push({ type: "datagram", path, bytes });
+        return this.ledger;
+      }
+      case "drop":
+        this.ledger.drop(verdict.why);
+        return this.ledger;
+      case "again":
+        break;
+      case "begin": {
+        const { mark, gone } = verdict;
+        if (gone !== undefined && gone !== running) this.ledger.drop("halfOpenGaveWay");
+        if (gone !== undefined) this.#drop(gone);
+        this.#resumption.rotate(now);
+        const first = { start, fragment, mark, sequence };
+        const handshake = new ServerHandshake(this.#setup, path, first, new Ledger(), now);
+        this.#handshakes.set(this.#pathKeys.of(path), handshake);
+        this.#toHandshake(handshake, record, now);
+        return handshake.ledger;
+      }
+      default:
+        return unreachable(verdict);
     }
-    if (running !== undefined && equal(running.clientRandom, start.random)) {
-      this.#toHandshake(running, record, now);
-      return running.ledger;
-    }
-    if (running === undefined && this.#byPath.get(path)?.helloMark === helloMark(start.random)) {
-      this.ledger.drop("helloRepeated"); // else a copy would make us repeat a flight to somebody who asked for none
-      return this.ledger;
-    }
-    if (running === undefined && this.#handshakes.size >= this.#tuning.maxHandshakes) {
-      this.ledger.drop("handshakesFull");
-      return this.ledger;
-    }
-    if (this.#bySession.size >= this.#tuning.maxAssociations) {
-      this.ledger.drop("associationsFull");
-      return this.ledger;
-    }
-    if (running !== undefined) this.#drop(running);
-    this.#rotateTicketKeys(now);
-    const first = {
-      clientRandom: start.random,
-      messageSeq: fragment.messageSeq,
-      sequence: record.sequence,
-    };
-    const handshake = new ServerHandshake(this.#setup, path, first, new Ledger(), now);
-    this.#handshakes.set(key, handshake);
-    this.#toHandshake(handshake, record, now);
-    return handshake.ledger;
+    if (running === undefined) return this.ledger; // there is one to go on with
+    this.#toHandshake(running, record, now);
+    return running.ledger;
   }
 
   #toHandshake(handshake: ServerHandshake, record: DtlsRecord, now: Instant): void {
     handshake.ledger.add("in", "handshake", record.size);
-    handshake.receive(record, now);
+    const before = handshake.transport.fragments;
+    const isGood = handshake.receive(record, now);
+    this.#fragments += handshake.transport.fragments - before;
+    if (!this.#hasVerified && (!isGood || this.#fragments > MAX_FRAGMENTS)) this.#inVain = true;
     this.#drain(handshake);
+  }
+
+  #handshakeAt(path: Path): ServerHandshake | undefined {
+    return this.#handshakes.size === 0 ? undefined : this.#handshakes.get(this.#pathKeys.of(path));
   }
 
   /** Carries out what a handshake wants done. */
@@ -418,7 +444,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         case "failed":
           if (this.#isRunning(handshake)) {
             this.#drop(handshake);
-            this.#outbox.push({ type: "failed", path: handshake.path, why: effect.why });
+            this.#failed(handshake.path, effect.why);
           }
           return;
         default:
@@ -426,6 +452,11 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       }
     }
     if (this.#isRunning(handshake)) this.#schedule(handshake, handshake.wakeAt);
+  }
+
+  #failed(path: Path, why: string): void {
+    const kept = this.#refusals.mayTell(path, why, this.#now);
+    if (kept !== undefined) this.#outbox.push({ type: "failed", path, why, kept });
   }
 
   /** The client has proven itself: what must outlive a restart goes to the store, then the client hears of it. */
@@ -436,27 +467,40 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const line = `CLIENT_RANDOM ${toHex(handshake.clientRandom)} ${toHex(session.master)}`;
       this.#outbox.push({ type: "keyLog", line });
     }
+    if (this.#vouches(association.identity, association.generation) !== "good") {
+      handshake.abort(Alert.accessDenied, "the credential was revoked meanwhile");
+      this.#drain(handshake);
+      return;
+    }
     const changes: StoreChange[] = [];
     if (session !== undefined && !handshake.resumed && session.id.length > 0) {
-      const packed = encodeSession(session);
-      for (const key of this.#sessions.keep(session, association.sessionId)) {
-        changes.push({ table: TABLES.session, key, value: undefined });
-      }
-      const value = this.#host.seal(packed);
-      changes.push({ table: TABLES.session, key: sessionStoreKey(session.id), value });
+      changes.push(...this.#resumption.keep(session, association.sessionId));
     }
-    if (this.#host.durable && changes.length > 0) this.#writes.write(changes);
-    this.#established.save(association, (ok) => {
-      if (!this.#isRunning(handshake)) {
-        if (ok) this.#storeDeletion(association);
-        return;
-      }
-      if (ok) this.#open(handshake, association);
-      else {
-        handshake.abort(Alert.internalError, "the store refused the association");
-        this.#drain(handshake);
-      }
-    });
+    // In one write with what it replaces: no start finds two associations of one identity, or none.
+    const replaced = this.#sameIdentity(association);
+    if (replaced !== undefined) changes.push(deletionOf(replaced));
+    this.#established.save(
+      association,
+      (ok) => {
+        if (this.#isRunning(handshake)) {
+          if (ok) return this.#open(handshake, association);
+          handshake.abort(Alert.internalError, "the store refused the association");
+          return this.#drain(handshake);
+        }
+        if (!ok) return undefined;
+        this.#storeDeletion(association);
+        if (replaced !== undefined && this.#bySession.get(replaced.session) === replaced)
+          this.#established.save(replaced);
+        return undefined;
+      },
+      this.#host.durable ? changes : [],
+    );
+  }
+
+  /** The association that a new one of this identity ends. */
+  #sameIdentity({ identity }: Association): Association | undefined {
+    if (this.#options.onePerIdentity === false || identity.kind === "none") return undefined;
+    return this.#byIdentity.get(identityKey(identity));
   }
 
   /** The handshake becomes an association; what it replaces ends now and not earlier. */
@@ -469,9 +513,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       if (same || before.ownCid === "") this.#end(before, "replaced");
       else this.#rebind(before, undefined); // another device has this address now; by its id the old one is still found
     }
-    const identity = identityKey(association.identity);
     if (this.#options.onePerIdentity !== false && association.identity.kind !== "none") {
-      const other = this.#byIdentity.get(identity);
+      const other = this.#sameIdentity(association);
       if (other !== undefined) {
         association.ledger.absorb(other.ledger); // the peer's account goes on
         this.#end(other, "replaced");
@@ -482,7 +525,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     handshake.sendAll(this.#outbox);
     this.#handshakes.delete(key);
     this.#deadlines.stop(handshake);
-    association.helloMark = helloMark(handshake.clientRandom);
+    association.helloHigh = handshake.mark.high;
+    association.helloLow = handshake.mark.low;
     this.#bySession.set(association);
     this.#byPath.set(association);
     if (association.ownCid !== "") {
@@ -516,15 +560,22 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #end(association: Association, why: string): void {
+    this.#forget(association);
+    this.#storeDeletion(association);
+    this.#outbox.push({ type: "closed", session: association.session, why });
+  }
+
+  /** Takes an association out of every table and wipes its keys. */
+  #forget(association: Association): void {
     if (this.#heard === association) this.#heard = undefined;
     this.#bySession.delete(association);
     this.#byCid.delete(association);
     this.#rebind(association, undefined);
     this.#byIdentity.delete(association);
     this.#deadlines.stop(association);
-    this.#storeDeletion(association);
     association.destroy();
-    this.#outbox.push({ type: "closed", session: association.session, why });
+    const at = this.#restored.indexOf(association);
+    if (at >= 0) this.#restored.splice(at, 1);
   }
 
   #rebind(association: Association, path: Path | undefined, proven = true): void {
@@ -541,100 +592,82 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#byPath.set(association);
   }
 
-  #forgetSession(association: Association): void {
-    if (association.sessionId === "") return;
-    const id = fromLatin1(association.sessionId);
-    this.#sessions.drop(id);
-    if (!this.#host.durable) return;
-    this.#writes.write([{ table: TABLES.session, key: sessionStoreKey(id), value: undefined }]);
-  }
-
   #revoke(identity: Identity): void {
     const key = identityKey(identity);
     for (const association of this.#bySession.values()) {
       if (identityKey(association.identity) === key) this.#end(association, "revoked");
     }
-    for (const handshake of [...this.#handshakes.values()]) {
+    for (const handshake of this.#handshakes.values()) {
       const known = handshake.association?.identity;
       if (known !== undefined && identityKey(known) === key) {
+        if (handshake.association !== undefined) this.#storeDeletion(handshake.association);
         handshake.abort(Alert.accessDenied, "revoked");
         this.#drain(handshake);
       }
     }
-    const gone = this.#sessions.forget({ identity: key });
-    this.#forgetStored(gone);
-  }
-
-  #forgetStored(keys: readonly string[]): void {
-    if (!this.#host.durable || keys.length === 0) return;
-    const changes = keys.map((key) => ({ table: TABLES.session, key, value: undefined }));
-    this.#writes.write(changes);
+    this.#resumption.forget({ identity: key });
   }
 
   #storeDeletion(association: Association): void {
     if (!this.#host.durable) return;
-    const key = String(association.session);
-    this.#writes.write([{ table: TABLES.association, key, value: undefined }]);
+    this.#writes.write([deletionOf(association)]);
   }
 
-  #rotateTicketKeys(now: Instant): void {
-    if (this.#options.tickets !== true) return;
-    const packed = this.#tickets.rotate(this.#options.rng, now);
-    if (packed === undefined || !this.#host.durable) return;
-    const value = this.#host.seal(packed);
-    this.#writes.write([{ table: TABLES.ticketKeys, key: "keys", value }]);
+  /**
+   * Takes back what an earlier run left, before the first datagram. Returns the rows that do not go on; what is of a
+   * credential that is gone is deleted here, the rest is the caller's to set aside.
+   */
+  restore(rows: Iterable<DtlsStoredRow>, now: Instant): DtlsRestored {
+    this.#now = now;
+    const { sealer, onePerIdentity = true } = this.#options;
+    const { cidLength, sequenceLimit } = this.#tuning;
+    const rules = { sealer, vouches: this.#vouches, cidLength, onePerIdentity, sequenceLimit };
+    const restored = restoreRows(rows, rules, {
+      keepSession: (id, packed) => this.#resumption.restoreSession(id, packed),
+      keepTicketKeys: (packed) => this.#resumption.restoreTicketKeys(packed),
+      goOn: (state) => this.#goOn(state),
+      associationOf: (identity) => this.#byIdentity.get(identityKey(identity)),
+      withdraw: (association) => this.#forget(association),
+      takeSession: this.#takeSession,
+      changeOf: (association, bound) => associationChange(association, bound, this.#host),
+      write: (changes) => this.#writes.write(changes),
+    });
+    for (const _row of restored.refused) this.ledger.drop("badStoredRow");
+    for (const { session, identity } of this.#restored.splice(0))
+      this.#outbox.push({ type: "opened", session, identity, how: "restored" });
+    return restored;
   }
 
-  #restore(table: string, key: string, sealed: Uint8Array): void {
-    const plain = this.#options.sealer?.open(sealed);
-    try {
-      if (plain === undefined) throw new FormatError("sealed by another key, or altered");
-      if (table === TABLES.association) this.#restoreAssociation(plain);
-      else if (table === TABLES.session) {
-        decodeSession(plain);
-        this.#sessions.restore(sessionIdOf(key), plain);
-      } else if (table === TABLES.ticketKeys) this.#tickets.restore(plain);
-      else throw new UsageError(`no table ${table} here`);
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      this.ledger.drop("badStoredRow");
-    }
+  /** The session that an identity has now. */
+  sessionOf(identity: Identity): SessionId | undefined {
+    return this.#byIdentity.get(identityKey(identity))?.session;
   }
 
   #associate(state: AssociationState, ledger?: Ledger): Association {
     return new Association(state, this.#slab, this.#tuning.replayWindow, this.#now, ledger);
   }
 
-  #restoreAssociation(plain: Uint8Array): void {
-    const state = decodeAssociation(plain);
-    if (state.ownCid.length !== this.#tuning.cidLength && state.ownCid.length > 0) {
-      throw new FormatError("connection id of another length");
-    }
+  #goOn(state: StoredAssociation): Association {
     const association = revive(state, (kept) => this.#associate(kept));
     this.#bySession.set(association);
-    this.#nextSession = Math.max(this.#nextSession, association.session + 1);
     if (association.ownCid !== "") this.#byCid.set(association);
     if (association.path !== undefined) this.#byPath.set(association);
     if (association.identity.kind !== "none" && this.#options.onePerIdentity !== false) {
       this.#byIdentity.set(association);
     }
-    const { session, identity } = association;
-    this.#outbox.push({ type: "opened", session, identity, how: "restored" });
+    this.#taken = Math.max(this.#taken, association.session);
+    this.#restored.push(association);
     this.#startSweep();
+    return association;
   }
 
   #takeCid(handshake: ServerHandshake): Uint8Array {
-    const { cidLength } = this.#tuning;
-    if (cidLength === 0) return EMPTY;
-    for (let tries = 0; tries < CID_TRIES; tries++) {
-      const cid = this.#options.rng.bytes(cidLength);
-      if (this.#options.nodeId !== undefined) cid[0] = this.#options.nodeId;
-      const key = latin1(cid);
-      if (this.#byCid.get(cid) !== undefined || this.#cidsHeld.has(key)) continue;
-      this.#cidsHeld.set(key, handshake);
-      return cid;
-    }
-    throw new FormatError("no connection id left"); // ends this one handshake; a longer id is a matter of tuning
+    const { rng, nodeId } = this.#options;
+    const cid = drawCid(rng, this.#tuning.cidLength, nodeId, (one) => {
+      return this.#byCid.get(one) !== undefined || this.#cidsHeld.has(latin1(one));
+    });
+    if (cid.length > 0) this.#cidsHeld.set(latin1(cid), handshake);
+    return cid;
   }
 
   #startSweep(): void {
@@ -648,7 +681,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       if (now - association.lastReceived * 1_000 >= this.#tuning.idleLimit)
         this.#end(association, "idle");
     }
-    this.#forgetStored(this.#sessions.forget({ expiredAt: now }));
+    this.#resumption.forget({ expiredAt: now });
+    this.#refusals.forget(now);
     if (this.#bySession.size > 0) this.#startSweep();
   }
 
@@ -658,55 +692,13 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 }
 
-/** The ClientHello that a record begins with, as far as a cookie needs it. Undefined for any other message. */
-function firstHello(
-  record: DtlsRecord,
-): { readonly fragment: Fragment; readonly start: HelloStart } | "bad" | undefined {
-  try {
-    const [fragment] = readFragments(record.fragment);
-    if (fragment?.type !== HandshakeType.clientHello || fragment.offset > 0) return undefined;
-    return { fragment, start: readHelloStart(new Reader(fragment.body)) };
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-    return "bad";
-  }
+function deletionOf({ session }: Association): StoreChange {
+  return { table: TABLES.association, key: String(session), value: undefined };
 }
 
-/** 31 bits of a ClientHello's random: enough to know it again, small enough to be kept for each association. */
-function helloMark(random: Uint8Array): number {
-  return ((random[0]! << 24) | (random[1]! << 16) | (random[2]! << 8) | random[3]!) >> 1; // 32 bytes
-}
-
-function checkTuning(tuning: DtlsTuning): void {
-  const { cookieLength, replayWindow, cidLength, sessionIdLength } = tuning;
-  if (cookieLength < 8 || cookieLength > 32) throw new UsageError("cookies have 8 to 32 bytes");
-  if (replayWindow < 64 || replayWindow % 32 !== 0) {
-    throw new UsageError("the replay window is a multiple of 32, at least 64");
-  }
-  if (cidLength > 255 || sessionIdLength > 32) throw new UsageError("identifier too long");
-}
-
-const BY_SESSION = byNumber(({ session }: Association) => session);
-// Only who has proven an identity is found by these two, so nobody can fill them with keys of his choice.
-const BY_PATH: Keying<Path | undefined, Association> = {
-  keyOf: ({ path }) => path,
-  hash: (path) => (path === undefined ? 0 : hashPath(path)),
-  same: (a, b) => b !== undefined && samePath(a, b),
-};
-/**
- * They are random, and ours, and all of one length. Looked for as they come, without making a string of each, and without a
- * look at the id where the hash has all of it.
- */
-const BY_CID: Keying<string | Uint8Array, Association> = {
-  keyOf: ({ ownCid }) => ownCid,
-  hash: hashLatin1,
-  same: (a, b) => b.length <= 4 || (typeof b === "string" ? a === b : isLatin1(a, b)),
-};
-const BY_IDENTITY: Keying<string, Association> = {
-  keyOf: ({ identity }) => identityKey(identity),
-  hash: (key) => hashText(key),
-  same: (a, b) => a === b,
-};
-const CID_TRIES = 10;
+/** Records in the clear before the one that means something: a client's last flight has four. */
+const MAX_STRAYS = 8;
+/** Parts of handshake messages that are looked at in one datagram. */
+const MAX_FRAGMENTS = 24;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

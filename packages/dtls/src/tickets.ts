@@ -22,7 +22,7 @@ export class TicketKeys {
   rotate(rng: Rng, now: Instant): Uint8Array | undefined {
     const [newest] = this.#keys;
     if (newest !== undefined && now < newest.from + this.#period) return undefined;
-    const key = { name: rng.bytes(NAME), key: rng.bytes(KEY), from: now };
+    const key = { name: rng.bytes(NAME), key: rng.bytes(KEY), from: Math.floor(now) };
     const kept = this.#keys.filter((old) => old.from + this.#period + this.#lifetime > now);
     this.#keys = [key, ...kept].slice(0, MAX_KEYS);
     return this.#pack();

@@ -6,14 +6,19 @@ export type DtlsTuning = {
   readonly maxTimeout: number;
   /** How often a flight goes out before the handshake is given up. */
   readonly maxTransmissions: number;
+  /** How often a flight goes out in vain after an alert or a bad message in the clear, before that is believed. */
+  readonly alertPatience: number;
   /** A flight repeated by the peer is answered again, but not more often than this. */
   readonly resendGap: number;
   /** How long the last flight is kept for a peer that repeats its own: 2 MSL (RFC 6347 4.2.4). */
   readonly lastFlightKept: number;
   /** UDP payload of a handshake datagram; after each two time-outs the next size is tried. */
   readonly mtus: readonly [number, ...number[]];
-  /** Several handshake messages in one record and several records in one datagram; false for peers that want them apart. */
-  readonly coalesce: boolean;
+  /**
+   * Whether several handshake messages share a record, which RFC 6347 4.2.3 allows and some stacks refuse (tinydtls).
+   * "modern": with peers whose hello has a connection id.
+   */
+  readonly coalesce: "always" | "modern" | "never";
   /** Anti-replay window in records: a multiple of 32, at least 64 (RFC 6347 4.1.2.6). */
   readonly replayWindow: number;
   /** Connection ids of ours: all of one length, or their records could not be told apart. */
@@ -26,18 +31,35 @@ export type DtlsTuning = {
   readonly sessionLifetime: number;
   /** Sessions kept for resumption; the oldest makes way. */
   readonly maxSessions: number;
+  /** Those of one identity: its own oldest makes way. */
+  readonly maxSessionsPerIdentity: number;
   /** How long one ticket key makes tickets; the one before is still taken. */
   readonly ticketKeyPeriod: number;
   readonly cookieLength: number;
   readonly cookiePeriod: number;
-  /** Handshakes running at once, all with a valid cookie. Beyond that new ones wait for the client's next try. */
+  /** Handshakes running at once, all with a valid cookie. At it one that waits gives way, or the client tries again. */
   readonly maxHandshakes: number;
+  /** Those of them that one address may have: a carrier's NAT may have a fleet behind it. */
+  readonly maxHandshakesPerHost: number;
+  /** Those of them that one network may have, /24 in IPv4 and /64 in IPv6. */
+  readonly maxHandshakesPerNetwork: number;
+  /** A handshake that has waited so long for its client gives way to a new one where a limit is reached. */
+  readonly halfOpenGrace: number;
+  /** How often one network is told of refusals with one alert in `refusalPeriod`, and the layer above for one reason. */
+  readonly refusalsPerSource: number;
+  readonly refusalPeriod: number;
+  /** The same for all networks, in one second. */
+  readonly refusalsPerSecond: number;
+  /** Networks and reasons that are counted for it; the oldest is forgotten. */
+  readonly maxRefusalSources: number;
   /** Associations kept; a new one is refused beyond that. */
   readonly maxAssociations: number;
   /** Associations that said nothing for this long are forgotten. */
   readonly idleLimit: number;
   /** The longest handshake message taken. */
   readonly maxMessage: number;
+  /** Records looked at in one datagram; a flight has six. */
+  readonly maxRecords: number;
   /** Handshake messages kept ahead of their turn. */
   readonly maxAhead: number;
   /** Fragments of one handshake kept, in bytes. */
@@ -76,23 +98,33 @@ export const DEFAULT_TUNING: DtlsTuning = {
   initialTimeout: 1_000,
   maxTimeout: 60_000,
   maxTransmissions: 8,
+  alertPatience: 1,
   resendGap: 250,
   lastFlightKept: 240_000,
   mtus: [1_232, 548, 256],
-  coalesce: true,
+  coalesce: "modern",
   replayWindow: 64,
   cidLength: 4,
   padTo: 1,
   sessionIdLength: 8,
   sessionLifetime: 30 * 86_400_000,
   maxSessions: 100_000,
+  maxSessionsPerIdentity: 4,
   ticketKeyPeriod: 7 * 86_400_000,
   cookieLength: 8,
   cookiePeriod: 60_000,
   maxHandshakes: 5_000,
+  maxHandshakesPerHost: 1_250,
+  maxHandshakesPerNetwork: 2_500,
+  halfOpenGrace: 2_000,
+  refusalsPerSource: 5,
+  refusalPeriod: 10_000,
+  refusalsPerSecond: 100,
+  maxRefusalSources: 1_000,
   maxAssociations: 1_000_000,
   idleLimit: 90 * 86_400_000,
   maxMessage: 8_192,
+  maxRecords: 16,
   maxAhead: 10,
   maxReassembly: 16_384,
   maxPieces: 64,

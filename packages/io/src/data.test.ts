@@ -23,6 +23,7 @@ import type { Clock } from "./clock.ts";
 import { readCommitCounter } from "./commit-counter.ts";
 import { openData, type Data } from "./data.ts";
 import { readMark, type Boot } from "./mark.ts";
+import type { StoreError } from "./store.ts";
 
 async function inDirectory(use: (directory: string) => Promise<void>): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "godwit-data-"));
@@ -219,6 +220,19 @@ test("the mark of another data directory is refused and left as it was", () =>
     assert.equal(readFileSync(markFile, "utf8"), before);
   }));
 
+test("what cannot be is said in words: a mark without its directory, a loss that is accepted where there is none", () =>
+  inDirectory(async (directory) => {
+    const data = join(directory, "data");
+    const markFile = join(directory, "none", "mark");
+    await assert.rejects(openData(data, { markFile }), {
+      message: /cannot write the mark .*none\/mark: its directory does not exist/,
+    });
+    const said: string[] = [];
+    const all = { acceptLoss: true, onNotice: (text: string) => said.push(text) };
+    await (await openData(data, all)).close();
+    assert.match(said.join(), /nothing is missing: leave --accept-loss away/);
+  }));
+
 test("temporary files of a process that was killed are removed at the next start", () =>
   inDirectory(async (directory) => {
     await (await openData(directory)).close();
@@ -289,6 +303,37 @@ test("the log of a killed server: lost, cut or damaged it is missed, set aside, 
     );
   }
 });
+
+test("a log that is cut anywhere is missed, or nothing of it is missing", () =>
+  inDirectory(async (root) => {
+    const whole = join(root, "whole");
+    await killed(join(root, "data"), whole);
+    own(whole);
+    const length = statSync(`${db(whole)}-wal`).size;
+    const outcomes = { missed: 0, whole: 0 };
+    for (
+      let size = 0;
+      size <= length;
+      size += size === length ? 1 : Math.min(1_999, length - size)
+    ) {
+      const directory = join(root, `cut-${size}`);
+      cpSync(whole, directory, { recursive: true });
+      own(directory);
+      truncateSync(`${db(directory)}-wal`, size);
+      try {
+        const data = await openData(directory);
+        assert.equal([...data.store.load("sessions")].length, 5, `${size} of ${length}`);
+        assert.ok(!data.rolledBack);
+        await data.close();
+        outcomes.whole += 1;
+      } catch (error) {
+        assert.equal((error as StoreError).fault, "loss", `${size} of ${length}: ${String(error)}`);
+        outcomes.missed += 1;
+      }
+      rmSync(directory, { recursive: true });
+    }
+    assert.ok(outcomes.missed > 20 && outcomes.whole >= 1, JSON.stringify(outcomes));
+  }));
 
 function scribble(file: string, at: number): void {
   const fd = openSync(file, "r+");

@@ -74,6 +74,8 @@ export async function openData(directory: string, options: DataOptions = {}): Pr
   const marks = new Marks(files);
   let accepted: string | undefined;
   const loss = marks.lossOf(inspect(files));
+  if (loss === undefined && options.acceptLoss === true)
+    notice("nothing is missing: leave --accept-loss away, or a later loss is accepted unseen");
   if (loss !== undefined) {
     if (options.acceptLoss !== true) throw refusal(files, loss);
     accepted = goOnWithout(files, loss, notice);
@@ -317,8 +319,9 @@ function writeMark(file: string, content: Content): void {
   try {
     writeFileAtomicSync(file, content);
   } catch (error) {
-    const { message } = error as Error;
-    throw new StoreError("io", `cannot write the mark ${file}: ${message}`, error);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? "its directory does not exist" : message;
+    throw new StoreError("io", `cannot write the mark ${file}: ${why}`, error);
   }
 }
 

@@ -19,6 +19,7 @@ export {
 } from "./driver.ts";
 export { systemRng } from "./entropy.ts";
 export { joinPorts } from "./join-ports.ts";
+export { kernelDrops } from "./kernel-drops.ts";
 export { measureLoad, type Load } from "./load.ts";
 export { removeLeftOvers } from "./left-overs.ts";
 export {

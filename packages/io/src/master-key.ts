@@ -58,11 +58,12 @@ export class MasterKey {
 /**
  * The master key of a file with 64 hex digits (or 32 raw bytes), made if there is none. The file is
  * `GODWIT_MASTER_KEY_FILE` where that is set, then it must exist: a fresh key in its place would only hide that
- * the real one is missing.
+ * the real one is missing. `mayBeMade` false: something is sealed under it already, so none is made in its place.
  */
 export function loadMasterKey(
   file: string,
   environment: Readonly<Record<string, string | undefined>> = process.env,
+  mayBeMade = true,
 ): LoadedMasterKey {
   const named = environment["GODWIT_MASTER_KEY_FILE"];
   const path = named === undefined || named === "" ? file : named;
@@ -77,6 +78,10 @@ export function loadMasterKey(
     }
   }
   const created = content === undefined;
+  if (created && !mayBeMade)
+    throw new Error(
+      `the master key ${path} is missing, and records are sealed under it: put it back, or name it by GODWIT_MASTER_KEY_FILE. Without it their credentials are lost, and the data directory must be moved away to begin anew`,
+    );
   const key = content === undefined ? createKey(path) : parseKey(content, path);
   const exposed = process.platform !== "win32" && (statSync(path).mode & 0o077) !== 0;
   return { key: new MasterKey(key), file: path, created, exposed };

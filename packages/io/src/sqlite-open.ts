@@ -87,6 +87,7 @@ export function adviceFor({ fault, message, cause }: StoreError, file: string): 
   if (fault === "locked") return `${file} is in use by ${holder(file)}; one process at a time`;
   if (fault === "corrupt") return damaged(file);
   if (fault === "foreign") return notOurs(file);
+  if (fault === "full") return `${message}; make room on the disk of ${dirname(file)}`;
   if (fault !== "readonly") return message;
   return `${message}; give ${dirname(file)} to the user who runs this, or choose another directory`;
 }
@@ -108,5 +109,5 @@ function holder(file: string): string {
 }
 
 const APPLICATION_ID = 0x4764_7774; // "Gdwt"
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const PAGE = 4_096;

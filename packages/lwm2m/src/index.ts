@@ -1,9 +1,10 @@
 export {
-  FIRST_PROTECTED_SESSION,
   type ProtectionInput,
   type ProtectionLayer,
   type ProtectionOutput,
 } from "./protection-layer.ts";
+export type { Quarantined, QuarantineView } from "./server/quarantine.ts";
+export { FIRST_PROTECTED_SESSION } from "./server/numbers.ts";
 export { type OscoreCredential, type ServerProtection } from "./server/protected-sessions.ts";
 export { decodeNodes, encodeNodes, valueFormat, type ValueFormat } from "./value-format.ts";
 export {
@@ -92,7 +93,6 @@ export type {
   ServerInput,
   ServerOutput,
   StoredRecord,
-  StoredTables,
 } from "./server/events.ts";
 export {
   isFinal,

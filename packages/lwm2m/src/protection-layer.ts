@@ -55,6 +55,3 @@ export type ProtectionOutput =
       readonly session: SessionId | undefined;
       readonly reason: string;
     };
-
-/** Far above the numbers that any transport gives its sessions. */
-export const FIRST_PROTECTED_SESSION: SessionId = 2 ** 41;

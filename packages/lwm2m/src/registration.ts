@@ -1,4 +1,4 @@
-import { EMPTY, FormatError, UsageError, utf8 } from "@godwit/base";
+import { EMPTY, FormatError, UsageError, fromUtf8, utf8 } from "@godwit/base";
 import {
   Code,
   ContentFormat,
@@ -96,6 +96,14 @@ export function parseRegister(
       },
     };
   });
+}
+
+/** The endpoint name that a Register claims, without a look at anything else in it. */
+export function claimedEndpoint({ options }: Request): string | undefined {
+  const found = options.find(
+    ({ number, value }) => number === OptionNumber.UriQuery && startsWith(value, EP),
+  );
+  return found && fromUtf8(found.value.subarray(EP.length));
 }
 
 /**
@@ -240,6 +248,10 @@ function readChanges(
   };
 }
 
+function startsWith(value: Uint8Array, prefix: Uint8Array): boolean {
+  return prefix.every((byte, i) => value[i] === byte);
+}
+
 function hasQuery({ options }: Request): boolean {
   return findOption(options, OptionNumber.UriQuery) !== undefined;
 }
@@ -314,6 +326,8 @@ export const MAX_PROFILE_IDS = 16;
 
 /** Control characters, and those that reverse the direction of the text around them. */
 const UNPRINTABLE = /[\p{Cc}\u{2028}\u{2029}\u{202a}-\u{202e}\u{2066}-\u{2069}]/u;
+
+const EP = utf8("ep=");
 
 const NO_CHANGES: ParsedUpdate = { type: "update", update: {} };
 

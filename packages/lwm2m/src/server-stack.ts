@@ -3,17 +3,11 @@
 // real driver and in the simulator.
 
 import {
-  FormatError,
   Ledger,
   Outbox,
-  Reader,
-  Tickets,
   UsageError,
-  Writer,
   earlier,
-  fromUtf8,
   unreachable,
-  utf8,
   type DatagramEvent,
   type Instant,
   type Machine,
@@ -31,32 +25,33 @@ import {
   type EndpointOutput,
   type ExchangeId,
 } from "@godwit/coap";
-import type { Sealer } from "@godwit/dtls";
+import { CredentialBook, type CredentialSealer } from "./server/credential-book.ts";
+import { CredentialCommands } from "./server/credential-commands.ts";
 import {
-  CREDENTIAL_TABLE,
-  CredentialBook,
-  type CredentialSealer,
-} from "./server/credential-book.ts";
-import {
-  credentialId,
   credentialIdOf,
   identityOf,
-  sameCredential,
   type Credential,
   type CredentialView,
 } from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
-import { FIRST_PROTECTED_SESSION, type ProtectionOutput } from "./protection-layer.ts";
+import type { ProtectionOutput } from "./protection-layer.ts";
+import { ProtectedSessions, type ServerProtection } from "./server/protected-sessions.ts";
+import { FIRST_PROTECTED_SESSION, Numbers } from "./server/numbers.ts";
+import { SESSION_TABLE, encodePath } from "./server/path-records.ts";
 import {
-  PROTECTED_TABLE,
-  ProtectedSessions,
-  type ServerProtection,
-} from "./server/protected-sessions.ts";
-import { Doubt } from "./server/doubt.ts";
+  PROOF,
+  RestartReplayGuard,
+  isProofToken,
+  proofId,
+  proofToken,
+} from "./server/restart-replay-guard.ts";
 import type { ServerDtlsOptions } from "./server/peers.ts";
-import { TABLES } from "./server/records.ts";
+import { Quarantine, type Quarantined, type QuarantineView } from "./server/quarantine.ts";
+import { Restorer } from "./server/restorer.ts";
 import { Lwm2mServer } from "./server/server.ts";
-import type { ServerTuning } from "./server/tuning.ts";
+import { NO_SEALER, dtlsSealer } from "./server/sealers.ts";
+import { StoreWrites, type Written } from "./server/store-writes.ts";
+import { serverTuning, type ServerTuning } from "./server/tuning.ts";
 import {
   ServerTransports,
   isRaw,
@@ -87,8 +82,16 @@ export type ServerStackOutput =
       /** Why not, in words. */
       readonly why?: string;
     }
-  /** A DTLS handshake that came to nothing. `why` is our own text. */
-  | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
+  /**
+   * A DTLS handshake that came to nothing. `why` is our own text. `kept`: how many like it, from the same network, were not told
+   * of since the last.
+   */
+  | {
+      readonly type: "handshakeFailed";
+      readonly path: Path;
+      readonly why: string;
+      readonly kept: number;
+    }
   /** One line for SSLKEYLOGFILE; only where the debug switch is on. */
   | { readonly type: "keyLog"; readonly line: string }
   /** Bytes of a peer were thrown away; the session's ledger has counted it. */
@@ -116,8 +119,8 @@ export type ServerStackOptions = {
 
 export class ServerStack implements Machine<ServerStackInput, ServerStackOutput> {
   readonly server: Lwm2mServer;
-  /** Records of the store that could not be read at the start. */
-  readonly unreadable: number;
+  readonly #quarantine: Quarantine;
+  readonly #numbers: Numbers;
   readonly #transports: ServerTransports;
   readonly #endpoint: Endpoint;
   readonly #out = new Outbox<ServerStackOutput>();
@@ -125,9 +128,10 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #sessionChanges: StoreChange[] = [];
   readonly #pinned = new Set<SessionId>();
   readonly #credentials: CredentialBook;
-  readonly #doubt = new Doubt();
-  /** What waits for a write of the stack's own, by its ticket. */
-  readonly #writing = new Tickets<Written>();
+  readonly #replays = new RestartReplayGuard();
+  readonly #rng: Rng;
+  readonly #writes: StoreWrites;
+  readonly #commands: CredentialCommands;
   readonly #protected: ProtectedSessions<unknown> | undefined;
   /** Of protected messages that are nobody's. */
   readonly #strays = new Ledger();
@@ -135,26 +139,35 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   constructor(options: ServerStackOptions) {
     const { rng, coap = {}, server = {}, load = () => [], now, sealer } = options;
     const { protection, dtls, rolledBack } = options;
-    this.#protected = protection && new ProtectedSessions(protection);
-    this.#credentials = new CredentialBook(sealer ?? NO_SEALER);
+    const numbers = new Numbers();
+    this.#numbers = numbers;
+    this.#rng = rng;
+    this.#writes = new StoreWrites(numbers, (output) => this.#out.push(output));
+    this.#protected =
+      protection && new ProtectedSessions(protection, () => numbers.protected.next());
+    this.#credentials = new CredentialBook(sealer ?? NO_SEALER, () => numbers.nextGeneration());
     // A binding probe keeps its request open for as long as it asks to.
     const tuning = coapTuning({ answerLifetime: PROBE_ROOM, ...coap });
-    let torn = this.#credentials.restore(load(CREDENTIAL_TABLE));
+    const limits = { ...serverTuning, ...server };
+    this.#quarantine = new Quarantine(limits.maxQuarantined);
+    const credentials = this.#credentials;
+    const quarantine = this.#quarantine;
+    const trusted = rolledBack === undefined;
+    const restorer = new Restorer({ load, quarantine, numbers, credentials, trusted, now });
     this.#transports = new ServerTransports({
       rng,
       coap: tuning,
       now,
-      credentials: this.#credentials,
+      credentials,
+      numbers,
       dtls,
       sealer: sealer && dtlsSealer(sealer),
-      trusted: rolledBack === undefined,
-      load,
+      strange: protection && ((datagram) => protection.layer.strange(datagram)),
     });
-    const ledgerOf = (session: SessionId): Ledger => this.ledgerOf(session);
     this.#endpoint = new Endpoint({
       tuning,
       rng,
-      ledgerOf,
+      ledgerOf: (session) => this.ledgerOf(session),
       fragments: true,
       ...(protection === undefined ? {} : { protection: protection.layer }),
     });
@@ -163,45 +176,88 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         rng,
         allocate: (session, at, lasting) => this.#endpoint.allocate(session, at, lasting),
         sameHost: (a, b) => this.#sameHost(a, b),
-        endpointOf: (identity) => this.#credentials.endpointOf(identity),
-        credentialRevision: () => this.#credentials.revision,
-        isSecured: (endpoint) => this.#credentials.isSecured(endpoint),
+        endpointOf: (identity) => credentials.endpointOf(identity),
+        credentialRevision: () => credentials.revision,
+        isSecured: (endpoint) => credentials.isSecured(endpoint),
+        takeNumber: () => numbers.operations.next(),
       },
       server,
     );
-    torn += this.#restoreSessions(load(SESSION_TABLE), now);
-    if (protection !== undefined && this.#protected !== undefined)
-      torn += this.#protected.restore(
-        load(PROTECTED_TABLE),
-        load(protection.table),
-        (id) => this.#credentials.get(id),
-        (session, identity) => this.server.handle({ type: "opened", session, identity }, now),
-        rolledBack === undefined,
-        now,
-      );
-    // A death between the writes of a credential and of its session. Not where records are missing or old: numbers may
-    // have been used.
-    if (torn === 0 && rolledBack === undefined)
-      for (const credential of this.#credentials.all())
-        if (!this.#isOpen(credential)) this.#open(credential, now);
-    const restored = this.server.restore(
-      {
-        registrations: load(TABLES.registration),
-        touches: load(TABLES.touch),
-        operations: load(TABLES.operation),
-        observations: load(TABLES.observation),
+    this.#commands = new CredentialCommands({
+      credentials,
+      quarantine,
+      transports: this.#transports,
+      sessions: this.#protected,
+      server: this.server,
+      write: (changes) => this.#writes.write(changes),
+      atomically: (at, act, then) => this.#atomically(at, act, then),
+      closed: (session, at) => this.#closed(session, at),
+      release: (carrier, at) => this.#release(carrier, at),
+    });
+    this.#restore(restorer, options);
+  }
+
+  /** What an earlier run left goes on. */
+  #restore(restorer: Restorer, options: ServerStackOptions): void {
+    const { now, load = () => [], protection, rolledBack, server = {} } = options;
+    if (options.load !== undefined) this.#writes.reserve();
+    restorer.transports(this.#transports);
+    this.#restoreProtected(restorer, protection, now);
+    const guide = restorer.guide({
+      isOpenToAll: server.nosec ?? serverTuning.nosec,
+      secured: ({ identity }) => {
+        const id = credentialIdOf(identity);
+        if (identity.kind !== "oscore") return this.#transports.sessionOf(identity);
+        return id === undefined ? undefined : this.#protected?.sessionOf(id);
       },
-      now,
-    );
-    this.unreadable = torn + restored.unreadable;
+    });
+    this.server.restore(guide, now);
+    for (const changes of restorer.writes) this.#writes.write(changes);
     this.#settle(now);
     this.#sessionChanges = []; // what was just read needs no writing
+    for (const changes of restorer.abandonPaths(
+      this.#transports,
+      (session) => this.#pinned.has(session) || this.#protected?.isCarrier(session) === true,
+    ))
+      this.#writes.write(changes);
+    this.#settle(now);
     if (rolledBack !== undefined)
-      this.#write([
+      this.#writes.write([
         ...(this.#protected?.forgetting() ?? []),
         ...this.#transports.forgetting(load),
         rolledBack.settled,
       ]);
+  }
+
+  #restoreProtected(
+    restorer: Restorer,
+    protection: ServerProtection | undefined,
+    now: Instant,
+  ): void {
+    const sessions = this.#protected;
+    if (protection === undefined || sessions === undefined) return;
+    const { missing, mayBeUsed } = restorer.protectedSessions(
+      sessions,
+      protection.table,
+      (session, credential) => {
+        this.server.handle({ type: "opened", session, identity: identityOf(credential) }, now);
+      },
+    );
+    // A death between the writes of a credential and of its session; or the session's records are lost.
+    if (missing.length === 0) return;
+    this.#atomically(now, () => {
+      for (const credential of missing) this.#commands.open(credential, mayBeUsed, now);
+    });
+  }
+
+  /** Records that could not go on at a start, and were set aside. */
+  get quarantine(): QuarantineView {
+    return this.#quarantine.view;
+  }
+
+  /** Those of this start; also what should have been there and is missing. */
+  get setAside(): readonly Quarantined[] {
+    return this.#quarantine.found;
   }
 
   get wakeAt(): Instant | undefined {
@@ -245,10 +301,10 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#transports.handle(input, now);
         break;
       case "addCredential":
-        this.#addCredential(input.credential, input.ref, now);
+        this.#commands.add(input.credential, this.#done(input.ref), now);
         break;
       case "removeCredential":
-        this.#revoke(input.id, input.ref, now);
+        this.#commands.revoke(input.id, this.#done(input.ref), now);
         break;
       case "stored":
         this.#stored(input, now);
@@ -284,87 +340,22 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     return this.#credentials.views(endpoint);
   }
 
-  #addCredential(credential: Credential, ref: number, now: Instant): void {
-    const id = credentialId(credential);
-    const before = this.#credentials.get(id);
-    const change = this.#credentials.add(credential);
-    const undo = (): void => {
-      if (before === undefined) this.#credentials.remove(id);
-      else this.#credentials.add(before);
-    };
-    const known = before !== undefined && sameCredential(before, credential);
-    this.#order([change], ref, undo, credential, known);
-    if (before !== undefined && !known) this.#cutOff(before, now);
-  }
-
-  #revoke(id: string, ref: number, now: Instant): void {
-    const credential = this.#credentials.get(id);
-    const change = this.#credentials.remove(id);
-    if (change === undefined || credential === undefined) {
-      this.#out.push({ type: "credential", ref, ok: true }); // it is gone, as was asked
-      return;
-    }
-    const undo = (): void => void this.#credentials.add(credential);
-    const changes = [change, ...this.#close(id, now)];
-    this.#order(changes, ref, undo, undefined);
-    this.#cutOff(credential, now);
-    const { endpoint } = credential;
-    const registration = this.server.registration(endpoint, now);
-    const used = registration && credentialIdOf(registration.identity);
-    if (used === id) this.server.handle({ type: "remove", endpoint }, now);
-  }
-
-  /** The session of a credential ends at once. Returns what must be stored. */
-  #close(credential: string, now: Instant): readonly StoreChange[] {
-    const session = this.#protected?.remove(credential, now);
-    if (session === undefined || this.#protected === undefined) return [];
-    this.#endpoint.handle({ type: "closed", session }, now);
-    this.server.handle({ type: "closed", session }, now);
-    return [this.#protected.change(session)];
-  }
-
-  /** A credential is durable: what it stands for has a session from now on, in place of what it replaces. */
-  #open(credential: Credential, now: Instant): void {
-    if (credential.kind !== "oscore" || this.#protected === undefined) return;
-    const changes = this.#close(credentialId(credential), now);
-    const session = this.#protected.add(credential, now);
-    this.server.handle({ type: "opened", session, identity: identityOf(credential) }, now);
-    this.#write([...changes, this.#protected.change(session)]);
-  }
-
-  /** Whoever came in over DTLS by this credential must come in anew. */
-  #cutOff(credential: Credential, now: Instant): void {
-    this.#transports.handle({ type: "revoke", identity: identityOf(credential) }, now);
-  }
-
-  #order(
-    changes: readonly StoreChange[],
-    ref: number,
-    undo: () => void,
-    added: Credential | undefined,
-    known = false,
-  ): void {
-    this.#write(changes, (ok, now, why) => {
-      if (!ok) undo();
-      else if (added !== undefined && !(known && this.#isOpen(added))) this.#open(added, now);
+  #done(ref: number): (ok: boolean, why?: string) => void {
+    return (ok, why) =>
       this.#out.push({ type: "credential", ref, ok, ...(why === undefined ? {} : { why }) });
-    });
   }
 
-  /** Added once more as it is, it keeps its session: a fixed context begun anew would use its numbers twice. */
-  #isOpen(credential: Credential): boolean {
-    return this.#protected?.sessionOf(credentialId(credential)) !== undefined;
-  }
-
-  /** A write of the stack's own; its tickets count down, the server's up. */
-  #write(changes: readonly StoreChange[], then: Written = ignore): void {
-    this.#out.push({ type: "store", ticket: -this.#writing.give(then), changes });
+  /** All that `act` leads to becomes one write. */
+  #atomically(now: Instant, act: () => void, then?: Written): void {
+    this.#settle(now); // what is under way is no part of it
+    this.#writes.atomically(() => {
+      act();
+      this.#settle(now);
+    }, then);
   }
 
   #stored(input: StoredInput, now: Instant): void {
-    const { ticket, ok, why } = input;
-    if (ticket > 0) return this.server.handle(input, now);
-    this.#writing.take(-ticket)?.(ok, now, why);
+    if (this.#writes.stored(input, now)) this.server.handle(input, now);
   }
 
   /** Carries outputs of one layer into the next until all are still. */
@@ -399,13 +390,13 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#out.push(output);
         return;
       case "received":
-        this.#doubt.note(output.session, output.fresh);
+        this.#replays.note(output.session, output.fresh);
         this.#endpoint.handle(output, now);
         return;
       case "moved":
         this.#endpoint.handle(output, now);
         if (!isSecured(output.session)) return;
-        this.#doubt.moved(output.session, output.validated);
+        this.#replays.moved(output.session, output.validated);
         this.server.handle(output, now);
         return;
       case "validated":
@@ -414,18 +405,27 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "opened":
         return this.#opened(output, now);
       case "closed":
-        this.#doubt.forget(output.session);
-        this.#endpoint.handle({ type: "closed", session: output.session }, now);
-        this.server.handle({ type: "closed", session: output.session }, now);
-        return;
+        this.#replays.forget(output.session);
+        return this.#closed(output.session, now);
       case "store":
-        this.#write(output.changes, (ok, at) => {
+        this.#writes.write(output.changes, (ok, at) => {
           this.#transports.handle({ type: "stored", ticket: output.ticket, ok }, at);
         });
         return;
       default:
         unreachable(output);
     }
+  }
+
+  #closed(session: SessionId, now: Instant): void {
+    this.#endpoint.handle({ type: "closed", session }, now);
+    this.server.handle({ type: "closed", session }, now);
+  }
+
+  /** A carrier that nobody travels in any more. */
+  #release(carrier: SessionId, now: Instant): void {
+    if (!this.#pinned.has(carrier)) this.#unpin(carrier, now);
+    this.#writes.write(this.#sessionChanges.splice(0));
   }
 
   #opened(output: Extract<ServerTransportsOutput, { type: "opened" }>, now: Instant): void {
@@ -439,7 +439,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   #fromProtection(output: ProtectionOutput, now: Instant): void {
     switch (output.type) {
       case "store":
-        this.#write(output.changes, (ok, at) => {
+        this.#writes.write(output.changes, (ok, at) => {
           this.#protected?.layer.handle({ type: "stored", ticket: output.ticket, ok }, at);
         });
         return;
@@ -480,7 +480,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.#keepSession(carrier);
     if (left !== undefined && !this.#pinned.has(left)) this.#unpin(left, now);
     this.#sessionChanges.push(this.#protected.change(session));
-    this.#write(this.#sessionChanges.splice(0));
+    this.#writes.write(this.#sessionChanges.splice(0));
   }
 
   #unpin(session: SessionId, now: Instant): void {
@@ -497,6 +497,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     if (output.type === "send") this.#transports.handle(output, now);
     else if (output.type === "dropped") this.#out.push(output);
     else if (output.type === "proven") this.#proven(output.session, now);
+    else if ("id" in output && output.id < 0) this.#proved(output, now);
     else if (output.type !== "request" || this.#mayObey(output, now)) {
       this.server.handle(output, now);
     }
@@ -509,9 +510,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
 
   /** What may be a replay of what was received before a restart is not obeyed. */
   #mayObey(asked: Extract<EndpointOutput, { type: "request" }>, now: Instant): boolean {
-    const { session, exchange, request, validated } = asked;
+    const { session, exchange, request, validated, echoed = false } = asked;
     if (validated) this.#proven(session, now);
-    const judgement = this.#doubt.judge(session, request, validated);
+    const judgement = this.#replays.judge(session, request, echoed, now);
     switch (judgement) {
       case "obey":
         return true;
@@ -521,11 +522,35 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "ask":
         this.#endpoint.handle({ type: "challenge", exchange }, now);
         return false;
+      case "prove":
+      case "ignore":
+        this.#endpoint.handle({ type: "ignore", exchange }, now);
+        if (judgement === "prove") this.#prove(session, now);
+        return false;
       case "close":
-        this.#transports.handle({ type: "close", session }, now);
+      case "dismiss":
+        this.#endpoint.handle({ type: "ignore", exchange }, now);
+        this.#transports.handle({ type: judgement, session }, now);
         return false;
       default:
         return unreachable(judgement);
+    }
+  }
+
+  /** Asks the peer something: its answer shows that it speaks now. */
+  #prove(session: SessionId, now: Instant): void {
+    const { mid } = this.#endpoint.allocate(session, now);
+    const again = { mid, token: proofToken(this.#rng) };
+    const id = proofId(session);
+    this.#endpoint.handle({ type: "request", id, session, request: PROOF, again }, now);
+  }
+
+  #proved(output: Extract<EndpointOutput, { id: number }>, now: Instant): void {
+    if (output.type !== "response" && output.type !== "failed") return;
+    const { type, session } = output;
+    const answered = type === "response" && isProofToken(output.token);
+    if (this.#replays.proved(session, answered) && answered) {
+      this.#transports.handle({ type: "fresh", session }, now);
     }
   }
 
@@ -563,8 +588,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         if (this.#protected?.isCarrier(output.session) !== true) this.#unpin(output.session, now);
         return;
       case "store":
-        this.#out.push(this.#withSessions(output));
-        return;
+        return this.#storeForServer(output);
       case "registered":
       case "updated":
       case "deregistered":
@@ -591,31 +615,19 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     if (!isRaw(session)) return; // DTLS keeps its own
     const path = this.#transports.pathOf(session);
     if (path === undefined) throw new UsageError(`session ${session} is not open`);
+    this.#numbers.raw.passed(session);
     const value = encodePath(path);
     this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value });
   }
 
-  #withSessions(output: StoreOutput): StoreOutput {
-    if (this.#sessionChanges.length === 0) return output;
-    const changes = [...output.changes, ...this.#sessionChanges];
+  /** A write of the server's, with those of the sessions that it speaks of. */
+  #storeForServer({ ticket, changes }: StoreOutput): void {
+    const all = this.#sessionChanges.length === 0 ? changes : [...changes, ...this.#sessionChanges];
     this.#sessionChanges = [];
-    return { ...output, changes };
-  }
-
-  #restoreSessions(records: Iterable<StoredRecord>, now: Instant): number {
-    let unreadable = 0;
-    for (const { key, value } of records) {
-      try {
-        this.#transports.handle(
-          { type: "restore", session: Number(key), path: decodePath(value) },
-          now,
-        );
-      } catch (fault) {
-        if (!(fault instanceof FormatError)) throw fault;
-        unreadable += 1;
-      }
-    }
-    return unreadable;
+    if (!this.#writes.isGathering) return this.#writes.writeAs(ticket, all);
+    this.#writes.write(all, (ok, at, why) => {
+      this.server.handle({ type: "stored", ticket, ok, ...(why === undefined ? {} : { why }) }, at);
+    });
   }
 
   #sameHost(a: SessionId, b: SessionId): boolean {
@@ -624,51 +636,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 }
 
-function dtlsSealer(sealer: CredentialSealer): Sealer {
-  return {
-    seal: (plain) => sealer.seal(plain, DTLS_CONTEXT),
-    open: (sealed) => {
-      try {
-        return sealer.open(sealed, DTLS_CONTEXT);
-      } catch (fault) {
-        if (!(fault instanceof FormatError)) throw fault;
-        return undefined;
-      }
-    },
-  };
-}
-
-function encodePath({ local, remote }: Path): Uint8Array {
-  const w = new Writer(48);
-  for (const { host, port } of [local, remote]) {
-    w.prefixed(1, (inner) => inner.append(utf8(host))).u16(port);
-  }
-  return w.bytes();
-}
-
-function decodePath(bytes: Uint8Array): Path {
-  const r = new Reader(bytes);
-  const [local, remote] = [0, 1].map(() => ({ host: fromUtf8(r.take(r.u8())), port: r.u16() }));
-  r.end("the session record");
-  return { local: local!, remote: remote! }; // two were read
-}
-
-/** What follows on a write. */
-type Written = (ok: boolean, now: Instant, why?: string) => void;
-
-function ignore(): void {}
-
 /** No session has this number. */
 const NOBODY: SessionId = 0;
-const NO_SEALER: CredentialSealer = {
-  seal: () => {
-    throw new UsageError("there is no master key to keep credentials under");
-  },
-  open: () => {
-    throw new FormatError("there is no master key to open it with");
-  },
-};
-const SESSION_TABLE = "session";
-const DTLS_CONTEXT = "dtls";
 /** ms; longer than any binding probe runs (`maxProbeSeconds`). */
 const PROBE_ROOM = 660_000;

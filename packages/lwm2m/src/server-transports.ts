@@ -1,6 +1,6 @@
 // All that carries CoAP to and from the server, as one machine. Sessions of DTLS have numbers that no other has:
 //
-//   datagram to our DTLS port ──> DtlsServer   sessions from DTLS_SESSIONS up
+//   datagram to our DTLS port ──> DtlsServer   sessions from FIRST_SECURED_SESSION up
 //   datagram to another port ───> UdpSessions  sessions from 1 up
 //
 // Who may in is asked of the credential book, at once.
@@ -21,16 +21,25 @@ import {
   type StoredInput,
 } from "@godwit/base";
 import { UdpSessions, type CoapTuning, type UdpSessionsInput } from "@godwit/coap";
-import { DtlsServer, TABLES, type DtlsOutput, type Sealer } from "@godwit/dtls";
-import { FIRST_PROTECTED_SESSION } from "./protection-layer.ts";
+import {
+  DtlsServer,
+  TABLES,
+  type DtlsOutput,
+  type DtlsRestored,
+  type DtlsStoredRow,
+  type Sealer,
+} from "@godwit/dtls";
 import type { CredentialBook } from "./server/credential-book.ts";
 import type { StoredRecord } from "./server/events.ts";
+import { FIRST_PROTECTED_SESSION, FIRST_SECURED_SESSION, type Numbers } from "./server/numbers.ts";
 import { judgePeer, serverCredentials, type ServerDtlsOptions } from "./server/peers.ts";
 
 export type ServerTransportsInput =
   | UdpSessionsInput
   /** The peer was seen to receive at its address, as of `path`. */
   | { readonly type: "validated"; readonly session: SessionId }
+  /** Says goodbye to whoever is at the peer's unproven address; the session stays. */
+  | { readonly type: "dismiss"; readonly session: SessionId }
   /** The peer was seen to speak now, not in an earlier life of ours. */
   | { readonly type: "fresh"; readonly session: SessionId }
   /** A credential is no longer good: who came in by it is cut off. */
@@ -56,7 +65,12 @@ export type ServerTransportsOutput =
   | { readonly type: "validated"; readonly session: SessionId }
   | { readonly type: "closed"; readonly session: SessionId; readonly why: string }
   /** A DTLS handshake that came to nothing. */
-  | { readonly type: "handshakeFailed"; readonly path: Path; readonly why: string }
+  | {
+      readonly type: "handshakeFailed";
+      readonly path: Path;
+      readonly why: string;
+      readonly kept: number;
+    }
   | { readonly type: "keyLog"; readonly line: string }
   | StoreOutput;
 
@@ -68,9 +82,10 @@ export type ServerTransportsOptions = {
   readonly dtls: ServerDtlsOptions | undefined;
   /** Keeps associations and sessions over a restart. */
   readonly sealer: Sealer | undefined;
-  /** The store is as it was left: sequence numbers in it have not been used. Else associations must be made anew. */
-  readonly trusted: boolean;
-  readonly load: (table: string) => Iterable<StoredRecord>;
+  /** As they go on after an earlier run. */
+  readonly numbers: Numbers;
+  /** See UdpSessions. */
+  readonly strange: ((datagram: Uint8Array) => string | undefined) | undefined;
 };
 
 export class ServerTransports implements Machine<ServerTransportsInput, ServerTransportsOutput> {
@@ -80,26 +95,43 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
   #now: Instant;
 
   constructor(options: ServerTransportsOptions) {
-    const { dtls, sealer, now, rng, load } = options;
+    const { dtls, sealer, now, rng, numbers, credentials } = options;
     this.#options = options;
     this.#now = now;
-    this.#udp = new UdpSessions(options.coap);
+    const { strange } = options;
+    this.#udp = new UdpSessions(options.coap, {
+      first: numbers.raw.ahead,
+      last: FIRST_PROTECTED_SESSION - 1,
+      ...(strange === undefined ? {} : { strange }),
+    });
     if (dtls === undefined) return;
     const { certificates: _shown, anchors: _roots, port: _port, wall: _wall, ...rest } = dtls;
     this.#dtls = new DtlsServer({
       ...rest,
       rng,
       credentials: serverCredentials(dtls),
-      firstSession: firstSession(now),
+      takeSession: () => numbers.secured.next(),
+      vouches: (identity, generation) => credentials.vouches(identity, generation),
       ...(sealer === undefined ? {} : { sealer }),
     });
-    if (sealer === undefined) return;
-    for (const table of Object.values(TABLES)) {
-      if (table === TABLES.association && !options.trusted) continue;
-      for (const { key, value } of load(table)) {
-        this.#dtls.handle({ type: "restore", table, key, value }, now);
-      }
-    }
+  }
+
+  /**
+   * Takes back what DTLS left in the store. `trusted` false: the store is older than it was and sequence numbers in it have
+   * been used, so associations must be made anew. Returns what does not go on.
+   */
+  restore(
+    load: (table: string) => Iterable<StoredRecord>,
+    trusted: boolean,
+    now: Instant,
+  ): DtlsRestored | undefined {
+    if (this.#options.sealer === undefined) return undefined;
+    return this.#dtls?.restore(rowsOf(load, trusted), now);
+  }
+
+  /** The session in which an identity has an association. */
+  sessionOf(identity: Identity): SessionId | undefined {
+    return this.#dtls?.sessionOf(identity);
   }
 
   get wakeAt(): Instant | undefined {
@@ -146,6 +178,7 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
         return this.#of(input.session).handle(input, now);
       case "validated":
       case "fresh":
+      case "dismiss":
         return isRaw(input.session) ? undefined : this.#dtls?.handle(input, now);
       case "revoke":
       case "stored":
@@ -171,7 +204,10 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
   poll(): ServerTransportsOutput | undefined {
     const raw = this.#udp.poll();
     if (raw !== undefined) {
-      if (raw.type === "received") return { ...raw, fresh: true };
+      if (raw.type === "received") {
+        const { session, bytes } = raw; // no spread: this is made for every datagram
+        return { type: "received", session, bytes, fresh: true };
+      }
       return raw.type === "opened" ? { ...raw, identity: NOBODY, how: "raw" } : raw;
     }
     for (let output = this.#dtls?.poll(); output !== undefined; output = this.#dtls?.poll()) {
@@ -187,7 +223,10 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
         const { id, lookup } = output;
         const { credentials, dtls } = this.#options;
         if (lookup.kind === "psk") {
-          this.#dtls?.handle({ type: "psk", id, key: credentials.pskOf(lookup.identity) }, now);
+          const { identity } = lookup;
+          const generation = credentials.generationOf({ kind: "psk", identity }) ?? 0;
+          const key = credentials.pskOf(identity);
+          this.#dtls?.handle({ type: "psk", id, key, generation }, now);
         } else if (dtls !== undefined) {
           const verdict = judgePeer(lookup, credentials, dtls, now);
           this.#dtls?.handle({ type: "verdict", id, verdict }, now);
@@ -222,15 +261,17 @@ export function isRaw(session: SessionId): boolean {
 
 /** Whether it is one of DTLS. */
 export function isSecured(session: SessionId): boolean {
-  return session >= DTLS_SESSIONS;
+  return session >= FIRST_SECURED_SESSION;
 }
 
-/** No number is given out twice, restarts or not: fewer than `PER_MS` sessions open in a millisecond. */
-function firstSession(now: Instant): SessionId {
-  return DTLS_SESSIONS + Math.floor(now) * PER_MS;
+function* rowsOf(
+  load: (table: string) => Iterable<StoredRecord>,
+  trusted: boolean,
+): Iterable<DtlsStoredRow> {
+  for (const table of Object.values(TABLES)) {
+    if (table === TABLES.association && !trusted) continue;
+    for (const { key, value } of load(table)) yield { table, key, value };
+  }
 }
 
-/** Above all that protection layers give out. */
-const DTLS_SESSIONS = 2 * FIRST_PROTECTED_SESSION;
-const PER_MS = 256;
 const NOBODY: Identity = { kind: "none" };

@@ -282,6 +282,8 @@ function big(bytes: Uint8Array, type: ValueType): bigint {
 }
 
 function signed(value: Whole): Uint8Array {
+  if (value < -(2n ** 63n) || value >= 2n ** 63n)
+    throw new UsageError(`${value} does not fit 64 bits`);
   if (value >= -0x80 && value < 0x80) return Uint8Array.of(Number(value));
   if (value >= -0x8000 && value < 0x8000) return new Writer(2).u16(Number(value) & 0xffff).bytes();
   if (value >= -0x8000_0000 && value < 0x8000_0000) {
@@ -291,6 +293,8 @@ function signed(value: Whole): Uint8Array {
 }
 
 function unsigned(value: Whole): Uint8Array {
+  if (value < 0 || value >= 2n ** 64n)
+    throw new UsageError(`${value} does not fit 64 bits unsigned`);
   if (value <= 0xff) return Uint8Array.of(Number(value));
   if (value <= 0xffff) return new Writer(2).u16(Number(value)).bytes();
   if (value <= 0xffff_ffff) return new Writer(4).u32(Number(value)).bytes();

@@ -156,7 +156,7 @@ type Scene = {
 };
 
 function scene(clients: number, options: BalancerOptions): Scene {
-  const world = new World({ seed: 31 });
+  const world = new World({ seed: 31, start: 0 });
   const front = world.balancer("aws-nlb", options);
   const behind = front;
   const targets = ["a", "b", "c"].map((name) => new Talker(world.host(name, { behind }), 5_684));

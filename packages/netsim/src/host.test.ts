@@ -45,7 +45,7 @@ class Ticker implements Machine<DatagramEvent, { readonly type: "tick"; readonly
 }
 
 test("a machine is woken at its wakeAt, and its outputs that are no datagrams go to onOutput", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const ticks: string[] = [];
   world.host("a").attach(1, new Ticker(1_000), {
     onOutput: ({ at }, now) => ticks.push(`${at} ${now} ${world.now}`),
@@ -55,7 +55,7 @@ test("a machine is woken at its wakeAt, and its outputs that are no datagrams go
 });
 
 test("a host that is off hears nothing and does not wake; on again, what fell due comes at once", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const host = world.host("a");
   const ticks: Instant[] = [];
   host.attach(1, new Ticker(1_000), { onOutput: (_, now) => ticks.push(now) });
@@ -76,7 +76,7 @@ test("a host that is off hears nothing and does not wake; on again, what fell du
 });
 
 test("replace: the new machine has the sockets, and its first outputs are sent once the host is on", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const device = new Talker(world.host("device"), 5_683);
   const server = new Talker(world.host("server"), 5_684);
   const reborn = new Mouth();
@@ -99,7 +99,7 @@ for (const [name, clock, ticks] of [
   ["a fast clock", { ppm: 1_000_000 }, [500, 1_000, 1_500, 2_000, 2_500, 3_000]],
 ] as const) {
   test(`clock skew: ${name} moves when the world sees the host wake`, () => {
-    const world = new World({ seed: 1 });
+    const world = new World({ seed: 1, start: 0 });
     const seen: number[] = [];
     const host = world.host("a", { clock });
     host.attach(1, new Ticker(1_000), { onOutput: () => seen.push(world.now) });
@@ -132,7 +132,7 @@ test("clock skew: any drift wakes a machine exactly once per deadline, never bef
 });
 
 test("stepping the clock forward makes due what lies behind it", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const host = world.host("a");
   const ticks: number[] = [];
   host.attach(1, new Ticker(3_600_000), { onOutput: () => ticks.push(world.now) });
@@ -143,7 +143,7 @@ test("stepping the clock forward makes due what lies behind it", () => {
 });
 
 test("a host with several addresses answers from the socket that is bound to the one asked", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const host = world.host("server", { address: ["198.51.100.7", "2001:db8::7"] });
   const four = new Talker(host, 5_683);
   const six = new Talker(host, 5_683, { address: "2001:db8::7" });
@@ -156,7 +156,7 @@ test("a host with several addresses answers from the socket that is bound to the
 });
 
 test("one machine may have several sockets; a path's local end says from which it sends", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const server = new Talker(world.host("server"), 5_683, { answers: true });
   server.node.bind(5_684);
   const peer = new Talker(world.host("peer"), 9);
@@ -168,7 +168,7 @@ test("one machine may have several sockets; a path's local end says from which i
 });
 
 test("without a port a socket gets a free one, and taken ports and addresses are refused", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const host = world.host("a", { address: "198.51.100.7" });
   host.attach(49_152, new Mouth());
   assert.equal(host.attach(undefined, new Mouth()).address.port, 49_153);
@@ -180,14 +180,14 @@ test("without a port a socket gets a free one, and taken ports and addresses are
 });
 
 test("a host with all ports in use says so", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const host = world.host("a");
   for (let port = 49_152; port <= 0xffff; port++) host.attach(port, new Mouth());
   assert.throws(() => host.attach(undefined, new Mouth()), /no port left/);
 });
 
 test("sending from an address that is not the host's is our caller's fault; inject is the forger's way", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const victim = new Talker(world.host("victim"), 5_683);
   const liar = world.host("liar");
   const remote = victim.address;
@@ -205,7 +205,7 @@ test("sending from an address that is not the host's is our caller's fault; inje
 });
 
 test("moving to another network: sockets keep their ports, old addresses are dead, old paths are stale", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const nat = world.nat("linux-home");
   const device = new Talker(world.host("device"), 5_683);
   const server = new Talker(world.host("server"), 5_684, { answers: true });
@@ -228,7 +228,7 @@ test("moving to another network: sockets keep their ports, old addresses are dea
 
 test("a datagram to a closed port comes back as an ICMP error, unless the host is silent", () => {
   for (const icmp of [true, false]) {
-    const world = new World({ seed: 1 });
+    const world = new World({ seed: 1, start: 0 });
     const closed = world.host("closed", { icmp });
     const errors: string[] = [];
     const prober = world.host("prober").attach(9, new Mouth(), {
@@ -242,7 +242,7 @@ test("a datagram to a closed port comes back as an ICMP error, unless the host i
 });
 
 test("onOutput may feed its own node and others", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const sink = new Talker(world.host("sink"), 1);
   const relay = new Mouth();
   const node = world.host("relay").attach(1, relay, {
@@ -256,7 +256,7 @@ test("onOutput may feed its own node and others", () => {
 });
 
 test("a machine may reuse its buffer and change what it was given: no one else sees it", () => {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, start: 0 });
   const server = new Talker(world.host("server", { link: { down: { duplicate: 1 } } }), 1);
   const bytes = utf8("abc");
   const device = world.host("device");

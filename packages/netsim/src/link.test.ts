@@ -176,7 +176,7 @@ test("settings out of range are refused", () => {
 });
 
 function pair(link: LinkOptions): { world: World; device: Talker; server: Talker } {
-  const world = new World({ seed: 11 });
+  const world = new World({ seed: 11, start: 0 });
   const device = new Talker(world.host("device", { link }), 5_683);
   const server = new Talker(world.host("server"), 5_684);
   return { world, device, server };

@@ -70,7 +70,7 @@ test("RFC 4787 REQ-2: paired pooling keeps a host on one address, arbitrary does
     ["paired", 1],
     ["arbitrary", 3],
   ] as const) {
-    const world = new World({ seed: 2 });
+    const world = new World({ seed: 2, start: 0 });
     const nat = world.nat({ pooling }, { address: addresses });
     const host = world.host("device", { behind: nat });
     const server = new Talker(world.host("server"), 1);
@@ -81,7 +81,7 @@ test("RFC 4787 REQ-2: paired pooling keeps a host on one address, arbitrary does
 });
 
 test("RFC 7857 4: a paired host whose address has no port left gets nothing, though the pool has others", () => {
-  const world = new World({ seed: 2 });
+  const world = new World({ seed: 2, start: 0 });
   const nat = world.nat(
     { portRange: [2_000, 2_001], keepClass: false },
     { address: ["203.0.113.50", "203.0.113.51"] },
@@ -95,7 +95,7 @@ test("RFC 7857 4: a paired host whose address has no port left gets nothing, tho
 });
 
 test("address-dependent mapping: one port for all ports of a host, another for another host", () => {
-  const world = new World({ seed: 3 });
+  const world = new World({ seed: 3, start: 0 });
   const nat = world.nat({ mapping: "ADM", ports: "random" });
   const device = new Talker(world.host("device", { behind: nat }), 1);
   const host = world.host("server");
@@ -329,7 +329,7 @@ test("what is for an inside host that has gone does not come out again", () => {
 });
 
 test("two homes may use the same inside addresses", () => {
-  const world = new World({ seed: 4 });
+  const world = new World({ seed: 4, start: 0 });
   const server = new Talker(world.host("server"), 1);
   const homes = ["a", "b"].map((name) => {
     const behind = world.nat("linux-home");
@@ -347,7 +347,7 @@ test("two homes may use the same inside addresses", () => {
 });
 
 test("settings that contradict each other are refused", () => {
-  const world = new World({ seed: 5 });
+  const world = new World({ seed: 5, start: 0 });
   for (const settings of [
     { portRange: [0, 10] },
     { portRange: [20, 10] },
@@ -363,7 +363,7 @@ type Scene = { world: World; nat: Nat; server: Talker; talkers: Talker[] };
 
 /** One inside host for each port. */
 function scene(settings: Partial<NatSettings>, inside: readonly number[]): Scene {
-  const world = new World({ seed: 21 });
+  const world = new World({ seed: 21, start: 0 });
   const nat = world.nat(settings);
   const server = new Talker(world.host("server"), 5_684);
   const talkers = inside.map(
@@ -390,7 +390,7 @@ function ports(settings: Partial<NatSettings>, inside: readonly number[]): numbe
 }
 
 function onOneHost(settings: Partial<NatSettings>, inside: readonly number[]): number[] {
-  const world = new World({ seed: 22 });
+  const world = new World({ seed: 22, start: 0 });
   const host = world.host("device", { behind: world.nat(settings) });
   const server = new Talker(world.host("server"), 5_684);
   for (const port of inside) new Talker(host, port).say(server.address);

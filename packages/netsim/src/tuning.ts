@@ -1,5 +1,6 @@
 /** What the simulator takes when nothing is said, and where it stops growing. */
 export const TUNING: Tuning = {
+  start: 1_795_996_800_000,
   linkDelay: 10,
   maxQueueDelay: 5_000,
   maxEventsPerInstant: 1_000_000,
@@ -14,6 +15,8 @@ export const TUNING: Tuning = {
 };
 
 export type Tuning = {
+  /** What a world's clock shows first, in ms since 1970: 2026-11-30. */
+  readonly start: number;
   /** One-way delay of a host's link, in ms, where its options name none. */
   readonly linkDelay: number;
   /** How long a datagram may wait for a slow link before it is dropped as `queue-full`, in ms. */

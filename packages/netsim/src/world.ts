@@ -41,8 +41,8 @@ export class World {
   #atInstant = 0;
   #events = 0;
 
-  /** `start`: what the clock shows first, in ms. */
-  constructor({ seed, start = 0 }: { readonly seed: number; readonly start?: Instant }) {
+  /** `start`: what the clock shows first, in ms; a date of today unless given, so that no number is small by accident. */
+  constructor({ seed, start = TUNING.start }: { readonly seed: number; readonly start?: Instant }) {
     this.#core = new Core(seed, start);
     const site = new Site(this.#core, "internet");
     this.#internet = { site, egress: (packet) => site.realm.route(packet) };

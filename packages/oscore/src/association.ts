@@ -32,6 +32,8 @@ export class Association {
   gone = false;
   /** The replay window is lost, and no request was shown to be fresh since (B.1.2). */
   windowLost = false;
+  /** No Partial IV at or above this was accepted before the window was lost, as far as that is known. */
+  lostBelow: number | undefined = undefined;
   /** Requests since then that brought no Echo back. */
   unanswered = 0;
   /** What a clean stop left of the window. Good as soon as the record that says so is overwritten. */

@@ -1,4 +1,4 @@
-import { UsageError, concat, utf8 } from "@godwit/base";
+import { UsageError, concat, fits, utf8 } from "@godwit/base";
 
 // The few shapes of CBOR (RFC 8949) that OSCORE needs, written by hand because they are made for every message.
 
@@ -70,13 +70,13 @@ function head(major: number, value: number): Uint8Array {
 }
 
 function writeHead(out: Uint8Array, at: number, major: number, value: number): number {
+  if (!fits(value, 2 ** 16)) throw new UsageError(`${value} is no number that OSCORE writes`);
   if (value < 24) {
     out[at++] = major | value;
   } else if (value < 0x100) {
     out[at++] = major | 24;
     out[at++] = value;
   } else {
-    if (value > 0xffff) throw new UsageError(`${value} is more than OSCORE ever writes`);
     out[at++] = major | 25;
     out[at++] = value >>> 8;
     out[at++] = value;

@@ -1,4 +1,5 @@
 import {
+  EMPTY,
   SelfKeyed,
   UsageError,
   byNumber,
@@ -25,6 +26,16 @@ export class ContextDirectory {
     const found = this.#bySession.get(session);
     if (found !== undefined) this.#last = found;
     return found;
+  }
+
+  /** Whether any peer calls itself as the bytes from `from` up to `to` say. */
+  has(bytes: Uint8Array, from: number, to: number): boolean {
+    PLACE.bytes = bytes;
+    PLACE.from = from;
+    PLACE.to = to;
+    const found = this.#byKid.get(PLACE);
+    PLACE.bytes = EMPTY; // a datagram's memory is not ours to keep
+    return found !== undefined;
   }
 
   /** All whose peer calls itself `kid`, in the order they came. */
@@ -64,10 +75,25 @@ export class ContextDirectory {
 }
 
 const BY_SESSION = byNumber(({ session }: Association) => session);
+/** A kid where it lies in a message: there is one of it, for strangers come with as many as they like. */
+class KidPlace {
+  bytes: Uint8Array = EMPTY;
+  from = 0;
+  to = 0;
+}
+
+const PLACE = new KidPlace();
+
 /** Kids come with credentials: nobody else can put any here. */
-const BY_KID: Keying<Uint8Array | Association, Association> = {
+const BY_KID: Keying<Uint8Array | KidPlace | Association, Association> = {
   keyOf: (association) => association,
-  hash: (kid) => (kid instanceof Uint8Array ? hashBytes(kid) : kid.source.recipientHash),
-  same: (a, b) =>
-    b instanceof Uint8Array ? !(a instanceof Uint8Array) && a.source.isRecipient(b) : a === b,
+  hash: (kid) => {
+    if (kid instanceof KidPlace) return hashBytes(kid.bytes, kid.from, kid.to);
+    return kid instanceof Uint8Array ? hashBytes(kid) : kid.source.recipientHash;
+  },
+  same: (a, b) => {
+    if (!("source" in a)) return false; // what is in the table is an association
+    if (b instanceof KidPlace) return a.source.isRecipientAt(b.bytes, b.from, b.to);
+    return b instanceof Uint8Array ? a.source.isRecipient(b) : a === b;
+  },
 };

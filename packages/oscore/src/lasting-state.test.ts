@@ -139,14 +139,34 @@ test("RFC 8613 B.1.2: the Partial IV of the fresh request is the lower edge of t
 
 test("RFC 9175 2.3: an Echo value serves its session and its time, and no other is taken", () => {
   const mint = new EchoMint(seededRng(1), 60_000);
-  const value = mint.make(7, 1_000);
+  const value = mint.make(7, 1, 1_000);
   assert.equal(value.length, 8);
-  assert.ok(mint.verify(7, value, 60_999));
-  assert.ok(!mint.verify(7, value, 62_000));
-  assert.ok(!mint.verify(8, value, 1_000));
-  assert.ok(!mint.verify(7, value.with(7, value[7]! ^ 1), 1_000));
-  assert.ok(!mint.verify(7, value.subarray(0, 7), 1_000));
-  assert.ok(!new EchoMint(seededRng(2), 60_000).verify(7, value, 1_000));
+  assert.ok(mint.verify(7, 1, value, 60_999));
+  assert.ok(!mint.verify(7, 1, value, 62_000));
+  assert.ok(!mint.verify(8, 1, value, 1_000));
+  assert.ok(!mint.verify(7, 2, value, 1_000));
+  assert.ok(!mint.verify(7, 1, value.with(7, value[7]! ^ 1), 1_000));
+  assert.ok(!mint.verify(7, 1, value.subarray(0, 7), 1_000));
+  assert.ok(!new EchoMint(seededRng(2), 60_000).verify(7, 1, value, 1_000));
+  const far = 2 ** 52 + 2; // sessions of another year
+  assert.ok(!mint.verify(far, 1, mint.make(far + 1, 1, 0), 0));
+});
+
+test("RFC 9175 2.3: an answer to one Echo that is held back and sent by another carrier, asked meanwhile, proves nothing of that", () => {
+  const { client, server } = ends("fixed");
+  const recorded = sentBy(client);
+  receive(server, recorded);
+  server.crash();
+  const first = client.layer.protectRequest(1, UPDATE, 0);
+  assert.ok(first.kind === "send");
+  const taken = client.layer.unprotectResponse(first.exchange, serve(server, first.request)!, 0);
+  assert.ok(taken.kind === "response");
+  const options = [...UPDATE.options, ...taken.response.options];
+  const answer = client.layer.protectRequest(1, { ...UPDATE, options }, 0);
+  assert.ok(answer.kind === "send");
+  assert.equal(receive(server, recorded, 666).kind, "reply", "a challenge, sent by 666");
+  const redirected = receive(server, answer.request, 666);
+  assert.ok(redirected.kind !== "request" || !redirected.validated);
 });
 
 test("RFC 8613 B.1.2: an Echo that came back by the carrier it was sent by proves the path", () => {
@@ -308,24 +328,27 @@ test("a record says what it was told, to the holder of the credential alone, and
       bound: 0,
       encryptions: 0,
       sendIdContext: false,
-      ownPivOnly: false,
+      answersRepeat: false,
       windowTop: undefined,
+      windowBound: undefined,
     },
     {
       idContext: hex(""),
       bound: 2 ** 40,
       encryptions: 2 ** 47,
       sendIdContext: true,
-      ownPivOnly: false,
+      answersRepeat: false,
       windowTop: -1,
+      windowBound: 2 ** 40 - 1,
     },
     {
       idContext: new Uint8Array(255),
       bound: 64,
       encryptions: 5,
       sendIdContext: false,
-      ownPivOnly: true,
+      answersRepeat: true,
       windowTop: 2 ** 40 - 1,
+      windowBound: undefined,
     },
   ];
   for (const record of rows) {

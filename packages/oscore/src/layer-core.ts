@@ -13,6 +13,8 @@ export class LayerCore {
   readonly directory: ContextDirectory = new ContextDirectory();
   /** Writes that failed and are to be tried again. */
   readonly retries: Deadlines<Association> = new Deadlines();
+  /** Windows of which the store is told ahead, while their peers speak often. */
+  readonly settles: Deadlines<Association> = new Deadlines();
   /** R2 values that expire. */
   readonly runs: Deadlines<Association> = new Deadlines();
 
@@ -80,6 +82,7 @@ export class LayerCore {
     this.runs.stop(association);
     association.stale = false;
     association.windowLost = false;
+    association.lostBelow = undefined;
     association.unanswered = 0;
     association.windowTop = undefined;
     association.sendIdContext = false;

@@ -8,7 +8,7 @@ import {
   type Rng,
   type SessionId,
 } from "@godwit/base";
-import type { Request, Response } from "@godwit/coap";
+import { OptionNumber, isRequest, optionAt, type Request, type Response } from "@godwit/coap";
 import { Association, type ClientExchange, type ServerExchange } from "./association.ts";
 import { ClientRole } from "./client-role.ts";
 import { decodeRecord } from "./context-record.ts";
@@ -23,6 +23,7 @@ import type {
   ResponseOutcome,
   UnprotectedRequest,
 } from "./layer-events.ts";
+import { kidAt } from "./oscore-option.ts";
 import { SequenceKeeper } from "./sequence-keeper.ts";
 import { ServerRole } from "./server-role.ts";
 import type { OscoreTuning } from "./tuning.ts";
@@ -67,7 +68,19 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
   }
 
   get wakeAt(): Instant | undefined {
-    return earlier(this.#core.retries.next, this.#core.runs.next);
+    const { retries, runs, settles } = this.#core;
+    return earlier(retries.next, earlier(runs.next, settles.next));
+  }
+
+  /** A request under a kid that nobody has leads to nothing at all: see RequestProtection. */
+  strange(datagram: Uint8Array): string | undefined {
+    const found = optionAt(datagram, OptionNumber.Oscore);
+    if (found < 0 || !isRequest(datagram[1]!)) return undefined; // what has an option has a code
+    const from = Math.floor(found / 0x1_0000);
+    const length = found % 0x1_0000;
+    const kid = kidAt(datagram, from, length);
+    if (kid < 0 || this.#core.directory.has(datagram, kid, from + length)) return undefined;
+    return "unknownKid";
   }
 
   /** Whether the session is one of ours. */
@@ -207,6 +220,11 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       this.#keeper.reserve(association, now);
     }
     for (;;) {
+      const association = this.#core.settles.expired(now);
+      if (association === undefined) break;
+      this.#keeper.settleWindow(association, now);
+    }
+    for (;;) {
       const association = this.#core.runs.expired(now);
       if (association === undefined) break;
       const { nonces } = association;
@@ -251,11 +269,16 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       context.sequence = record.bound;
       context.bound = record.bound;
       context.encryptions = record.encryptions;
-      context.ownPivOnly = record.ownPivOnly;
+      if (record.answersRepeat) context.answeredBelow = record.windowBound ?? Infinity;
       association.active = context;
       association.sendIdContext = record.sendIdContext;
       association.windowLost = true;
       association.windowTop = record.windowTop;
+      if (this.#core.tuning.maxWindowStride !== undefined) {
+        association.lostBelow = record.windowBound;
+        context.windowBound = record.windowBound;
+        context.windowPromised = record.windowBound ?? 0;
+      }
       association.stale = !trusted;
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
@@ -284,6 +307,7 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
     this.#core.directory.remove(association);
     this.#core.retries.stop(association);
     this.#core.runs.stop(association);
+    this.#core.settles.stop(association);
     this.#client.removed(association);
     this.#server.release(association, false, now);
     this.#keeper.forget(association);

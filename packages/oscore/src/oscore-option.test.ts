@@ -3,7 +3,14 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { FormatError, UsageError, hex, seededRng, toHex } from "@godwit/base";
 import fc from "fast-check";
-import { decodeOscoreOption, decodePiv, encodeOscoreOption, encodePiv } from "./oscore-option.ts";
+import {
+  decodeOscoreOption,
+  decodePiv,
+  encodeOscoreOption,
+  encodePiv,
+  kidAt,
+  scanOscoreOption,
+} from "./oscore-option.ts";
 
 const { optionExamples: examples } = JSON.parse(
   readFileSync(new URL("../src/vectors/rfc8613.json", import.meta.url), "utf8"),
@@ -41,6 +48,18 @@ test("RFC 8613 6.1: every legal form survives decoding and encoding, and the oth
       assert.deepEqual(decodeOscoreOption(value), option);
       assert.deepEqual(encodeOscoreOption(decodeOscoreOption(value)), value);
     }),
+  );
+});
+
+test("RFC 8613 6.1: the kid alone is the kid of the whole, for any bytes", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 12 }), (value) => {
+      const option = scanOscoreOption(value);
+      if (typeof option === "string") return;
+      const at = kidAt(value, 0, value.length);
+      assert.deepEqual(at < 0 ? undefined : value.subarray(at), option.kid);
+    }),
+    { numRuns: 2_000 },
   );
 });
 

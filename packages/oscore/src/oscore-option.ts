@@ -1,4 +1,4 @@
-import { EMPTY, FormatError, UsageError } from "@godwit/base";
+import { EMPTY, FormatError, UsageError, fits, misfit } from "@godwit/base";
 
 //    0 1 2 3 4 5 6 7 <------- n bytes ------->
 //   |0 0 0|h|k|  n  | Partial IV (if any) ...
@@ -20,27 +20,50 @@ export type OscoreOption = {
  * missing or left over. The answer to a request is 4.02 (RFC 8613 8.2).
  */
 export function decodeOscoreOption(value: Uint8Array): OscoreOption {
+  const option = scanOscoreOption(value);
+  if (typeof option === "string") throw new FormatError(option);
+  return option;
+}
+
+/** {@link decodeOscoreOption} with the fault as its result: anybody can send one, and an error for each costs. */
+export function scanOscoreOption(value: Uint8Array): OscoreOption | string {
   if (value.length === 0) return NOTHING;
   const flags = value[0]!; // not empty
-  if (flags === 0) throw new FormatError("all flags zero is the empty option");
-  if ((flags & RESERVED) !== 0) throw new FormatError("reserved flag bits");
+  if (flags === 0) return "all flags zero is the empty option";
+  if ((flags & RESERVED) !== 0) return "reserved flag bits";
   let at = 1;
   const n = flags & PIV_LENGTH;
-  if (n > MAX_PIV) throw new FormatError(`Partial IV length ${n} is reserved`);
-  if (at + n > value.length) throw new FormatError("Partial IV ends early");
+  if (n > MAX_PIV) return "Partial IV length is reserved";
+  if (at + n > value.length) return "Partial IV ends early";
   const piv = n === 0 ? undefined : value.subarray(at, at + n);
-  if (n > 1 && value[at] === 0) throw new FormatError("Partial IV with leading zeros");
+  if (n > 1 && value[at] === 0) return "Partial IV with leading zeros";
   at += n;
   let kidContext: Uint8Array | undefined;
   if ((flags & KID_CONTEXT) !== 0) {
     const s = value[at++];
-    if (s === undefined || at + s > value.length) throw new FormatError("kid context ends early");
+    if (s === undefined || at + s > value.length) return "kid context ends early";
     kidContext = value.subarray(at, at + s);
     at += s;
   }
   const kid = (flags & KID) === 0 ? undefined : value.subarray(at);
-  if (kid === undefined && at < value.length) throw new FormatError("bytes after the last field");
+  if (kid === undefined && at < value.length) return "bytes after the last field";
   return { piv, kidContext, kid };
+}
+
+/**
+ * Where the kid begins in the value of the option that is the `length` bytes from `from` on: it reaches to the end of that. -1
+ * where there is none, or the value is no such option.
+ */
+export function kidAt(bytes: Uint8Array, from: number, length: number): number {
+  const flags = length === 0 ? 0 : bytes[from]!; // callers keep from + length within
+  if ((flags & RESERVED) !== 0 || (flags & KID) === 0) return -1;
+  const end = from + length;
+  let at = from + 1 + (flags & PIV_LENGTH);
+  if ((flags & KID_CONTEXT) !== 0) {
+    if (at >= end) return -1;
+    at += 1 + bytes[at]!; // the line above checked the end
+  }
+  return at > end ? -1 : at;
 }
 
 /** The value of the option; the inverse of {@link decodeOscoreOption}, byte for byte. Throws UsageError for what cannot be said. */
@@ -65,8 +88,9 @@ export function encodeOscoreOption({ piv, kidContext, kid }: OscoreOption): Uint
   return out;
 }
 
-/** A sequence number as Partial IV: 1 to 5 bytes without leading zeros (RFC 8613 5). */
+/** A sequence number as Partial IV: 1 to 5 bytes without leading zeros (RFC 8613 5). Throws UsageError for what needs more. */
 export function encodePiv(sequence: number): Uint8Array {
+  if (!fits(sequence, 2 ** 40)) misfit("a Partial IV", sequence);
   let n = 1;
   for (let limit = 0x100; n < MAX_PIV && sequence >= limit; limit *= 0x100) n++;
   const piv = new Uint8Array(n);

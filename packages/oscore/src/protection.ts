@@ -1,15 +1,15 @@
-import { EMPTY, FormatError } from "@godwit/base";
+import { EMPTY } from "@godwit/base";
 import {
   Code,
   OBSERVE_REGISTER,
   OptionNumber,
-  decodeBody,
   encodeBody,
   findObserve,
   findOption,
   isRequest,
   isResponse,
   observeOption,
+  scanBody,
   sortOptions,
   withoutOption,
   type Option,
@@ -18,10 +18,10 @@ import {
 } from "@godwit/coap";
 import { mergeOptions, splitOptions } from "./option-classes.ts";
 import {
-  decodeOscoreOption,
   decodePiv,
   encodeOscoreOption,
   encodePiv,
+  scanOscoreOption,
   type OscoreOption,
 } from "./oscore-option.ts";
 import type { SecurityContext } from "./security-context.ts";
@@ -236,12 +236,8 @@ export function verifyResponse(
 export function oscoreOptionOf(options: readonly Option[]): OscoreOption | "bad" | undefined {
   const found = findOption(options, OptionNumber.Oscore);
   if (found === undefined) return undefined;
-  try {
-    return decodeOscoreOption(found.value);
-  } catch (error) {
-    if (error instanceof FormatError) return "bad";
-    throw error;
-  }
+  const option = scanOscoreOption(found.value);
+  return typeof option === "string" ? "bad" : option;
 }
 
 /** Code, inner options and payload (5.3). */
@@ -261,14 +257,11 @@ function encodePlaintext(
 function decodePlaintext(plaintext: Uint8Array): Request | undefined {
   const code = plaintext[0];
   if (code === undefined) return undefined;
-  try {
-    const { options, payload } = decodeBody(plaintext, 1);
-    if (findOption(options, OptionNumber.Oscore) !== undefined) return undefined;
-    return { code, options, payload };
-  } catch (error) {
-    if (error instanceof FormatError) return undefined;
-    throw error;
-  }
+  const body = scanBody(plaintext, 1);
+  if (typeof body === "string") return undefined;
+  const { options, payload } = body;
+  if (findOption(options, OptionNumber.Oscore) !== undefined) return undefined;
+  return { code, options, payload };
 }
 
 /** 4.1.3.5.2: inside a notification Observe is empty; inside anything else it says nothing. */

@@ -60,10 +60,15 @@ export class KeySource {
 
   /** Whether the peer calls itself so. */
   isRecipient(kid: Uint8Array): boolean {
-    const { length } = kid;
+    return this.isRecipientAt(kid, 0, kid.length);
+  }
+
+  /** The same of the bytes from `from` up to `to`. */
+  isRecipientAt(bytes: Uint8Array, from: number, to: number): boolean {
+    const length = to - from;
     if (this.#material.length !== this.#prkLength + length) return false;
     for (let i = 0; i < length; i++)
-      if (kid[i] !== this.#material[this.#prkLength + i]) return false;
+      if (bytes[from + i] !== this.#material[this.#prkLength + i]) return false;
     return true;
   }
 
@@ -114,13 +119,24 @@ export class SecurityContext {
   /** Messages encrypted and forgeries seen under these keys, for the limits of the AEAD. */
   encryptions = 0;
   forgeries = 0;
+  /**
+   * Partial IVs of the peer below this may have been accepted, as the store knows: none at or above it is accepted before the
+   * store knows more. After a crash those are new. Undefined: the store knows nothing of it.
+   */
+  windowBound: number | undefined = undefined;
+  /** The highest such bound ever handed to the store. */
+  windowPromised = 0;
+  /** How far it is raised beyond what is accepted, when it was last, and when something was. */
+  windowStride = 0;
+  windowSince: Instant = -Infinity;
+  windowUsed: Instant = 0;
   /** The largest Partial IV of the peer that verified, -1 before the first: what is newer moves the session's path. */
   peerTop = -1;
   /**
-   * The replay window was lost once. A peer that was put back to an old state may send a number again that was answered before,
-   * so no response takes the nonce of its request (RFC 8613 8.3).
+   * Requests with a Partial IV below this may have been answered before the replay window was lost. A peer that was put back to an
+   * old state sends them again, so their answers do not take their nonces (RFC 8613 8.3).
    */
-  ownPivOnly = false;
+  answeredBelow = 0;
   /** Since when another context has replaced this one. */
   retiredAt: Instant | undefined = undefined;
 
@@ -176,6 +192,13 @@ export class SecurityContext {
   /** Whether `piv` was neither accepted before nor is too old to tell. */
   fresh(piv: number): boolean {
     return this.#window?.fresh(piv) ?? true;
+  }
+
+  /** Whether the store must know more before `piv` of the peer is accepted. */
+  outruns(piv: number): boolean {
+    const { windowBound, windowPromised } = this;
+    if (windowBound === undefined && windowPromised === 0) return false;
+    return piv >= (windowBound ?? windowPromised);
   }
 
   /** Whether one more message may be encrypted under the Sender Key. */

@@ -21,6 +21,9 @@ export class SequenceKeeper {
   readonly #core: LayerCore;
   readonly #tickets = new Tickets<Ticket>();
   #lastTicket = 0;
+  /** Writes for windows in this second. */
+  #second = 0;
+  #writes = 0;
   /** Writes up to this one were overtaken by a clean stop: what they reserved is not for use. */
   #void = 0;
 
@@ -48,13 +51,78 @@ export class SequenceKeeper {
       Math.max(context.bound, context.sequence) + association.stride,
     );
     if (bound === context.bound && association.windowTop === undefined) return;
+    this.#reserveUpTo(association, context, bound);
+  }
+
+  /**
+   * Lets the store know which Partial IVs of the peer are accepted: `piv`, and as many beyond as soon will be. What outruns that
+   * waits for the write.
+   */
+  raiseWindow(association: Association, context: SecurityContext, piv: number, now: Instant): void {
+    const { maxWindowStride, busyWindowStride, windowStrideTime } = this.#core.tuning;
+    if (maxWindowStride === undefined || context !== association.active) return;
+    context.windowUsed = now;
+    if (association.stale || association.storing) return; // what is under way is followed by the next
+    if (this.#core.retries.at(association) !== undefined) return;
+    const ahead = context.windowPromised - 1 - piv;
+    if (ahead > context.windowStride / 4 || (ahead === 0 && context.windowStride === 0)) return;
+    const took = now - context.windowSince;
+    if (took < windowStrideTime) {
+      const most =
+        took < windowStrideTime / 2 ? maxWindowStride : Math.max(FEW, context.windowStride);
+      context.windowStride = Math.min(most, Math.max(1, context.windowStride * 2));
+    }
+    if (!this.#mayWrite(now)) {
+      context.windowStride = Math.min(
+        maxWindowStride,
+        Math.max(busyWindowStride, context.windowStride),
+      );
+    }
+    if (context.windowStride > 0) this.#core.settles.set(association, now + windowStrideTime);
+    context.windowSince = now;
+    context.windowPromised = Math.max(context.windowPromised, piv + 1 + context.windowStride);
+    this.#reserveUpTo(association, context, Math.max(context.bound, context.promised));
+  }
+
+  /** Who says nothing more has nothing ahead: what it says next is known to be new after a crash, too. */
+  settleWindow(association: Association, now: Instant): void {
+    const context = association.active;
+    const { windowStrideTime } = this.#core.tuning;
+    if (context === undefined || association.stale || association.windowLost) return;
+    const quietAt = context.windowUsed + windowStrideTime;
+    const bound = context.windowTop + 1;
+    if (bound >= context.windowPromised) return;
+    if (quietAt > now || association.storing || !this.#mayWrite(now)) {
+      this.#core.settles.set(association, Math.max(quietAt, now + windowStrideTime));
+      return;
+    }
+    context.windowStride = 0;
+    context.windowPromised = bound; // from now on nothing above is accepted before the store knows of it again
+    context.windowBound = bound;
+    this.#reserveUpTo(association, context, Math.max(context.bound, context.promised));
+  }
+
+  /** Whether there may be one more write this second for a window alone. */
+  #mayWrite(now: Instant): boolean {
+    const second = Math.floor(now / 1_000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#writes = 0;
+    }
+    this.#writes += 1;
+    return this.#writes <= this.#core.tuning.windowWritesPerSecond;
+  }
+
+  #reserveUpTo(association: Association, context: SecurityContext, bound: number): void {
     association.storing = true;
     context.promised = bound;
+    const { windowPromised } = context;
     this.#write([change(association, context, bound, undefined)], {
       kind: "reserve",
       association,
       context,
       bound,
+      windowPromised,
     });
   }
 
@@ -68,6 +136,7 @@ export class SequenceKeeper {
       association,
       context,
       bound,
+      windowPromised: context.windowPromised,
     });
   }
 
@@ -115,11 +184,13 @@ export class SequenceKeeper {
     if (ticket.kind === "adopt") {
       association.adopting = undefined;
       if (ok) ticket.context.bound = ticket.bound;
+      if (ok) knowWindow(ticket.context, ticket.windowPromised);
       return { association, ok, adopting: ticket.context };
     }
     association.storing = false;
     if (ok) {
       ticket.context.bound = Math.max(ticket.context.bound, ticket.bound);
+      knowWindow(ticket.context, ticket.windowPromised);
       this.#openWindow(association, ticket.context);
     }
     return { association, ok, adopting: undefined };
@@ -146,15 +217,30 @@ export class SequenceKeeper {
   }
 }
 
+/** The store knows that Partial IVs below `promised` may have been accepted. */
+function knowWindow(context: SecurityContext, promised: number): void {
+  if (promised > 0) context.windowBound = Math.max(context.windowBound ?? 0, promised);
+}
+
 function change(
   association: Association,
   context: SecurityContext,
   bound: number,
   windowTop: number | undefined,
 ): StoreChange {
-  const { idContext, encryptions, ownPivOnly } = context;
+  const { idContext, encryptions, windowPromised } = context;
+  const windowBound = windowPromised > 0 ? windowPromised : undefined;
+  const answersRepeat = context.answeredBelow > 0;
   const { sendIdContext, session, source } = association;
-  const record = { idContext, bound, encryptions, sendIdContext, ownPivOnly, windowTop };
+  const record = {
+    idContext,
+    bound,
+    encryptions,
+    sendIdContext,
+    answersRepeat,
+    windowTop,
+    windowBound,
+  };
   return { table: TABLE, key: String(session), value: encodeRecord(record, source.prk) };
 }
 
@@ -164,10 +250,13 @@ type Ticket =
       readonly association: Association;
       readonly context: SecurityContext;
       readonly bound: number;
+      readonly windowPromised: number;
     }
   | { readonly kind: "note"; readonly association: Association }
   | { readonly kind: "park" };
 
 /** Where records are: by the session's number. */
 export const TABLE = "oscore";
+/** Refusals that a peer without Echo can bear, which speaks not much more often than once a second. */
+const FEW = 3;
 const PARK_BATCH = 1_000;

@@ -102,7 +102,8 @@ export class ServerRole {
     if (retiredAt !== undefined && now - retiredAt > this.#core.tuning.retiredLifetime)
       return { kind: "failed", reason: "retired" };
     if (context.worn) return { kind: "failed", reason: "exhausted" };
-    const outer = protectResponse(binding, answer, { ownPiv: ownPiv || context.ownPivOnly });
+    const repeats = binding.piv < context.answeredBelow;
+    const outer = protectResponse(binding, answer, { ownPiv: ownPiv || repeats });
     if (outer === undefined) {
       if (context === association.active) this.#keeper.reserve(association, now);
       return { kind: "failed", reason: "sequence" };
@@ -175,23 +176,37 @@ export class ServerRole {
       return this.#response1(association, binding, context.idContext ?? EMPTY, now);
     if (!association.windowLost && !context.fresh(binding.piv))
       return this.#duplicate(association, context, binding, incoming, now);
+    const { windowLost, windowTop, lostBelow = Infinity } = association;
+    const isActive = context === association.active;
+    if (windowLost && isActive && windowTop !== undefined)
+      return this.#hold(association, incoming, now);
+    const isNew = !windowLost || binding.piv >= lostBelow;
+    if (isNew && isActive && context.outruns(binding.piv)) {
+      this.#keeper.raiseWindow(association, context, binding.piv, now);
+      return this.#wait(association, incoming);
+    }
     let validated = incoming.proven;
     let request = malformed ? undefined : got.request;
-    if (association.windowLost && context === association.active) {
-      if (association.windowTop !== undefined) return this.#hold(association, incoming, now);
+    if (windowLost && isActive && isNew) {
+      association.windowLost = false;
+      association.unanswered = 0;
+      context.window.raise(lostBelow - 1);
+      context.window.accept(binding.piv);
+    } else if (windowLost && isActive) {
       const echo = request && findOption(request.options, OptionNumber.Echo);
-      if (echo === undefined || !this.#mint.verify(association.session, echo.value, now))
-        return this.#unanswered(association, binding, incoming, now);
+      const returned = echo && this.#echoedBy(association, incoming.carrier, echo.value, now);
+      if (returned === undefined) return this.#unanswered(association, binding, incoming, now);
       request = { ...request!, options: withoutOption(request!.options, OptionNumber.Echo) }; // it had the Echo
-      validated ||= association.challenged === incoming.carrier;
+      validated ||= returned === incoming.carrier;
       association.windowLost = false;
       association.unanswered = 0;
       context.window.raise(binding.piv); // B.1.2: the lower limit
-      context.ownPivOnly = true;
+      context.answeredBelow = Math.max(context.answeredBelow, lostBelow);
     } else {
       context.window.accept(binding.piv);
     }
     if (context === association.pending) this.#client.confirm(association, context, now);
+    this.#keeper.raiseWindow(association, context, binding.piv, now);
     if (context.heard(binding.piv))
       this.#core.follow(association, incoming.carrier, binding.piv, validated);
     if (request === undefined) {
@@ -204,6 +219,23 @@ export class ServerRole {
     }
     const exchange = new ServerExchange(association, binding);
     return { kind: "request", session: association.session, request, exchange, validated };
+  }
+
+  /**
+   * By which carrier the Echo was sent that is returned, undefined for none of ours. Only that one is proven by it: who is on the
+   * path may hold the answer back and send it by another.
+   */
+  #echoedBy(
+    { session, challenged }: Association,
+    carrier: SessionId,
+    echo: Uint8Array,
+    now: Instant,
+  ): SessionId | undefined {
+    if (this.#mint.verify(session, carrier, echo, now)) return carrier;
+    if (challenged === undefined || !this.#mint.verify(session, challenged, echo, now)) {
+      return undefined;
+    }
+    return challenged;
   }
 
   /**
@@ -267,7 +299,7 @@ export class ServerRole {
     const { session } = association;
     if (binding.context.sequence >= binding.context.bound)
       return this.#hold(association, incoming, now);
-    const echo = opaqueOption(OptionNumber.Echo, this.#mint.make(session, now));
+    const echo = opaqueOption(OptionNumber.Echo, this.#mint.make(session, incoming.carrier, now));
     association.challenged = incoming.carrier;
     const answer = response(Code.Unauthorized, { options: [echo] });
     return this.#reply(association, binding, answer, now, true);
@@ -350,6 +382,13 @@ export class ServerRole {
   // ── what does not get through ──
 
   #hold(association: Association, incoming: Incoming, now: Instant): UnprotectedRequest {
+    const result = this.#wait(association, incoming);
+    if (result.kind === "held" && association.adopting === undefined)
+      this.#keeper.reserve(association, now);
+    return result;
+  }
+
+  #wait(association: Association, incoming: Incoming): UnprotectedRequest {
     const { maxHeld, maxHeldPerSession } = this.#core.tuning;
     const held = (association.held ??= []);
     if (held.length >= maxHeldPerSession || this.#held >= maxHeld)
@@ -357,7 +396,6 @@ export class ServerRole {
     const { ref, carrier, outer, proven } = incoming;
     held.push({ ref, carrier, proven, outer: copied(outer) });
     this.#held += 1;
-    if (association.adopting === undefined) this.#keeper.reserve(association, now);
     return { kind: "held" };
   }
 

@@ -16,6 +16,20 @@ export type OscoreTuning = {
   readonly maxStride: number;
   /** A stride used up faster than this makes the next one twice as long. */
   readonly strideTime: number;
+  /**
+   * The store knows of a peer's Partial IVs before they are accepted, so that after a crash new ones are known to be new, and no
+   * peer has to know the Echo. How far ahead, at most; undefined: not at all. For who speaks seldom the store is not ahead, and
+   * each request waits for it.
+   */
+  readonly maxWindowStride: number | undefined;
+  /**
+   * Writes for it in a second, of all sessions together; beyond them the store is `busyWindowStride` ahead of each, so that it
+   * costs a busy server next to nothing.
+   */
+  readonly windowWritesPerSecond: number;
+  readonly busyWindowStride: number;
+  /** A window stride used up faster than this makes the next one twice as long; who says nothing for so long has none. */
+  readonly windowStrideTime: number;
   /** How long after a failed write the next is tried. */
   readonly storeRetry: number;
   /** Requests of one session, and of all, that wait for the store; one more is dropped, and comes again. */
@@ -76,6 +90,10 @@ const DEFAULTS: OscoreTuning = {
   firstStride: 64,
   maxStride: 4_096,
   strideTime: 60_000,
+  maxWindowStride: undefined,
+  windowWritesPerSecond: 500,
+  busyWindowStride: 64,
+  windowStrideTime: 3_000,
   storeRetry: 1_000,
   maxHeldPerSession: 4,
   maxHeld: 10_000,

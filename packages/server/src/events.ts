@@ -13,7 +13,11 @@ export type Events = {
   };
   readonly deregistered: {
     readonly endpoint: string;
-    readonly why: "device" | "expired" | "replaced" | "removed" | "evicted";
+    /**
+     * `revoked`: its credential is gone. `refused`: it proves nothing, and has to: NoSec was switched off, or its endpoint
+     * got a credential.
+     */
+    readonly why: "device" | "expired" | "replaced" | "removed" | "evicted" | "revoked" | "refused";
   };
   readonly task: { readonly task: Task };
   readonly notification: {
@@ -30,8 +34,17 @@ export type Events = {
   };
   readonly refused: { readonly session: SessionId; readonly code: number; readonly detail: string };
   readonly dropped: { readonly session: SessionId; readonly reason: string };
-  /** A DTLS handshake came to nothing; `why` is in our own words. `address` is for people to read. */
-  readonly handshakeFailed: { readonly address: string; readonly why: string };
+  /**
+   * A DTLS handshake came to nothing; `why` is in our own words. `address` is for people to read. `kept`: how many like it, from
+   * the same network, came since the last that was told: in a flood a few are.
+   */
+  readonly handshakeFailed: {
+    readonly address: string;
+    readonly why: string;
+    readonly kept: number;
+  };
+  /** A record of the store could not be restored at the start and was set aside. `reason` is in our own words. */
+  readonly quarantined: { readonly table: string; readonly key: string; readonly reason: string };
   /** A line for SSLKEYLOGFILE: with it anybody can read what was recorded. Only where `keyLog` is on. */
   readonly keyLog: { readonly line: string };
   /** Something an operator may want to know, in a sentence. */

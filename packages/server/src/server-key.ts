@@ -13,7 +13,7 @@ export async function ownCertificates(
   sealer: CredentialSealer,
   rng: Rng,
 ): Promise<readonly Certificate[]> {
-  const kept = new Map([...store.load(TABLE)].map(({ key, value }) => [key, value]));
+  const kept = new Map([...store.load(SERVER_KEY_TABLE)].map(({ key, value }) => [key, value]));
   const open = (name: string): Uint8Array | undefined => {
     const sealed = kept.get(name);
     return sealed && opened(sealed, sealer, name);
@@ -27,9 +27,9 @@ export async function ownCertificates(
   ]
     .filter((one) => !kept.has(one.key))
     .map((one) => ({
-      table: TABLE,
+      table: SERVER_KEY_TABLE,
       key: one.key,
-      value: sealer.seal(one.bytes, context(one.key)),
+      value: sealer.seal(one.bytes, serverKeyContext(one.key)),
     }));
   await new Promise<void>((resolve, reject) => {
     if (changes.length === 0) return resolve();
@@ -43,7 +43,7 @@ export async function ownCertificates(
 
 function opened(sealed: Uint8Array, sealer: CredentialSealer, name: string): Uint8Array {
   try {
-    return sealer.open(sealed, context(name));
+    return sealer.open(sealed, serverKeyContext(name));
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;
     throw new Error(
@@ -53,11 +53,12 @@ function opened(sealed: Uint8Array, sealer: CredentialSealer, name: string): Uin
   }
 }
 
-function context(name: string): string {
+/** Where its parts are sealed for. */
+export function serverKeyContext(name: string): string {
   return `server-key/${name}`;
 }
 
-const TABLE = "serverKey";
+export const SERVER_KEY_TABLE = "serverKey";
 const KEY = "p256";
 const CERTIFICATE = "certificate";
 /** The common name of the certificate. */

@@ -8,6 +8,7 @@ import {
   joinPorts,
   memoryStore,
   openUdp,
+  refusalWords,
   systemClock,
   systemRng,
   type Clock,
@@ -27,6 +28,7 @@ import {
   type CredentialView,
   type Definitions,
   type OperationKind,
+  type QuarantineView,
   type RegistrationView,
   type ServerDtlsOptions,
   type ServerStackInput,
@@ -34,6 +36,7 @@ import {
   type ServerTuning,
 } from "@godwit/lwm2m";
 import { RemoteDevice } from "./device.ts";
+import { checkMasterKey } from "./master-key-check.ts";
 import { oscoreProtection } from "./oscore.ts";
 import { ownCertificates } from "./server-key.ts";
 import { Listeners, type Events } from "./events.ts";
@@ -108,6 +111,7 @@ export class Server {
       const { coap, coaps } = this.#options;
       if (coap === undefined && coaps === undefined)
         throw new UsageError("a server needs coap or coaps, where it listens");
+      await checkMasterKey(this.#store, this.#options.sealer);
       const [plain, secure] = [await this.#bind(coap, ports), await this.#bind(coaps, ports)];
       this.#run(plain, secure, joinPorts(...ports), await this.#certificates());
     } catch (fault) {
@@ -186,9 +190,8 @@ export class Server {
       },
     });
     this.#running = { ...this.#running, driver };
-    if (stack.unreadable > 0) {
-      this.#fault(new Error(`${stack.unreadable} records of the store could not be read`));
-    }
+    for (const { table, key, reason } of stack.setAside)
+      this.#listeners.emit("quarantined", { table, key, reason });
   }
 
   /** Takes no more datagrams, writes what is owed, closes the store and lets go of the sockets. */
@@ -236,6 +239,11 @@ export class Server {
     return drops.length === 0 ? undefined : drops.reduce((sum, n) => sum + n, 0);
   }
 
+  /** Records of the store that a start could not restore: they were set aside, and everything else goes on. */
+  get quarantine(): QuarantineView {
+    return this.#now.stack.quarantine;
+  }
+
   /** How much was thrown away that belongs to no device, by reason: unknown connection ids, what is no message at all. */
   get strays(): Readonly<Record<string, number>> {
     return this.#now.stack.strays;
@@ -274,6 +282,20 @@ export class Server {
   /** Ends a registration; the device learns of it at its next Update. */
   remove(endpoint: string): void {
     this.#feed({ type: "remove", endpoint });
+  }
+
+  /**
+   * Resolves once all that was asked for so far, by `remove` and `cancel` for two, is durable: a killed server does not take it
+   * up again. Rejects with what is in the way; then it has taken effect, and is written when the store takes it.
+   */
+  kept(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      // Answers come in the order of the calls.
+      this.#store.write([], (error) => {
+        if (error === undefined) resolve();
+        else reject(new NotKept(refusalWords(error)));
+      });
+    });
   }
 
   ledgerOf(endpoint: string): LedgerSnapshot | undefined {
@@ -334,7 +356,7 @@ export class Server {
   ): Promise<Task> {
     parseNodePath(path); // our caller's mistake is named here, not by the device
     const { stack, now } = this.#now;
-    const id = stack.server.operationId(now());
+    const id = stack.server.operationId();
     const expiresAt = now() + (options.expires ?? DAY);
     const accepted = this.#once(String(id), () => true);
     this.#feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
@@ -416,7 +438,7 @@ export class Server {
         return;
       case "handshakeFailed": {
         const address = formatAddress(output.path.remote);
-        this.#listeners.emit("handshakeFailed", { address, why: output.why });
+        this.#listeners.emit("handshakeFailed", { address, why: output.why, kept: output.kept });
         return;
       }
       case "observation":

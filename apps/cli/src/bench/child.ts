@@ -2,7 +2,7 @@
 
 import { unreachable } from "@godwit/base";
 import { openUdp } from "@godwit/io";
-import { flood } from "./flood.ts";
+import { flood } from "./spoofed.ts";
 import { idle } from "./idle.ts";
 import { loopProcess, type LoopAsk } from "./loop-process.ts";
 import { plainServer } from "./plain-server.ts";

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BenchOptions } from "./command.ts";
-import type { Flood } from "./flood.ts";
+import type { Flood } from "./spoofed.ts";
 import type { Ask } from "./messages.ts";
 import {
   Helper,

@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { benchCoap } from "./coap.ts";
 import { benchOscore } from "./oscore.ts";
 import { benchDtls } from "./dtls/dtls.ts";
+import { benchFlood } from "./flood/flood.ts";
 import { formatReport, type Report } from "./report.ts";
 
 /** How long and how much to measure. */
@@ -47,6 +48,7 @@ const BENCHMARKS: ReadonlyMap<string, (options: BenchOptions) => Promise<Report>
   ["coap", benchCoap],
   ["oscore", benchOscore],
   ["dtls", benchDtls],
+  ["flood", benchFlood],
 ]);
 
 function chosen(name: string | undefined): readonly ((options: BenchOptions) => Promise<Report>)[] {

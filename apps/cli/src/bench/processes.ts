@@ -5,7 +5,7 @@ import type { ChildAsk } from "./child.ts";
 import type { LoopAnswer, LoopAsk } from "./loop-process.ts";
 import { ROOM, ended, installed, pidOf } from "./child-process.ts";
 import { usageOf, type Usage } from "./proc.ts";
-import type { Flood } from "./flood.ts";
+import type { Flood } from "./spoofed.ts";
 import type { Idle } from "./idle.ts";
 import type { Retained } from "./retained.ts";
 

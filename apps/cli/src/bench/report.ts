@@ -1,5 +1,7 @@
 import { cpus, loadavg, release } from "node:os";
-import { formatTable } from "./table.ts";
+import { formatTable, whole } from "./table.ts";
+import type { InProcessRow } from "./flood/in-process.ts";
+import { formatFloods, formatInProcess, type FloodRow } from "./flood/rows.ts";
 import type { Spread } from "./statistics.ts";
 
 /** What every benchmark returns: the same for people and for programs. */
@@ -14,6 +16,9 @@ export type Report = {
   readonly targets: readonly Target[];
   /** What was left out, and why. */
   readonly notes: readonly string[];
+  /** Of `bench flood`: hostile datagrams at a server, and at its machines alone. */
+  readonly floods?: readonly FloodRow[];
+  readonly inProcess?: readonly InProcessRow[];
 };
 
 export type Machine = {
@@ -75,31 +80,9 @@ export function formatReport(report: Report): string {
     `${report.benchmark}: ${processor}, ${cores} cores, Linux ${kernel}, Node ${node}`,
     `load average before ${before}, after ${after}; figures are median (min-max) over the rounds`,
     "",
-    formatTable(
-      [
-        "test",
-        "server",
-        "clients",
-        "per CPU-second",
-        "per second",
-        "p50 ms",
-        "p99 ms",
-        "again",
-        "RSS MB",
-      ],
-      report.throughput.map((t) => [
-        t.test,
-        t.server,
-        whole(t.clients),
-        range(t.perCpuSecond, whole),
-        range(t.perSecond, whole),
-        t.p50.median.toFixed(2),
-        t.p99.median.toFixed(2),
-        whole(t.retransmitted),
-        whole(t.rss / 1e6),
-      ]),
-    ),
-    "",
+    ...(report.throughput.length === 0 ? [] : [formatThroughput(report.throughput), ""]),
+    ...(report.floods === undefined ? [] : [formatFloods(report.floods), ""]),
+    ...(report.inProcess === undefined ? [] : [formatInProcess(report.inProcess), ""]),
     ...report.figures.map(({ name, value, unit }) => `${name}: ${brief(value)} ${unit}`),
     "",
     ...report.targets.map(
@@ -110,6 +93,33 @@ export function formatReport(report: Report): string {
   ].join("\n");
 }
 
+function formatThroughput(rows: readonly Throughput[]): string {
+  return formatTable(
+    [
+      "test",
+      "server",
+      "clients",
+      "per CPU-second",
+      "per second",
+      "p50 ms",
+      "p99 ms",
+      "again",
+      "RSS MB",
+    ],
+    rows.map((t) => [
+      t.test,
+      t.server,
+      whole(t.clients),
+      range(t.perCpuSecond, whole),
+      range(t.perSecond, whole),
+      t.p50.median.toFixed(2),
+      t.p99.median.toFixed(2),
+      whole(t.retransmitted),
+      whole(t.rss / 1e6),
+    ]),
+  );
+}
+
 function range({ median, min, max }: Spread, format: (n: number) => string): string {
   return `${format(median)} (${format(min)}-${format(max)})`;
 }
@@ -117,11 +127,4 @@ function range({ median, min, max }: Spread, format: (n: number) => string): str
 /** "0.95" for ratios, "12 345" for the rest. */
 function brief(n: number): string {
   return n > 0 && n < 10 ? n.toFixed(2) : whole(n);
-}
-
-/** "12 345". */
-export function whole(n: number): string {
-  return Math.round(n)
-    .toString()
-    .replace(/\B(?=(\d{3})+$)/g, " ");
 }

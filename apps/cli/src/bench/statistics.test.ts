@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { parseCpu, parseRss } from "./proc.ts";
 import { percentiles, spread } from "./statistics.ts";
 import { formatTable } from "./table.ts";
-import { whole } from "./report.ts";
+import { whole } from "./table.ts";
 
 const spreads: readonly (readonly [readonly number[], number, number, number])[] = [
   [[5], 5, 5, 5],

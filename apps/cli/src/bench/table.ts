@@ -13,4 +13,11 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
     .join("\n");
 }
 
+/** "12 345". */
+export function whole(n: number): string {
+  return Math.round(n)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, " ");
+}
+
 const LEFT = 2;

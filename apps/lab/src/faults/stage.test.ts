@@ -350,7 +350,7 @@ export class Stage {
     expires: Duration = "1 day",
   ): Order {
     const { now } = this.world;
-    const id = this.server.stack.server.operationId(now);
+    const id = this.server.stack.server.operationId();
     const expiresAt = now + milliseconds(expires);
     const { endpoint } = device;
     const order = new Order(this, id, `${kind} ${path} of ${endpoint}`);

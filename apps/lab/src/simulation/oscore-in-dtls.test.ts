@@ -48,7 +48,7 @@ function stage(strategy: "cid" | "resume") {
   world.run("5 s");
   const count = (type: DeviceEvent["type"]): number => said.filter((e) => e.type === type).length;
   const read = (): (() => string | undefined) => {
-    const id = server.stack.server.operationId(world.now);
+    const id = server.stack.server.operationId();
     server.feed({
       type: "operate",
       id,

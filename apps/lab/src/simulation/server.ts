@@ -51,6 +51,8 @@ export class SimulatedServer {
   #store = new Map<string, Map<string, Uint8Array>>();
   #stack: ServerStack;
   #life = 0;
+  /** Its first write comes before there is a network to take the answer from. */
+  #isAttached = false;
   #lastRef = 0;
 
   constructor(world: World, tuning: Partial<ServerTuning>, options: SimulatedServerOptions = {}) {
@@ -63,6 +65,7 @@ export class SimulatedServer {
     this.#node = this.host.attach<ServerStackInput, ServerStackOutput>(COAP_PORT, this.#stack, {
       onOutput: (output) => this.#heard(output),
     });
+    this.#isAttached = true;
     for (const address of this.host.addresses) {
       if (address !== this.host.address) this.#node.bind(COAP_PORT, address);
       this.#node.bind(COAPS_PORT, address);
@@ -139,7 +142,11 @@ export class SimulatedServer {
       changes,
       keep: () => changes.forEach((change) => this.#keep(change)),
       done: (ok) => {
-        if (life === this.#life && this.host.isOn) this.feed({ type: "stored", ticket, ok });
+        const answer = (): void => {
+          if (life === this.#life && this.host.isOn) this.feed({ type: "stored", ticket, ok });
+        };
+        if (this.#isAttached) answer();
+        else this.#world.after(0, answer);
       },
     });
   }

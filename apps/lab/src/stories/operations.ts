@@ -152,7 +152,7 @@ export class StoryOperations {
   ): StoryOperation {
     const { strategy } = device;
     const now = Math.floor(this.#server.host.now);
-    const id = this.#server.stack.server.operationId(now);
+    const id = this.#server.stack.server.operationId();
     const operation: StoryOperation = {
       id,
       strategy,

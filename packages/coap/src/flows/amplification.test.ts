@@ -271,3 +271,32 @@ test("moved: unproven, what is in flight waits for the allowance; validated, it 
     assert.equal(pair.wire.length - before, validated ? 1 : 0);
   }
 });
+
+for (const [over, what] of [
+  [0, "is answered"],
+  [1, "with one byte more is asked for an Echo"],
+] as const) {
+  test(`RFC 9175 2.4: an answer of exactly three bytes for each byte of the request goes out; ${what}`, () => {
+    const server = new CoapNode({ rng: seededRng(1), tuning: coapTuning() });
+    const asked = encodeMessage({ type: CON, ...get, mid: 1, token: Uint8Array.of(7) });
+    const answers: Uint8Array[] = [];
+    const drain = (): void => {
+      for (let output = server.poll(); output !== undefined; output = server.poll()) {
+        if (output.type === "datagram") answers.push(output.bytes);
+        if (output.type !== "request") continue;
+        const { exchange } = output;
+        const around = 4 + 1 + 1; // header, token, payload marker
+        const payload = new Uint8Array(3 * asked.length + over - around);
+        const full = response(Code.Content, { payload });
+        server.handle({ type: "respond", exchange, response: full }, 0);
+      }
+    };
+    server.handle({ type: "datagram", path: PEER, bytes: asked }, 0);
+    drain();
+    const [answer, ...others] = answers;
+    assert.equal(others.length, 0);
+    assert.ok(answer !== undefined && answer.length <= 3 * asked.length);
+    if (over === 0) assert.equal(answer.length, 3 * asked.length);
+    assert.equal(decodeMessage(answer).code, over === 0 ? Code.Content : Code.Unauthorized);
+  });
+}

@@ -57,8 +57,8 @@ test("no connection id left: that handshake is refused, the others live", () => 
   assert.equal(clients[0]?.of("opened").length, 1);
   assert.equal(clients[1]?.of("opened").length, 0);
   assert.deepEqual(
-    wire.server.of("failed").map((f) => f.why),
-    ["no connection id left"],
+    new Set(wire.server.of("failed").map((f) => f.why)),
+    new Set(["no connection id left"]),
   );
   assert.equal(wire.server.machine.handshakes, 0);
 });

@@ -81,8 +81,8 @@ test("byte floors: resumption with cookie takes 417, with Update and ACK 493", (
 });
 
 test("RFC 6347 4.2.3: peers that want one message per record get it", () => {
-  const wire = new Wire({ server: { tuning: { coalesce: false } } });
-  const client = wire.client({ connectionId: EMPTY_CID, tuning: { coalesce: false } });
+  const wire = new Wire({ server: { tuning: { coalesce: "never" } } });
+  const client = wire.client({ connectionId: EMPTY_CID, tuning: { coalesce: "never" } });
   wire.connect(client);
   assert.equal(client.of("opened").length, 1);
   // 13 more: ServerHelloDone has a record of its own; the records of a flight still share a datagram.

@@ -28,7 +28,8 @@ import {
   encodeServerHello,
 } from "../handshake/server-hello.ts";
 import { plainRecord } from "../record/header.ts";
-import { DtlsServer, type DtlsServerOptions } from "../server.ts";
+import { DtlsServer } from "../server.ts";
+import type { DtlsServerOptions } from "../server-options.ts";
 import { SUITES } from "../suites.ts";
 import { exchange } from "./exchange.ts";
 import { KEY, SERVER, Wire } from "./wire.ts";
@@ -256,6 +257,10 @@ for (const [what, over, alert] of [
     Alert.decodeError,
   ],
   ["a later version", { version: 0xfefc }, undefined],
+  ["DTLS 1.0", { version: 0xfeff }, Alert.protocolVersion],
+  ["a version that is none of DTLS", { version: 0x0101 }, Alert.protocolVersion],
+  ["a version of TLS", { version: 0x0303 }, Alert.protocolVersion],
+  ["a version below all", { version: 0 }, Alert.protocolVersion],
 ] as const) {
   test(`RFC 5246 7.4.1.2: a server told ${what} ${alert === undefined ? "goes on" : `says ${alert}`}`, () => {
     assert.equal(serverTold(over).alert, alert);

@@ -9,7 +9,8 @@ import {
 import { DtlsClient, type DtlsClientInput, type DtlsClientOptions } from "../client.ts";
 import type { Lookup, Verdict } from "../credentials.ts";
 import type { DtlsInput, DtlsOutput, Sealer } from "../events.ts";
-import { DtlsServer, type DtlsServerInput, type DtlsServerOptions } from "../server.ts";
+import { DtlsServer } from "../server.ts";
+import type { DtlsServerInput, DtlsServerOptions } from "../server-options.ts";
 
 /** One server, some clients, and a network between them that does what a test wants, in virtual time. */
 export class Wire {
@@ -20,9 +21,11 @@ export class Wire {
   /** Every datagram that was sent, whatever became of it. */
   readonly sent: { from: "client" | "server"; at: number; path: Path; bytes: Uint8Array }[] = [];
   /** Decides the fate of a datagram: how often it arrives and after how long. */
-  carry: (datagram: { from: "client" | "server"; bytes: Uint8Array }) => readonly number[] = () => [
-    10,
-  ];
+  carry: (datagram: {
+    from: "client" | "server";
+    path: Path;
+    bytes: Uint8Array;
+  }) => readonly number[] = () => [10];
   /** Rewrites the address a client appears under, as a NAT does. */
   nat: (client: SocketAddress) => SocketAddress = (address) => address;
   readonly #queue: { at: number; order: number; run: () => void }[] = [];
@@ -137,7 +140,7 @@ export class Wire {
   #transmit(peer: AnyPeer, path: Path, bytes: Uint8Array): void {
     const from = peer === this.server ? "server" : "client";
     this.sent.push({ from, at: this.now, path, bytes });
-    for (const delay of this.carry({ from, bytes })) {
+    for (const delay of this.carry({ from, path, bytes })) {
       this.later(delay, () => this.#arrive(from, path, bytes));
     }
   }

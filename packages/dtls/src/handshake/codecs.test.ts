@@ -60,6 +60,7 @@ const session = {
   master: new Uint8Array(48).fill(5),
   extended: true,
   identity: { kind: "psk", identity: "dev01" } as const,
+  generation: 2 ** 53 - 1,
   serverName: "lwm2m.example.com",
   expires: 1_800_000_000_000,
   id: new Uint8Array(8).fill(2),
@@ -67,9 +68,10 @@ const session = {
 };
 const association = new Association(
   {
-    session: 77,
+    session: 2 ** 53 - 2,
     suite: session.suite,
     identity: session.identity,
+    generation: session.generation,
     path: { local: { host: "198.51.100.1", port: 5684 }, remote: { host: "2001:db8::7", port: 9 } },
     ownCid: Uint8Array.of(1, 2, 3, 4),
     peerCid: EMPTY,

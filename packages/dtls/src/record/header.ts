@@ -1,4 +1,4 @@
-import { EMPTY, FormatError } from "@godwit/base";
+import { EMPTY, FormatError, fits, misfit } from "@godwit/base";
 import { ContentType } from "../codes.ts";
 
 /**
@@ -19,15 +19,15 @@ export type DtlsRecord = {
 
 /**
  * Reads the record that begins at `at`. `cidLength`: how long the connection ids are that we gave out, for the record
- * does not say. Throws FormatError where the datagram ends too early: what follows cannot be found then.
+ * does not say. Undefined where the datagram ends too early: what follows cannot be found then.
  */
-export function readRecord(bytes: Uint8Array, at: number, cidLength: number): DtlsRecord {
+function scanRecord(bytes: Uint8Array, at: number, cidLength: number): DtlsRecord | undefined {
   const type = bytes[at]!; // the caller asks only for bytes that are there
   const n = type === ContentType.tls12Cid ? cidLength : 0;
   const start = at + HEADER + n;
-  if (bytes.length < start) throw new FormatError("record header cut short");
+  if (bytes.length < start) return undefined;
   const length = (bytes[start - 2]! << 8) | bytes[start - 1]!; // the line above checked the end
-  if (bytes.length < start + length) throw new FormatError("record longer than its datagram");
+  if (bytes.length < start + length) return undefined;
   return {
     type,
     version: (bytes[at + 1]! << 8) | bytes[at + 2]!, // all within the header
@@ -39,16 +39,30 @@ export function readRecord(bytes: Uint8Array, at: number, cidLength: number): Dt
   };
 }
 
-/** As `readRecord`; undefined where no record begins that DTLS 1.2 has, and so nothing behind it can be found either. */
+/** As `scanRecord`. @throws FormatError where the datagram ends too early */
+export function readRecord(bytes: Uint8Array, at: number, cidLength: number): DtlsRecord {
+  const record = scanRecord(bytes, at, cidLength);
+  if (record === undefined) throw new FormatError("record cut short, or longer than its datagram");
+  return record;
+}
+
+/** As `scanRecord`; undefined also where no record begins that DTLS 1.2 has, and so nothing behind it can be found either. */
 export function recordAt(bytes: Uint8Array, at: number, cidLength: number): DtlsRecord | undefined {
   const type = bytes[at]!; // the caller asks only for bytes that are there
   if (type < ContentType.changeCipherSpec || type > LAST_TYPE) return undefined;
-  try {
-    return readRecord(bytes, at, cidLength);
-  } catch (error) {
-    if (error instanceof FormatError) return undefined;
-    throw error;
-  }
+  return scanRecord(bytes, at, cidLength);
+}
+
+/**
+ * Bytes of a record at `at` that nothing protects, or that is of epoch 1 and names no connection id; 0 for any other, and
+ * where the datagram ends too early. Makes nothing: by this the records are passed over that belong to nobody.
+ */
+export function sizeOfNameless(bytes: Uint8Array, at: number): number {
+  if (bytes.length < at + HEADER || bytes[at + 1] !== 0xfe) return 0;
+  const type = bytes[at]!; // within, as all below
+  if (type < ContentType.changeCipherSpec || type > ContentType.applicationData) return 0;
+  const size = HEADER + ((bytes[at + 11]! << 8) | bytes[at + 12]!);
+  return at + size > bytes.length ? 0 : size;
 }
 
 /** Writes a header for `length` bytes of fragment into `out`; returns where the fragment begins. */
@@ -65,6 +79,8 @@ export function writeHeader(
   length: number,
 ): number {
   const { type, epoch, sequence, cid, version = 0xfefd } = header;
+  if (!fits(epoch, 2 ** 16)) misfit("u16", epoch);
+  if (!fits(length, 2 ** 16)) misfit("u16", length);
   out[at] = type;
   out[at + 1] = version >>> 8;
   out[at + 2] = version;
@@ -93,6 +109,7 @@ export function read48(bytes: Uint8Array, at: number): number {
 }
 
 export function write48(out: Uint8Array, at: number, value: number): void {
+  if (!fits(value, 2 ** 48)) misfit("u48", value);
   const high = Math.floor(value / 0x1_0000_0000);
   out[at] = high >>> 8;
   out[at + 1] = high;

@@ -48,7 +48,7 @@ class Wire {
     this.nat = this.world.nat(nat);
     const server = new ServerStack({
       rng: this.world.rng("server"),
-      now: 0,
+      now: this.world.now,
       server: { nosec: true },
     });
     this.server = this.world.host("server").attach(5_683, server, {
@@ -100,9 +100,10 @@ class Wire {
   }
 
   #fromServer(output: Exclude<ServerStackOutput, { type: "datagram" }>): void {
-    if (output.type === "store")
-      this.server.feed({ type: "stored", ticket: output.ticket, ok: true });
-    else if (output.type !== "dropped" && output.type !== "credential") this.heard.push(output);
+    if (output.type === "store") {
+      const { ticket } = output;
+      this.world.after(0, () => this.server.feed({ type: "stored", ticket, ok: true }));
+    } else if (output.type !== "dropped" && output.type !== "credential") this.heard.push(output);
   }
 
   #fromDevice(output: Exclude<ClientStackOutput, { type: "datagram" }>): void {

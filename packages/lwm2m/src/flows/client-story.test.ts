@@ -174,6 +174,7 @@ export class ClientStory {
       case "remember":
       case "resumeObservation":
       case "challenge":
+      case "ignore":
       case "moved":
       case "validated":
       case "released":

@@ -1,6 +1,6 @@
 // What the flow tests tell their stories with: a server with a store, devices, and orders. All in virtual time.
 
-import { FormatError, hex, type SocketAddress, type StoreChange } from "@godwit/base";
+import { checkedRow, hex, openRow, type SocketAddress, type StoreChange } from "@godwit/base";
 import { CON, decodeMessage, formatCode, isRequest, uriPath, type Message } from "@godwit/coap";
 import {
   milliseconds,
@@ -78,7 +78,7 @@ export class TestServer {
   crashAt: { readonly write: number; readonly when: "before" | "after" } | undefined;
   crashes = 0;
   readonly #world: World;
-  readonly #tuning: Partial<ServerTuning>;
+  #tuning: Partial<ServerTuning>;
   readonly #coap: ServerStackOptions["coap"];
   readonly #dtls: Partial<ServerStackOptions["dtls"]>;
   readonly #node: Node<ServerStackInput, ServerStackOutput>;
@@ -188,12 +188,32 @@ export class TestServer {
     });
   }
 
-  #boot(): ServerStack {
+  /** What a start with these tables would make. */
+  bootWith(tables: TestServer["tables"], tuning: Partial<ServerTuning> = {}): ServerStack {
+    return this.#boot(tables, tuning);
+  }
+
+  /** Power off, and on again with other tables or another tuning: what was not durable is gone. */
+  restartWith(
+    tables: TestServer["tables"] = this.tables,
+    tuning: Partial<ServerTuning> = {},
+  ): void {
+    this.#life += 1;
+    if (tables !== this.tables) {
+      this.tables.clear();
+      for (const [table, rows] of tables) this.tables.set(table, new Map(rows));
+    }
+    this.#tuning = { ...this.#tuning, ...tuning };
+    this.#stack = this.#boot();
+    this.#node.replace(this.#stack);
+  }
+
+  #boot(tables = this.tables, tuning: Partial<ServerTuning> = {}): ServerStack {
     return new ServerStack({
       rng: this.#world.rng(`server ${this.#life}`),
-      server: { nosec: true, ...this.#tuning },
+      server: { nosec: true, ...this.#tuning, ...tuning },
       coap: this.#coap ?? {},
-      load: (table) => [...(this.tables.get(table) ?? [])].map(([key, value]) => ({ key, value })),
+      load: (table) => [...(tables.get(table) ?? [])].map(([key, value]) => ({ key, value })),
       now: this.#world.now,
       sealer: SEALER,
       dtls: { port: COAPS_PORT, ...this.#dtls },
@@ -208,7 +228,7 @@ export class TestServer {
     expires: Duration = "1 day",
   ): Order {
     const { now } = this.#world;
-    const id = this.#stack.server.operationId(now);
+    const id = this.#stack.server.operationId();
     const expiresAt = now + milliseconds(expires);
     const { endpoint } = device;
     this.#node.feed({ type: "operate", id, endpoint, kind, path, request, expiresAt });
@@ -292,6 +312,8 @@ export type TestSecurity = Partial<Omit<ClientDtlsOptions, "credentials" | "conn
 
 export type DeviceOptions = Pick<ClientOptions, "keepAlive" | "queueMode" | "tuning"> & {
   readonly endpoint?: string;
+  /** Its name in the world, where several devices claim one endpoint. */
+  readonly host?: string;
   readonly behind?: Access;
   readonly link?: LinkOptions;
   /** s */
@@ -317,6 +339,8 @@ export class TestDevice {
     ["/3303/0/5700", { type: "float", value: 21.5 }],
   ] as const);
   asleep = false;
+  /** What the server was told of it, if it was. */
+  readonly credential: Credential | undefined;
   /** What the device keeps of its sessions. */
   readonly rows: Map<string, { table: string; key: string; value: Uint8Array }> = new Map();
   readonly #world: World;
@@ -327,19 +351,20 @@ export class TestDevice {
   #life = 0;
 
   constructor(world: World, server: TestServer, options: DeviceOptions = {}) {
-    const { endpoint = "device", behind, link } = options;
+    const { endpoint = "device", host = endpoint, behind, link } = options;
     this.endpoint = endpoint;
     this.#world = world;
     this.#server = server;
     this.#options = options;
-    this.host = world.host(endpoint, {
+    this.host = world.host(host, {
       ...(behind !== undefined && { behind }),
       ...(link !== undefined && { link }),
     });
     const { security } = options;
     if (security !== undefined && security.key === undefined && !security.credentials) {
       const { identity } = security;
-      server.addCredential({ kind: "psk", endpoint: this.endpoint, identity, key: KEY });
+      this.credential = { kind: "psk", endpoint: this.endpoint, identity, key: KEY };
+      server.addCredential(this.credential);
     }
     this.#stack = this.#boot(false);
     this.#node = this.host.attach<ClientStackInput, ClientStackOutput>(56_830, this.#stack, {
@@ -393,6 +418,7 @@ export class TestDevice {
     const {
       endpoint,
       lifetime = 300,
+      host: _host,
       behind: _behind,
       link: _link,
       coap,
@@ -525,14 +551,15 @@ type DeviceSaid = Exclude<
   { readonly type: "datagram" | "perform" | "dropped" | "stateChanged" | "store" }
 >;
 
-/** Marks what it seals, so that what was not sealed or is another's is not opened. */
+/** As a cipher with a tag: what was not sealed, was changed or is another's is not opened. */
 const SEALER = {
   seal: (secret: Uint8Array, context: string) =>
-    Uint8Array.of(context.length, ...secret.map((byte) => byte ^ MASK)),
-  open: (sealed: Uint8Array, context: string) => {
-    if (sealed[0] !== context.length) throw new FormatError("sealed for another place");
-    return sealed.slice(1).map((byte) => byte ^ MASK);
-  },
+    checkedRow(
+      context,
+      secret.map((byte) => byte ^ MASK),
+    ),
+  open: (sealed: Uint8Array, context: string) =>
+    openRow(context, sealed).map((byte) => byte ^ MASK),
 };
 const DEVICE_SEALER = {
   seal: (plain: Uint8Array) => SEALER.seal(plain, "device"),

@@ -43,7 +43,8 @@ test("F17: an observation goes on after a restart of the server, without a word 
 test("F17: wherever the server dies, what was acknowledged is there after it, and nothing is obeyed twice", () => {
   const writes = crashStory(undefined).server.writes;
   assert.ok(writes > 15, String(writes));
-  for (let write = 1; write <= writes; write++) {
+  // The first is made before anybody is there: the bounds of the numbers to come.
+  for (let write = 2; write <= writes; write++) {
     for (const when of ["before", "after"] as const) {
       const where = `${when} write ${write}`;
       const { server, awake, sleeper, orders } = crashStory({ write, when });
@@ -60,7 +61,7 @@ test("F17: wherever the server dies, what was acknowledged is there after it, an
         assert.equal(order.state, "done", `${where}: ${word}`);
         assert.equal(times, 1, `${where}: ${word}`);
       }
-      assert.equal(server.stack.unreadable, 0, where);
+      assert.deepEqual(server.stack.setAside, [], where);
     }
   }
 });

@@ -3,10 +3,12 @@
 import {
   Outbox,
   Tickets,
+  UsageError,
   type Identity,
   type Instant,
   type Rng,
   type SessionId,
+  type SlottedId,
   type StoreChange,
 } from "@godwit/base";
 import { Code, response as buildResponse, type ExchangeId, type Response } from "@godwit/coap";
@@ -37,6 +39,8 @@ export type ServerSurroundings = {
   readonly sameHost: (a: SessionId, b: SessionId) => boolean;
   /** The endpoint name an identity stands for; `undefined`: this identity is unknown. */
   readonly endpointOf?: (identity: Identity) => string | undefined;
+  /** A number that no operation had before, restarts or not; counts from 1 unless given. */
+  readonly takeNumber?: () => SlottedId | undefined;
   /** Another number each time that answers of `endpointOf` may have changed. */
   readonly credentialRevision?: () => number;
   /** Whether this endpoint has credentials: then it is never spoken to without them. */
@@ -95,10 +99,13 @@ export class ServerCore {
   /** Counts changes of them. */
   identityChanges = 0;
   readonly pending: Tickets<Pending> = new Tickets();
+  /** Where nobody else counts. */
+  lastId: SlottedId = 0;
+  /** Numbers of sessions that were lost with the store: their devices are registered, and found again when they speak. */
+  readonly lost: Set<SessionId> = new Set();
   readonly unwritten: Unwritten = new Unwritten();
   /** Registrations whose end is being written: nothing more is written of them. */
   readonly leaving: Set<Registration> = new Set();
-  lastId = 0;
 
   constructor(around: ServerSurroundings, tuning: ServerTuning) {
     this.around = around;
@@ -108,10 +115,11 @@ export class ServerCore {
     this.observations = new Observations(tuning.maxObservationsPerEndpoint);
   }
 
-  /** A number for a new operation, larger than all before it, also across restarts (ms since 1970 times 1024). */
-  operationId(now: Instant): number {
-    this.lastId = Math.max(this.lastId + 1, Math.floor(now) * 1_024);
-    return this.lastId;
+  /** A number that no operation had before, restarts or not. */
+  operationId(): SlottedId {
+    const id = this.around.takeNumber === undefined ? ++this.lastId : this.around.takeNumber();
+    if (id === undefined) throw new UsageError("no number is left for an operation");
+    return id;
   }
 
   store(changes: readonly StoreChange[], pending: Pending): void {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FormatError, UsageError, concat, hex, utf8 } from "@godwit/base";
-import { CREDENTIAL_TABLE, CredentialBook } from "./credential-book.ts";
+import { CREDENTIAL_TABLE, CredentialBook, SECURED_TABLE } from "./credential-book.ts";
 import {
   checkCredential,
   credentialId,
@@ -61,10 +61,15 @@ for (const credential of credentials) {
 
 test("a book keeps what it is given, over a restart, and shows no secret", () => {
   const book = new CredentialBook(sealer);
-  const stored = credentials.map((credential) => book.add(credential));
+  const stored = credentials.flatMap((credential) => book.add(credential));
   const revived = new CredentialBook(sealer);
-  const records = stored.map(({ key, value }) => ({ key, value: value! })); // adding stores a value
-  assert.equal(revived.restore(records), 0);
+  const rows = (table: string): { key: string; value: Uint8Array }[] =>
+    stored
+      .filter((change) => change.table === table)
+      .map(({ key, value }) => ({ key, value: value! })); // adding stores a value
+  const records = rows(CREDENTIAL_TABLE);
+  for (const record of records) revived.restore(record);
+  for (const record of rows(SECURED_TABLE)) revived.restoreOwner(record);
   assert.deepEqual(revived.views(), book.views());
   assert.equal(stored[0]?.table, CREDENTIAL_TABLE);
   assert.equal(revived.endpointOf({ kind: "psk", identity: "dev01" }), "a");
@@ -72,8 +77,56 @@ test("a book keeps what it is given, over a restart, and shows no secret", () =>
   assert.equal(revived.isSecured("d"), true);
   assert.equal(revived.isSecured("f"), false);
   assert.doesNotMatch(JSON.stringify(book.views()), /0001020304|01020304050607|9e7c/);
-  records[0] = { key: "psk:dev02", value: records[0]!.value };
-  assert.equal(new CredentialBook(sealer).restore(records), 1);
+  const { value } = records[0]!; // there are five
+  assert.throws(() => new CredentialBook(sealer).restore({ key: "psk:dev02", value }), FormatError);
+});
+
+test("a replaced credential is of another generation, the same once more is not, and neither over a restart", () => {
+  const [psk] = credentials as [Extract<Credential, { kind: "psk" }>];
+  const identity = identityOf(psk);
+  const book = new CredentialBook(sealer);
+  book.add(psk);
+  const first = book.generationOf(identity)!; // it was added
+  book.add({ ...psk });
+  assert.equal(book.vouches(identity, first), "good");
+  const [row] = book.add({ ...psk, key: hex("ff".repeat(16)) });
+  assert.equal(book.vouches(identity, first), "gone");
+  const revived = new CredentialBook(sealer);
+  revived.restore({ key: row!.key, value: row!.value! }); // adding stores a value
+  assert.equal(revived.generationOf(identity), book.generationOf(identity));
+  assert.equal(revived.vouches(identity, first), "gone");
+});
+
+test("a record of a release without generations is read as generation 0", () => {
+  const [psk] = credentials as [Credential];
+  const book = new CredentialBook(sealer);
+  const id = credentialId(psk);
+  book.restore({ key: id, value: sealer.seal(encodeCredential(psk), `credential/${id}`) });
+  assert.equal(book.vouches(identityOf(psk), 0), "good");
+});
+
+test("a credential that cannot be read locks its endpoint until it is given again or removed", () => {
+  const [psk] = credentials as [Extract<Credential, { kind: "psk" }>];
+  const [, owner] = new CredentialBook(sealer).add(psk);
+  const locked = (): CredentialBook => {
+    const book = new CredentialBook(sealer);
+    book.restoreOwner({ key: owner!.key, value: owner!.value! }); // adding stores a value
+    return book;
+  };
+  const book = locked();
+  assert.equal(book.isSecured("a"), true);
+  assert.equal(book.endpointOf(identityOf(psk)), undefined);
+  assert.equal(book.vouches(identityOf(psk), 1), "unreadable");
+  const shown = { id: "psk:dev01", kind: "psk", endpoint: "a", subject: "dev01", unreadable: true };
+  assert.deepEqual(book.views(), [shown]);
+  assert.throws(() => book.add({ ...psk, endpoint: "other" }), /belongs to the endpoint a/);
+  book.add(psk);
+  assert.equal(book.endpointOf(identityOf(psk)), "a");
+  book.remove("psk:dev01");
+  assert.equal(book.isSecured("a"), false);
+  const other = locked();
+  assert.notEqual(other.remove("psk:dev01"), undefined);
+  assert.equal(other.isSecured("a"), false);
 });
 
 test("a credential stands for one endpoint; the last one removed leaves it unsecured", () => {

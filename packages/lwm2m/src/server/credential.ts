@@ -51,6 +51,8 @@ export type CredentialView = {
   readonly endpoint: string;
   /** The public part: PSK identity, OSCORE Recipient ID (hex), public key (hex), name, or "sha256:" and a fingerprint. */
   readonly subject: string;
+  /** Its record is damaged or missing: its endpoint is locked until it is added again or removed. */
+  readonly unreadable?: true;
 };
 
 /** Names the credential: its kind and its public part. Two with the same id cannot be told apart on the wire. */

@@ -39,7 +39,11 @@ export class Enrolling {
   readonly #core: ServerCore;
   readonly #orders: Orders;
   readonly #host: EnrollingHost;
-  readonly #open = new Set<Enrolment>();
+  /** Being written, by session and by endpoint: a storm of Registers waits for one disk. */
+  readonly #bySession = new Map<SessionId, Enrolment[]>();
+  readonly #byEndpoint = new Map<string, Enrolment[]>();
+  readonly #ids = new Set<string>();
+  #unproven = 0;
 
   constructor(core: ServerCore, orders: Orders, host: EnrollingHost) {
     this.#core = core;
@@ -49,14 +53,12 @@ export class Enrolling {
 
   /** How many are being written. */
   get size(): number {
-    return this.#open.size;
+    return this.#ids.size;
   }
 
-  /** The registration that is being written for a session. */
+  /** The registration that is being written for a session, the first if there are several. */
   bySession(session: SessionId): Registration | undefined {
-    for (const { registration } of this.#open)
-      if (registration.session === session) return registration;
-    return undefined;
+    return this.#bySession.get(session)?.[0]?.registration;
   }
 
   begin({ exchange, session, endpoint, parameters }: Newcomer, now: Instant): void {
@@ -83,6 +85,7 @@ export class Enrolling {
     for (const old of leaving.keys()) {
       changes.push(...this.#core.forgetting(old));
       this.#core.leaving.add(old);
+      this.#core.registry.suspend(old);
       if (old.session !== session) this.#core.emit({ type: "unkeep", session: old.session });
     }
     changes.push(
@@ -95,7 +98,7 @@ export class Enrolling {
     );
     this.#core.emit({ type: "pin", session });
     const enrolment = { exchange, registration, leaving };
-    this.#open.add(enrolment);
+    this.#note(enrolment);
     this.#core.store(changes, { kind: "register", enrolment });
   }
 
@@ -109,20 +112,41 @@ export class Enrolling {
     const leaving = new Map<Registration, "replaced" | "evicted">();
     for (const old of [registry.byEndpoint(endpoint), registry.bySession(session)])
       if (old !== undefined) leaving.set(old, "replaced");
-    let unproven = registry.unproven;
-    for (const { registration, leaving: others } of this.#open) {
-      if (registration.endpoint === endpoint || registration.session === session)
-        leaving.set(registration, "replaced");
-      if (!registration.proven) unproven += 1;
-      for (const old of others.keys()) if (!old.proven) unproven -= 1;
-    }
-    if (proven || unproven < tuning.maxUnproven) return leaving;
-    for (const oldest of registry.unprovenOldestFirst()) {
-      if (leaving.has(oldest) || this.#core.leaving.has(oldest)) continue;
+    for (const one of this.#byEndpoint.get(endpoint) ?? [])
+      leaving.set(one.registration, "replaced");
+    for (const one of this.#bySession.get(session) ?? []) leaving.set(one.registration, "replaced");
+    if (proven) return leaving;
+    let unproven = registry.unproven + this.#unproven;
+    for (const old of leaving.keys()) if (registry.isUnproven(old)) unproven -= 1;
+    const oldest = registry.oldestUnproven();
+    if (unproven >= tuning.maxUnproven && oldest !== undefined && !leaving.has(oldest))
       leaving.set(oldest, "evicted");
-      break;
-    }
     return leaving;
+  }
+
+  /** Whether another Register of the same endpoint or session ends it as well. */
+  #leavesOtherwise(old: Registration, { registration }: Enrolment): boolean {
+    const beside = [
+      ...(this.#byEndpoint.get(registration.endpoint) ?? []),
+      ...(this.#bySession.get(registration.session) ?? []),
+    ];
+    return beside.some((one) => one.registration !== registration && one.leaving.has(old));
+  }
+
+  #note(enrolment: Enrolment): void {
+    const { id, session, endpoint, proven } = enrolment.registration;
+    this.#ids.add(id);
+    if (!proven) this.#unproven += 1;
+    listed(this.#bySession, session).push(enrolment);
+    listed(this.#byEndpoint, endpoint).push(enrolment);
+  }
+
+  #forget(enrolment: Enrolment): void {
+    const { id, session, endpoint, proven } = enrolment.registration;
+    this.#ids.delete(id);
+    if (!proven) this.#unproven -= 1;
+    unlist(this.#bySession, session, enrolment);
+    unlist(this.#byEndpoint, endpoint, enrolment);
   }
 
   /** Nobody can be spoken to there until there is a new association. */
@@ -134,8 +158,10 @@ export class Enrolling {
   stored({ enrolment }: PendingEnrolment, refusal: string | undefined, now: Instant): void {
     const { exchange, registration, leaving } = enrolment;
     const { session, endpoint } = registration;
-    for (const old of leaving.keys()) this.#core.leaving.delete(old);
+    for (const old of leaving.keys())
+      if (!this.#leavesOtherwise(old, enrolment)) this.#core.leaving.delete(old);
     if (refusal !== undefined) {
+      for (const old of leaving.keys()) this.#core.registry.resume(old);
       this.#letGo(enrolment);
       return this.#core.refuseForNow(exchange, session, refusal);
     }
@@ -150,7 +176,7 @@ export class Enrolling {
       return this.#core.refuse(exchange, session, admitted);
     }
     this.#core.registry.add(registration);
-    this.#open.delete(enrolment);
+    this.#forget(enrolment);
     this.#core.registry.expireAt(
       registration,
       registration.expiresAt,
@@ -171,7 +197,7 @@ export class Enrolling {
   /** Nothing refers to the session for this one. */
   #letGo(enrolment: Enrolment): void {
     const { session } = enrolment.registration;
-    this.#open.delete(enrolment);
+    this.#forget(enrolment);
     if (this.#core.registry.bySession(session) !== undefined) return;
     if (this.bySession(session) === undefined) this.#core.emit({ type: "unpin", session });
   }
@@ -190,11 +216,23 @@ export class Enrolling {
   }
 
   #isTaken(id: string): boolean {
-    if (this.#core.registry.byId(id) !== undefined) return true;
-    if (this.#core.unwritten.has(TABLES.registration, id)) return true;
-    for (const { registration } of this.#open) if (registration.id === id) return true;
-    return false;
+    if (this.#core.registry.byId(id) !== undefined || this.#ids.has(id)) return true;
+    return this.#core.unwritten.has(TABLES.registration, id);
   }
+}
+
+function listed<K>(lists: Map<K, Enrolment[]>, key: K): Enrolment[] {
+  const there = lists.get(key);
+  if (there !== undefined) return there;
+  const made: Enrolment[] = [];
+  lists.set(key, made);
+  return made;
+}
+
+function unlist<K>(lists: Map<K, Enrolment[]>, key: K, enrolment: Enrolment): void {
+  const left = (lists.get(key) ?? []).filter((one) => one !== enrolment);
+  if (left.length > 0) lists.set(key, left);
+  else lists.delete(key);
 }
 
 const NO_OBJECTS = { root: [], formats: [], objects: [] };

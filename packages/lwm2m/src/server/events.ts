@@ -39,8 +39,13 @@ export type ServerInput =
       readonly expiresAt: number;
     }
   | { readonly type: "cancelOperation"; readonly id: number }
-  /** An administrator removes a registration; the device learns it from 4.04 at its next Update. */
-  | { readonly type: "remove"; readonly endpoint: string };
+  /** A registration ends on our side; the device learns it from 4.04 at its next Update. */
+  | { readonly type: "remove"; readonly endpoint: string; readonly why?: RemovedBecause }
+  /** Nothing is asked of the endpoint any more: its operations fail with this reason, its observations end. */
+  | { readonly type: "forget"; readonly endpoint: string; readonly reason: string };
+
+/** `removed`: by an administrator. `revoked`: its credential is gone. `refused`: it proves nothing, and has to. */
+export type RemovedBecause = "removed" | "revoked" | "refused";
 
 export type OperationKind =
   | "read"
@@ -89,7 +94,7 @@ export type ServerEvent =
   | {
       readonly type: "deregistered";
       readonly registration: RegistrationView;
-      readonly why: "device" | "expired" | "replaced" | "removed" | "evicted";
+      readonly why: "device" | "expired" | "replaced" | "evicted" | RemovedBecause;
     }
   /** A Register, Update or De-register was refused. Text from the device is in `detail`: escape it. */
   | {
@@ -111,14 +116,6 @@ export type ServerEvent =
       readonly path: string;
       readonly state: "active" | "ended";
     };
-
-/** Everything the server must read back at its start; see `server-records.ts` for the layouts. */
-export type StoredTables = {
-  readonly registrations: Iterable<StoredRecord>;
-  readonly touches: Iterable<StoredRecord>;
-  readonly operations: Iterable<StoredRecord>;
-  readonly observations: Iterable<StoredRecord>;
-};
 
 export type StoredRecord = { readonly key: string; readonly value: Uint8Array };
 

@@ -19,7 +19,7 @@ import type { OperationKind, ServerInput } from "./events.ts";
 import type { Observation } from "./observations.ts";
 import { isFinal, isIdempotent, viewOperation, type Operation } from "./operation.ts";
 import { canPush, noteUplink, notePushAnswered, notePushLost } from "./reach.ts";
-import { TABLES, encodeObservation, operationKey } from "./records.ts";
+import { TABLES, encodeObservation, observationKey, operationKey } from "./records.ts";
 import type { Registration } from "./registration.ts";
 
 export class Orders {
@@ -347,7 +347,7 @@ export class Orders {
   observeAgain(registration: Registration, now: Instant): void {
     for (const observation of this.#core.observations.of(registration.endpoint)) {
       const operation: Operation = {
-        id: this.#core.operationId(now),
+        id: this.#core.operationId(),
         endpoint: registration.endpoint,
         kind: "observe",
         path: observation.path,
@@ -423,6 +423,14 @@ export class Orders {
     }
   }
 
+  /** Nothing is asked of the endpoint any more. */
+  forgetEndpoint(endpoint: string, reason: string, now: Instant): void {
+    for (const operation of [...this.#core.operations.of(endpoint)])
+      if (!isFinal(operation.state)) this.end(operation, { name: "failed", at: now, reason }, now);
+    for (const observation of this.#core.observations.of(endpoint))
+      this.#forgetObservation(observation, "forget");
+  }
+
   #accepted(operation: Operation, now: Instant): void {
     if (isFinal(operation.state)) return; // cancelled meanwhile
     this.#core.emit({ type: "operation", operation: viewOperation(operation) });
@@ -452,10 +460,6 @@ function owned({ code, options, payload }: Response): Response {
     options: options.map(({ number, value }) => ({ number, value: value.slice() })),
     payload: payload.slice(),
   };
-}
-
-function observationKey(observation: { endpoint: string; path: string }): string {
-  return `${observation.endpoint} ${observation.path}`;
 }
 
 /** s (RFC 7252 5.10.5). */

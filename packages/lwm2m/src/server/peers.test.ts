@@ -121,13 +121,20 @@ test("a raw public key is known as it is, or told as it is so that it can be add
   assert.equal(ask(other), `no credential has the public key ${toHex(other)}`);
 });
 
-test("a session is resumed for as long as there is a credential for its identity", () => {
+test("a session is resumed for as long as its identity has the credential that it was proven by", () => {
+  const known = book();
   for (const [subject, ok] of [
     ["urn:dev:ops:32473-lamp-1", true],
     [`sha256:${fingerprint("clientOnly")}`, true],
     ["lamp-1", false],
   ] as const) {
-    const lookup = { kind: "resume", identity: { kind: "x509", subject } } as const;
-    assert.equal(judgePeer(lookup, book(), { port: 5_684 }, IN_TIME).ok, ok);
+    const identity = { kind: "x509", subject } as const;
+    const generation = known.generationOf(identity) ?? 0;
+    const resumes = (by: number): boolean => {
+      const lookup = { kind: "resume", identity, generation: by } as const;
+      return judgePeer(lookup, known, { port: 5_684 }, IN_TIME).ok;
+    };
+    assert.equal(resumes(generation), ok);
+    assert.equal(resumes(generation + 100), false, "of the one before it");
   }
 });

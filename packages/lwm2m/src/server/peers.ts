@@ -51,12 +51,14 @@ export function judgePeer(
   now: Instant,
 ): Verdict {
   if (lookup.kind === "resume") {
-    if (book.endpointOf(lookup.identity) !== undefined) return { ok: true };
+    const { identity, generation } = lookup;
+    if (book.vouches(identity, generation) === "good") return { ok: true, generation };
     return refuse("the session's credential is gone");
   }
   const { certificate } = lookup;
   if (certificate.kind === "rpk") {
-    if (book.endpointOf(lookup.identity) !== undefined) return { ok: true };
+    const generation = book.generationOf(lookup.identity);
+    if (generation !== undefined) return { ok: true, generation };
     return refuse(`no credential has the public key ${toHex(certificate.spki)}`);
   }
   return judgeCertificate(certificate.chain, book, anchors, wall(now));
@@ -89,12 +91,12 @@ function judgeCertificate(
     return { ...verdict, why: `${verdict.why} (${roots}${named} is no credential's)` };
   }
   const until = shown.validTo.at; // when the session is not resumed any more, and the certificate is looked at again
-  if (pinned !== undefined) return { ok: true, identity: pinned, until };
+  if (pinned !== undefined) return welcome(pinned, until, book);
   // A name that looks like a fingerprint stands for nothing but itself.
   const names = shown.names.filter((name) => !name.startsWith("sha256:"));
   for (const name of names) {
     const identity = known(name, book);
-    if (identity !== undefined) return { ok: true, identity, until };
+    if (identity !== undefined) return welcome(identity, until, book);
   }
   const list = names
     .slice(0, SHOWN_NAMES)
@@ -108,6 +110,10 @@ function judgeCertificate(
 function known(subject: string, book: CredentialBook): Identity | undefined {
   const identity: Identity = { kind: "x509", subject };
   return book.endpointOf(identity) === undefined ? undefined : identity;
+}
+
+function welcome(identity: Identity, until: Instant, book: CredentialBook): Verdict {
+  return { ok: true, identity, until, generation: book.generationOf(identity) ?? 0 };
 }
 
 function refuse(why: string): Verdict {

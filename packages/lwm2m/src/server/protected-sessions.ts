@@ -3,18 +3,20 @@ import {
   Ledger,
   Reader,
   SelfKeyed,
+  UsageError,
   Writer,
   byNumber,
   fromUtf8,
   utf8,
-  type Identity,
   type Instant,
   type SessionId,
   type StoreChange,
 } from "@godwit/base";
-import { FIRST_PROTECTED_SESSION, type ProtectionLayer } from "../protection-layer.ts";
-import { credentialId, identityOf, type Credential } from "./credential.ts";
+import type { Generation } from "@godwit/dtls";
+import type { ProtectionLayer } from "../protection-layer.ts";
+import { credentialId, type Credential } from "./credential.ts";
 import type { StoredRecord } from "./events.ts";
+import { FIRST_PROTECTED_SESSION, FIRST_SECURED_SESSION } from "./numbers.ts";
 
 export type OscoreCredential = Extract<Credential, { kind: "oscore" }>;
 
@@ -29,6 +31,8 @@ export type ServerProtection<C = unknown> = {
 type ProtectedSession = {
   readonly session: SessionId;
   readonly credentialId: string;
+  /** Of the credential. */
+  readonly generation: Generation;
   carrier: SessionId | undefined;
   readonly ledger: Ledger;
 };
@@ -41,10 +45,12 @@ export class ProtectedSessions<C> {
   readonly #byCredential = new Map<string, ProtectedSession>();
   /** How many of them travel in a carrier. */
   readonly #carriers = new Map<SessionId, number>();
-  #next = FIRST_PROTECTED_SESSION;
+  readonly #takeNumber: () => SessionId | undefined;
 
-  constructor(protection: ServerProtection<C>) {
+  /** `takeNumber`: see `Numbers`. */
+  constructor(protection: ServerProtection<C>, takeNumber: () => SessionId | undefined) {
     this.#protection = protection;
+    this.#takeNumber = takeNumber;
     this.layer = protection.layer;
   }
 
@@ -71,29 +77,40 @@ export class ProtectedSessions<C> {
   }
 
   /** A credential that was never used. Returns its session. */
-  add(credential: OscoreCredential, now: Instant): SessionId {
-    const session = this.#next;
-    this.#put({
-      session,
-      credentialId: credentialId(credential),
-      carrier: undefined,
-      ledger: new Ledger(),
-    });
+  add(credential: OscoreCredential, generation: Generation, now: Instant): SessionId {
+    const session = this.#number();
     const input = { session, credential: this.#protection.credentialOf(credential) };
     this.layer.handle({ type: "add", ...input }, now);
+    this.#put(session, credential, generation, undefined);
     return session;
   }
 
-  /** The credential is revoked, and with it whatever was derived from it. */
-  remove(credential: string, now: Instant): SessionId | undefined {
+  /**
+   * A credential whose session is lost. It may have been used: keys come by Appendix B.2 where that is possible, and a fixed
+   * context cannot be used any more. Returns its session.
+   */
+  addUsed(credential: OscoreCredential, generation: Generation, now: Instant): SessionId {
+    const session = this.#number();
+    this.#restoreLayer({ session, credential, carrier: undefined }, undefined, true, now);
+    this.#put(session, credential, generation, undefined);
+    return session;
+  }
+
+  /**
+   * The credential is revoked, and with it whatever was derived from it. `carrier`: the one that nobody travels in any more.
+   */
+  remove(
+    credential: string,
+    now: Instant,
+  ): { readonly session: SessionId; readonly carrier: SessionId | undefined } | undefined {
     const found = this.#byCredential.get(credential);
     if (found === undefined) return undefined;
     const { session, carrier } = found;
     this.layer.handle({ type: "remove", session }, now);
     this.#sessions.delete(found);
     this.#byCredential.delete(credential);
-    if (carrier !== undefined) this.#drop(carrier);
-    return session;
+    const free = carrier !== undefined && this.#drop(carrier);
+    return { session, carrier: free ? carrier : undefined };
   }
 
   /** The device is at another carrier. Returns the one that nobody travels in any more. */
@@ -116,48 +133,19 @@ export class ProtectedSessions<C> {
   }
 
   /**
-   * The sessions of an earlier run. `own`: the layer's records. `trusted` false: they may be older than what was sent.
-   * Returns how many records could not be read; calls `opened` for each session.
+   * The session of a stored record, with the record that the layer left of it. `trusted` false: it may be older than what was
+   * sent. `carrier`: where its device is, if that is known.
+   *
+   * @throws whatever the layer has against it; nothing has changed then
    */
   restore(
-    records: Iterable<StoredRecord>,
-    own: Iterable<StoredRecord>,
-    find: (credential: string) => Credential | undefined,
-    opened: (session: SessionId, identity: Identity) => void,
+    { session, credential, generation, carrier }: RestoredSession,
+    record: Uint8Array | undefined,
     trusted: boolean,
     now: Instant,
-  ): number {
-    let unreadable = 0;
-    const contexts = new Map<string, Uint8Array>();
-    for (const { key, value } of own) contexts.set(key, value);
-    for (const { key, value } of records) {
-      try {
-        const session = Number(key);
-        this.#next = Math.max(this.#next, session + 1);
-        const { credential: id, carrier } = decode(value);
-        const credential = find(id);
-        if (credential?.kind !== "oscore") continue;
-        this.#put({ session, credentialId: id, carrier, ledger: new Ledger() });
-        if (carrier !== undefined)
-          this.#carriers.set(carrier, (this.#carriers.get(carrier) ?? 0) + 1);
-        this.layer.handle(
-          {
-            type: "restore",
-            session,
-            credential: this.#protection.credentialOf(credential),
-            record: contexts.get(key),
-            trusted,
-            ...(carrier === undefined ? {} : { carrier }),
-          },
-          now,
-        );
-        opened(session, identityOf(credential));
-      } catch (fault) {
-        if (!(fault instanceof FormatError)) throw fault;
-        unreadable += 1;
-      }
-    }
-    return unreadable;
+  ): void {
+    this.#restoreLayer({ session, credential, carrier }, record, trusted, now);
+    this.#put(session, credential, generation, carrier);
   }
 
   /** What must be stored before records of an older state can be believed again: that there are none. */
@@ -168,10 +156,35 @@ export class ProtectedSessions<C> {
     });
   }
 
-  #put(session: ProtectedSession): void {
-    this.#next = Math.max(this.#next, session.session + 1);
-    this.#sessions.set(session);
-    this.#byCredential.set(session.credentialId, session);
+  #restoreLayer(
+    { session, credential, carrier }: Pick<RestoredSession, "session" | "credential" | "carrier">,
+    record: Uint8Array | undefined,
+    trusted: boolean,
+    now: Instant,
+  ): void {
+    const own = this.#protection.credentialOf(credential);
+    const input = { session, credential: own, record, trusted };
+    const by = carrier === undefined ? {} : { carrier };
+    this.layer.handle({ type: "restore", ...input, ...by }, now);
+  }
+
+  #put(
+    session: SessionId,
+    credential: OscoreCredential,
+    generation: Generation,
+    carrier: SessionId | undefined,
+  ): void {
+    const id = credentialId(credential);
+    const one = { session, credentialId: id, generation, carrier, ledger: new Ledger() };
+    this.#sessions.set(one);
+    this.#byCredential.set(id, one);
+    if (carrier !== undefined) this.#carriers.set(carrier, (this.#carriers.get(carrier) ?? 0) + 1);
+  }
+
+  #number(): SessionId {
+    const session = this.#takeNumber();
+    if (session === undefined) throw new UsageError("no number is left for a protected session");
+    return session;
   }
 
   /** Whether nobody travels there any more. */
@@ -183,25 +196,52 @@ export class ProtectedSessions<C> {
   }
 }
 
-function encode({ credentialId: id, carrier }: ProtectedSession): Uint8Array {
-  const w = new Writer(64).u8(LAYOUT);
-  w.prefixed(2, (inner) => inner.append(utf8(id)));
-  return w.append(utf8(carrier === undefined ? "" : String(carrier))).bytes();
+/** layout 1 | generation 7 | carrier 7, 0 for none | (length 2, the credential's id) */
+function encode({ credentialId: id, generation, carrier }: ProtectedSession): Uint8Array {
+  const w = new Writer(64)
+    .u8(LAYOUT)
+    .u56(generation)
+    .u56(carrier ?? 0);
+  return w.prefixed(2, (inner) => inner.append(utf8(id))).bytes();
 }
 
-function decode(record: Uint8Array): {
-  readonly credential: string;
-  readonly carrier: SessionId | undefined;
-} {
-  const r = new Reader(record);
-  if (r.u8() !== LAYOUT) throw new FormatError("session record of an unknown layout");
+/** What a stored record says. @throws FormatError */
+export function decodeProtected({ key, value }: StoredRecord): ProtectedRecord {
+  const session = Number(key);
+  const isOurs = session >= FIRST_PROTECTED_SESSION && session < FIRST_SECURED_SESSION;
+  if (!isOurs || String(session) !== key) throw new FormatError(`no protected session: ${key}`);
+  const r = new Reader(value);
+  const layout = r.u8();
+  if (layout === 1) return { session, ...decodeFirst(r) };
+  if (layout !== LAYOUT) throw new FormatError(`session record of unknown layout ${layout}`);
+  const generation = r.u56();
+  const carrier = r.u56();
+  const credential = fromUtf8(r.take(r.u16()));
+  r.end("the session record");
+  return { session, credential, generation, carrier: carrier === 0 ? undefined : carrier };
+}
+
+/** The first layout: no generation, and the carrier in digits. */
+function decodeFirst(r: Reader): Omit<ProtectedRecord, "session"> {
   const credential = fromUtf8(r.take(r.u16()));
   const carrier = fromUtf8(r.rest());
-  if (!/^\d*$/.test(carrier)) throw new FormatError("session record without a number");
-  return { credential, carrier: carrier === "" ? undefined : Number(carrier) };
+  if (!/^\d{0,16}$/.test(carrier)) throw new FormatError("session record without a number");
+  return { credential, generation: 0, carrier: carrier === "" ? undefined : Number(carrier) };
 }
+
+export type ProtectedRecord = {
+  readonly session: SessionId;
+  /** Its id. */
+  readonly credential: string;
+  readonly generation: Generation;
+  readonly carrier: SessionId | undefined;
+};
+
+export type RestoredSession = Omit<ProtectedRecord, "credential"> & {
+  readonly credential: OscoreCredential;
+};
 
 const BY_SESSION = byNumber(({ session }: ProtectedSession) => session);
 /** The sessions of protected credentials, and where they were last. */
 export const PROTECTED_TABLE = "protected";
-const LAYOUT = 1;
+const LAYOUT = 2;

@@ -12,9 +12,8 @@ export class Queue<T> {
     return this.#first?.item;
   }
 
-  /** From the first on; may be left at any place. */
-  *items(): IterableIterator<T> {
-    for (let place = this.#first; place !== undefined; place = place.behind) yield place.item;
+  has(item: T): boolean {
+    return this.#places.has(item);
   }
 
   /** Puts `item` last; where it is in already it stays. */

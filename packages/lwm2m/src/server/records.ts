@@ -1,16 +1,20 @@
 // The durable form of what the server promised. Each record opens with its layout's version; integers are big-endian,
-// texts are UTF-8 behind a 16-bit length, instants are 48-bit ms since 1970. A record this code cannot read throws
-// FormatError: the caller counts it and goes on, so that one torn record does not hide the others.
+// texts are UTF-8 behind a 16-bit length, instants are 48-bit ms since 1970, ids are 56-bit (below 2^53). A record this code
+// cannot read throws FormatError: the caller sets it aside and goes on, so that one torn record does not hide the others.
+// Layout 1 had the lower 48 bits of a session's number.
 
 import {
   FormatError,
   Reader,
   Writer,
+  fits,
   fromUtf8,
+  misfit,
   utf8,
   type Identity,
   type Instant,
   type SessionId,
+  type SlottedId,
 } from "@godwit/base";
 import { decodeBody, encodeBody, type Request, type Response } from "@godwit/coap";
 import { formatObjectList, parseObjectList } from "../object-list.ts";
@@ -32,23 +36,23 @@ export function encodeRegistration(r: Registration): Uint8Array {
   const w = new Writer(256).u8(LAYOUT);
   text(w, r.id);
   text(w, r.endpoint);
-  w.u48(r.session);
+  w.u56(r.session);
   text(w, JSON.stringify(r.identity));
   w.u48(r.lifetime);
   text(w, r.version);
   text(w, r.binding);
   w.u8(r.queueMode ? 1 : 0);
   optionalText(w, r.sms);
-  w.u48(r.registeredAt);
+  w.u48(Math.floor(r.registeredAt));
   text(w, formatObjectList(r.objects));
   return w.bytes();
 }
 
 export function decodeRegistration(bytes: Uint8Array): Registration {
-  const r = opened(bytes, "registration");
+  const { r, layout } = opened(bytes, "registration");
   const id = readText(r);
   const endpoint = readText(r);
-  const session = r.u48();
+  const session = layout === 1 ? r.u48() : r.u56();
   const identity = readIdentity(readText(r));
   const lifetime = r.u48();
   const version = readText(r);
@@ -92,32 +96,32 @@ export function encodeTouch({ updatedAt, expiresAt = 0, session }: Touch): Uint8
   // Written for every Update, so without a Writer between.
   const bytes = new Uint8Array(TOUCH_LENGTH);
   bytes[0] = LAYOUT;
-  putU48(bytes, 1, updatedAt);
-  putU48(bytes, 7, expiresAt);
-  putU48(bytes, 13, session);
+  putU48(bytes, 1, Math.floor(updatedAt));
+  putU48(bytes, 7, Math.ceil(expiresAt));
+  putU56(bytes, 13, session);
   return bytes;
 }
 
 export function decodeTouch(bytes: Uint8Array): Touch {
-  const r = opened(bytes, "touch");
+  const { r, layout } = opened(bytes, "touch");
   const updatedAt = r.u48();
   const expiresAt = r.u48();
-  const session = r.u48();
+  const session = layout === 1 ? r.u48() : r.u56();
   r.end("the touch record");
   return { updatedAt, expiresAt: expiresAt === 0 ? undefined : expiresAt, session };
 }
 
 export function encodeOperation(o: Operation): Uint8Array {
-  const w = new Writer(128).u8(LAYOUT).u64(BigInt(o.id));
+  const w = new Writer(128).u8(LAYOUT).u56(o.id);
   text(w, o.endpoint);
   text(w, o.kind);
   text(w, o.path);
-  w.u48(o.createdAt).u48(o.expiresAt).u16(Math.min(o.attempts, 0xffff));
+  w.u48(Math.floor(o.createdAt)).u48(Math.ceil(o.expiresAt)).u16(Math.min(o.attempts, 0xffff));
   if (o.again === undefined) w.u8(0);
   else {
     w.u8(1).u16(o.again.mid);
     w.u8(o.again.token.length).append(o.again.token);
-    w.u48(o.leastIdle ?? 0); // sent it was: better to think that it was heard
+    w.u48(Math.floor(o.leastIdle ?? 0)); // sent it was: better to think that it was heard
   }
   message(w, o.request);
   encodeState(w, o.state);
@@ -125,8 +129,8 @@ export function encodeOperation(o: Operation): Uint8Array {
 }
 
 export function decodeOperation(bytes: Uint8Array): Operation {
-  const r = opened(bytes, "operation");
-  const id = Number(r.u64());
+  const { r, layout } = opened(bytes, "operation");
+  const id = readId(r, layout);
   const endpoint = readText(r);
   const kind = readText(r) as OperationKind;
   if (!KINDS.has(kind)) throw new FormatError("operation record of an unknown kind");
@@ -165,7 +169,7 @@ export type StoredObservation = {
 };
 
 export function encodeObservation(o: StoredObservation): Uint8Array {
-  const w = new Writer(64).u8(LAYOUT).u64(BigInt(o.id));
+  const w = new Writer(64).u8(LAYOUT).u56(o.id);
   text(w, o.endpoint);
   text(w, o.path);
   w.u8(o.token.length).append(o.token);
@@ -174,14 +178,21 @@ export function encodeObservation(o: StoredObservation): Uint8Array {
 }
 
 export function decodeObservation(bytes: Uint8Array): StoredObservation {
-  const r = opened(bytes, "observation");
-  const id = Number(r.u64());
+  const { r, layout } = opened(bytes, "observation");
+  const id = readId(r, layout);
   const endpoint = readText(r);
   const path = readText(r);
   const token = r.take(r.u8()).slice();
   const request = readMessage(r);
   r.end("the observation record");
   return { id, endpoint, path, token, request };
+}
+
+export function observationKey(observation: {
+  readonly endpoint: string;
+  readonly path: string;
+}): string {
+  return `${observation.endpoint} ${observation.path}`;
 }
 
 /** Keys sort as numbers do: 16 hex digits. */
@@ -198,18 +209,18 @@ function encodeState(w: Writer, state: OperationState): void {
       w.u8(1);
       return;
     case "done":
-      w.u8(2).u48(state.at);
+      w.u8(2).u48(Math.floor(state.at));
       message(w, state.response);
       return;
     case "failed":
-      w.u8(3).u48(state.at);
+      w.u8(3).u48(Math.floor(state.at));
       text(w, state.reason);
       return;
     case "expired":
-      w.u8(4).u48(state.at);
+      w.u8(4).u48(Math.floor(state.at));
       return;
     case "cancelled":
-      w.u8(5).u48(state.at);
+      w.u8(5).u48(Math.floor(state.at));
       return;
   }
 }
@@ -234,7 +245,8 @@ function decodeState(r: Reader): OperationState {
 }
 
 function putU48(bytes: Uint8Array, at: number, value: number): void {
-  const high = Math.floor(value / 0x1_0000_0000);
+  if (!fits(value, 2 ** 48)) misfit("u48", value);
+  const high = Math.floor(value / 2 ** 32);
   bytes[at] = high >>> 8;
   bytes[at + 1] = high;
   bytes[at + 2] = value >>> 24;
@@ -243,11 +255,26 @@ function putU48(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 5] = value;
 }
 
-function opened(bytes: Uint8Array, what: string): Reader {
+function putU56(bytes: Uint8Array, at: number, value: number): void {
+  if (!fits(value, 2 ** 53)) misfit("u56", value);
+  bytes[at] = Math.floor(value / 2 ** 48);
+  putU48(bytes, at + 1, value % 2 ** 48);
+}
+
+/** Of an operation or an observation. */
+function readId(r: Reader, layout: number): SlottedId {
+  if (layout > 1) return r.u56();
+  const id = Number(r.u64());
+  if (!Number.isSafeInteger(id)) throw new FormatError("a number above 2^53 - 1");
+  return id;
+}
+
+function opened(bytes: Uint8Array, what: string): { readonly r: Reader; readonly layout: number } {
   const r = new Reader(bytes);
   const layout = r.u8();
-  if (layout !== LAYOUT) throw new FormatError(`${what} record of unknown layout ${layout}`);
-  return r;
+  if (layout < 1 || layout > LAYOUT)
+    throw new FormatError(`${what} record of unknown layout ${layout}`);
+  return { r, layout };
 }
 
 function text(w: Writer, value: string): void {
@@ -268,11 +295,16 @@ function readOptionalText(r: Reader): string | undefined {
 }
 
 function readIdentity(json: string): Identity {
+  let identity: unknown;
   try {
-    return JSON.parse(json) as Identity;
+    identity = JSON.parse(json);
   } catch {
     throw new FormatError("registration record with a broken identity");
   }
+  const { kind } = (identity ?? {}) as Partial<Identity>;
+  if (kind === undefined || !IDENTITIES.has(kind))
+    throw new FormatError("registration record with an unknown kind of identity");
+  return identity as Identity;
 }
 
 /** Requests and responses are kept as code, CoAP options and payload. */
@@ -286,8 +318,9 @@ function readMessage(r: Reader): Request {
   return { code, ...decodeBody(bytes, 1) };
 }
 
-const LAYOUT = 1;
-const TOUCH_LENGTH = 1 + 3 * 6;
+const LAYOUT = 2;
+const IDENTITIES: ReadonlySet<Identity["kind"]> = new Set(["none", "psk", "oscore", "rpk", "x509"]);
+const TOUCH_LENGTH = 1 + 2 * 6 + 7;
 const KINDS: ReadonlySet<string> = new Set<OperationKind>([
   "read",
   "discover",

@@ -48,14 +48,14 @@ class Bench {
       },
       { nosec: true, ...tuning },
     );
-    const read = (table: string): { key: string; value: Uint8Array }[] =>
-      [...(this.#records.get(table) ?? [])].map(([key, value]) => ({ key, value }));
     this.server.restore(
       {
-        registrations: read("registration"),
-        touches: read("touch"),
-        operations: read("operation"),
-        observations: read("observation"),
+        each: (table, take) => {
+          for (const [key, value] of this.#records.get(table) ?? []) take({ key, value });
+        },
+        sessionOf: ({ session }) => session,
+        nowhere: () => assert.fail("every session is there"),
+        refusal: () => undefined,
       },
       this.now,
     );
@@ -109,7 +109,7 @@ class Bench {
   }
 
   order(endpoint: string, kind: "read" | "execute" | "observe", req: Request): number {
-    const id = this.server.operationId(this.now);
+    const id = this.server.operationId();
     const path = `/${uriPath(req.options).join("/")}`;
     const expiresAt = this.now + 3_600_000;
     this.feed({ type: "operate", id, endpoint, kind, path, request: req, expiresAt });

@@ -19,6 +19,7 @@ import {
   type Response,
 } from "@godwit/coap";
 import {
+  claimedEndpoint,
   parseRegister,
   parseUpdate,
   type Registration as RegisterParameters,
@@ -34,6 +35,7 @@ import {
 } from "./core.ts";
 import { credentialIdOf } from "./credential.ts";
 import { Enrolling } from "./enrolling.ts";
+import type { RemovedBecause, ServerOutput } from "./events.ts";
 import type { ObjectLists } from "./object-lists.ts";
 import type { Orders } from "./orders.ts";
 import { TABLES, encodeRegistration } from "./records.ts";
@@ -130,12 +132,15 @@ export class Registering {
   }
 
   #register(exchange: ExchangeId, session: SessionId, request: Request, now: Instant): void {
+    const identity = this.#core.identity(session);
+    if (identity.kind === "none" && !this.#core.tuning.nosec)
+      // What a stranger wants is not read any further: reading costs more than all that was done to bring it here.
+      return this.#core.refuse(exchange, session, this.#stranger(claimedEndpoint(request)));
     const parsed = parseRegister(request);
     if (parsed.type === "refused") return this.#core.refuse(exchange, session, parsed);
     const parameters = parsed.registration;
     if (parameters.objects === undefined)
       return this.#core.refuse(exchange, session, UNKNOWN_PROFILE);
-    const identity = this.#core.identity(session);
     const admitted = this.#admit(identity, parameters.endpoint);
     if (typeof admitted !== "string") return this.#core.refuse(exchange, session, admitted);
     const endpoint = admitted;
@@ -164,15 +169,18 @@ export class Registering {
   #admit(identity: Identity, claimed: string | undefined): string | Refusal {
     if (identity.kind === "none") {
       if (claimed === undefined) return refused(Code.BadRequest, "ep is missing");
-      if (this.#core.around.isSecured?.(claimed) === true) {
-        return refused(Code.Forbidden, "this endpoint has credentials");
-      }
-      return this.#core.tuning.nosec ? claimed : refused(Code.Forbidden, "NoSec is switched off");
+      return this.#core.around.isSecured?.(claimed) === true ? HAS_CREDENTIALS : claimed;
     }
     const own = this.#core.around.endpointOf?.(identity);
     if (own === undefined) return refused(Code.Forbidden, "credential of no endpoint");
     if (claimed === undefined || claimed === own) return own;
     return refused(Code.BadRequest, "ep is not the credential's");
+  }
+
+  /** Why somebody who proves nothing may not register, where NoSec is off. */
+  #stranger(claimed: string | undefined): Refusal {
+    const isSecured = claimed !== undefined && this.#core.around.isSecured?.(claimed) === true;
+    return isSecured ? HAS_CREDENTIALS : NOSEC_IS_OFF;
   }
 
   /** Nobody has proven anything on raw UDP: whoever answers at the old address keeps the name. */
@@ -181,7 +189,7 @@ export class Registering {
     if (asked || this.#takeovers.size >= this.#core.tuning.maxTakeovers) {
       return this.#core.refuse(takeover.exchange, takeover.session, BEING_CHECKED);
     }
-    const id = this.#core.operationId(now);
+    const id = this.#core.operationId();
     this.#takeovers.set(id, takeover);
     this.#takeoverDue.set(id, now + this.#core.tuning.takeoverProbe);
     this.#core.out.push({
@@ -230,6 +238,10 @@ export class Registering {
   /** Whether the device's path changed: then the endpoint gives the request back under the right session, once only. */
   #followed(exchange: ExchangeId, session: SessionId, registration: Registration): boolean {
     if (registration.session === session || registration.identity.kind !== "none") return false;
+    if (this.#core.lost.has(registration.session)) {
+      this.changeSession(registration, session);
+      return false;
+    }
     const into = registration.session;
     const before = this.#core.registry.bySession(session);
     if (before !== undefined) before.reach.silent = true; // its address is this device's now
@@ -287,6 +299,7 @@ export class Registering {
 
   /** The device came back with a new association for the same credential. */
   changeSession(registration: Registration, session: SessionId): void {
+    this.#core.lost.delete(registration.session);
     this.#core.out.push({ type: "unpin", session: registration.session });
     this.#core.registry.move(registration, session);
     this.#core.out.push({ type: "pin", session });
@@ -347,20 +360,22 @@ export class Registering {
     this.#probes.set(exchange, now + wait * 1_000);
   }
 
-  remove(endpoint: string, now: Instant): void {
+  /** Ends the registration of an endpoint, if there is one. */
+  remove(endpoint: string, why: RemovedBecause, now: Instant): void {
     const registration = this.#core.registry.byEndpoint(endpoint);
     if (registration === undefined) return;
-    this.drop(registration, "removed", now);
+    this.drop(registration, why, now);
     this.#core.record(this.#core.forgetting(registration));
   }
 
   /** Takes a registration out of memory. Its operations stay: they wait for the endpoint, not for the registration. */
   drop(
     registration: Registration,
-    why: "device" | "expired" | "replaced" | "removed" | "evicted",
+    why: Extract<ServerOutput, { type: "deregistered" }>["why"],
     now: Instant,
   ): void {
     this.#core.registry.remove(registration);
+    this.#core.lost.delete(registration.session);
     this.#orders.release(registration);
     const { session } = registration;
     const isUsed =
@@ -468,6 +483,8 @@ function applyUpdate(
 
 const CHANGED: Response = buildResponse(Code.Changed);
 const UNKNOWN_PROFILE = refused(Code.Conflict, "pid is unknown: send the object list");
+const HAS_CREDENTIALS = refused(Code.Forbidden, "this endpoint has credentials");
+const NOSEC_IS_OFF = refused(Code.Forbidden, "NoSec is switched off");
 const NO_ROOM = refused(Code.ServiceUnavailable, "no room for registrations");
 const BEING_CHECKED = refused(Code.ServiceUnavailable, "this endpoint name is being checked");
 const INCUMBENT_ANSWERS = refused(

@@ -73,8 +73,24 @@ export class Registry {
     this.#unproven.delete(registration);
   }
 
-  unprovenOldestFirst(): IterableIterator<Registration> {
-    return this.#unproven.items();
+  oldestUnproven(): Registration | undefined {
+    return this.#unproven.first;
+  }
+
+  /** Whether it is counted among those that nobody has proven. */
+  isUnproven(registration: Registration): boolean {
+    return this.#unproven.has(registration);
+  }
+
+  /** Its end is being written: it makes room for nobody any more. */
+  suspend(registration: Registration): void {
+    this.#unproven.delete(registration);
+  }
+
+  /** Its end was not written. */
+  resume(registration: Registration): void {
+    if (!registration.proven && this.byId(registration.id) === registration)
+      this.#unproven.add(registration);
   }
 
   /** Lifetime runs until `at`; `undefined`: for ever. */

@@ -48,18 +48,17 @@ class Bench {
     if (from === undefined) return;
     this.now = from.now;
     for (const [table, records] of from.records) this.records.set(table, new Map(records));
-    const read = (table: string): { key: string; value: Uint8Array }[] =>
-      [...(this.records.get(table) ?? [])].map(([key, value]) => ({ key, value }));
-    const { unreadable } = this.server.restore(
+    this.server.restore(
       {
-        registrations: read("registration"),
-        touches: read("touch"),
-        operations: read("operation"),
-        observations: read("observation"),
+        each: (table, take) => {
+          for (const [key, value] of this.records.get(table) ?? []) take({ key, value });
+        },
+        sessionOf: ({ session }) => session,
+        nowhere: () => assert.fail("every session is there"),
+        refusal: () => undefined,
       },
       this.now,
     );
-    assert.equal(unreadable, 0);
     this.#drain();
   }
 
@@ -122,7 +121,7 @@ class Bench {
     kind: "read" | "execute" | "write" | "observe" | "cancelObserve",
     req: Request,
   ): number {
-    const id = this.server.operationId(this.now);
+    const id = this.server.operationId();
     const path = `/${uriPath(req.options).join("/")}`;
     this.feed({
       type: "operate",

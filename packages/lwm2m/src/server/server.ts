@@ -8,22 +8,21 @@
 // Nothing is answered before it is durable. A device is only ever named by its session: no address is known here.
 
 import {
-  FormatError,
   UsageError,
   earlier,
   unreachable,
   type Instant,
   type Machine,
+  type SlottedId,
   type StoredInput,
 } from "@godwit/base";
 import { ServerCore, type ServerSurroundings } from "./core.ts";
-import type { ServerInput, ServerOutput, StoredRecord, StoredTables } from "./events.ts";
-import { isFinal, viewOperation, type Operation, type OperationView } from "./operation.ts";
+import type { ServerInput, ServerOutput } from "./events.ts";
+import { restoreFleet, type FleetGuide } from "./fleet-restore.ts";
+import { isFinal, viewOperation, type OperationView } from "./operation.ts";
 import { Orders } from "./orders.ts";
-import { decodeObservation, decodeOperation, decodeRegistration, decodeTouch } from "./records.ts";
 import { Registering } from "./registering.ts";
-import type { Registration, RegistrationView } from "./registration.ts";
-import { notAhead, restoredExpiry, restoredOperation } from "./restored-times.ts";
+import type { RegistrationView } from "./registration.ts";
 import { serverTuning, type ServerTuning } from "./tuning.ts";
 
 export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
@@ -71,8 +70,8 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   }
 
   /** A number for a new operation; see `operate`. */
-  operationId(now: Instant): number {
-    return this.#core.operationId(now);
+  operationId(): SlottedId {
+    return this.#core.operationId();
   }
 
   get wakeAt(): Instant | undefined {
@@ -92,66 +91,14 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   // ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Takes back what an earlier run promised. Call once, before any input. Returns how many records could not be read;
-   * they are left alone in the store.
+   * Takes back what an earlier run promised. Call once, before any input. Registrations that may not go on end, with an
+   * event that says why.
    */
-  restore(tables: StoredTables, now: Instant): { readonly unreadable: number } {
-    const { registry, operations, observations, tuning, out } = this.#core;
-    let unreadable = 0;
-    const each = <T>(
-      records: Iterable<StoredRecord>,
-      decode: (bytes: Uint8Array) => T,
-      take: (value: T, key: string) => void,
-    ): void => {
-      for (const { key, value } of records) {
-        try {
-          take(decode(value), key);
-        } catch (fault) {
-          if (!(fault instanceof FormatError)) throw fault;
-          unreadable += 1;
-        }
-      }
-    };
-    each(tables.registrations, decodeRegistration, (registration) => {
-      registration.objects = this.#core.objectLists.shared(registration.objects);
-      registry.add(registration);
-      registry.prove(registration);
-    });
-    each(tables.touches, decodeTouch, (touch, id) => {
-      const registration = registry.byId(id);
-      if (registration === undefined) return;
-      registration.updatedAt = notAhead(touch.updatedAt, now);
-      registration.reach.seenAt = registration.updatedAt;
-      registry.move(registration, touch.session);
-      const at = restoredExpiry(registration.lifetime, touch.expiresAt, now, tuning.restartGrace);
-      registry.expireAt(registration, at, tuning.lifetimeGrace);
-    });
-    const kept: Operation[] = [];
-    each(tables.operations, decodeOperation, (operation) => {
-      kept.push(restoredOperation(operation, now));
-    });
-    for (const operation of kept.toSorted((a, b) => a.id - b.id)) {
-      operations.add(operation, now + tuning.restartGrace);
-      this.#core.lastId = Math.max(this.#core.lastId, operation.id);
-      if (!isFinal(operation.state)) {
-        registry.byEndpoint(operation.endpoint)?.queue.push(operation);
-      }
+  restore(guide: FleetGuide, now: Instant): void {
+    for (const registration of restoreFleet(this.#core, this.#orders, guide, now)) {
+      const why = guide.refusal(registration);
+      if (why !== undefined) this.#registering.remove(registration.endpoint, why, now);
     }
-    const lapsed = new Set<Registration>();
-    each(tables.observations, decodeObservation, (observation) => {
-      const registration = registry.byEndpoint(observation.endpoint);
-      observations.add({ ...observation, active: registration !== undefined });
-      this.#core.lastId = Math.max(this.#core.lastId, observation.id);
-      if (registration === undefined) return;
-      if (registration.identity.kind === "oscore") lapsed.add(registration);
-      else this.#orders.resume(observation, registration.session);
-    });
-    // RFC 8613 B.1.3: what notifications are bound to is lost; they are asked for again.
-    for (const registration of lapsed) this.#orders.observeAgain(registration, now);
-    for (const registration of registry.all()) {
-      out.push({ type: "pin", session: registration.session });
-    }
-    return { unreadable };
   }
 
   // ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -196,7 +143,9 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       case "cancelOperation":
         return this.#orders.cancel(input.id, now);
       case "remove":
-        return this.#registering.remove(input.endpoint, now);
+        return this.#registering.remove(input.endpoint, input.why ?? "removed", now);
+      case "forget":
+        return this.#orders.forgetEndpoint(input.endpoint, input.reason, now);
       default:
         return unreachable(input);
     }

@@ -38,6 +38,8 @@ export type ServerTuning = {
   /** The longest delay a binding probe may ask for, in s. */
   readonly maxProbeSeconds: number;
   readonly maxTakeovers: number;
+  /** Records that a start could not restore and has set aside; those beyond stay where they are. */
+  readonly maxQuarantined: number;
 };
 
 export const serverTuning: ServerTuning = {
@@ -62,4 +64,5 @@ export const serverTuning: ServerTuning = {
   maxProbes: 10_000,
   maxProbeSeconds: 600,
   maxTakeovers: 1_000,
+  maxQuarantined: 10_000,
 };

@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { below, hex, seededRng, type StoreChange } from "@godwit/base";
+import { oscore } from "@godwit/client";
+import type { Credential } from "@godwit/lwm2m";
+import { World } from "@godwit/netsim";
+import { NonceAudit } from "../stories/nonce-audit.ts";
+import { SimulatedDevice } from "./device.ts";
+import { SimulatedServer, type SimulatedStore } from "./server.ts";
+import { Values } from "./values.ts";
+
+// A2, J4 under OSCORE: what is revoked or replaced is gone, whenever the server dies, and no damaged record ends a start.
+
+const SECRET = "0102030405060708090a0b0c0d0e0f10";
+const ID = "oscore:43";
+const DERIVATIONS = ["negotiated", "fixed", "both"] as const;
+type Derivation = (typeof DERIVATIONS)[number];
+
+for (const derivation of DERIVATIONS) {
+  test(`A2: OSCORE, ${derivation}, revoked: one write holds all of it, and the device stays out over restarts`, () => {
+    const { world, server, device, writes } = story(derivation);
+    const before = writes.length;
+    server.removeCredential(ID);
+    world.run("1 s");
+    const tables = writes[before]?.map(({ table }) => table) ?? [];
+    for (const table of [
+      "credential",
+      "secured",
+      "protected",
+      "oscore",
+      "registration",
+      "touch",
+      "session",
+    ])
+      assert.ok(tables.includes(table), table);
+    assert.deepEqual(leftovers(server.store), []);
+    for (let life = 0; life < 3; life++) {
+      server.restart();
+      device.update();
+      world.run("1 h");
+      assert.equal(server.stack.server.registration("sensor", world.now), undefined);
+      assert.deepEqual(leftovers(server.store), []);
+    }
+  });
+
+  test(`A2: OSCORE, ${derivation}, replaced: dead at any write, the server knows the old key or the new one`, () => {
+    for (let after = 0; after < 3; after++) {
+      const { world, server, device, writes } = story(derivation);
+      const dead = { from: writes.length + after };
+      writes.dead = dead;
+      server.addCredential(credential(derivation, "ff".repeat(16)));
+      world.run("1 s");
+      writes.dead = undefined;
+      server.restart();
+      const isOld = after === 0;
+      device.update();
+      world.run("1 h");
+      const there = server.stack.server.registration("sensor", world.now);
+      assert.equal(there !== undefined, isOld, `dead from write ${after}`);
+      assert.equal(server.store.get("protected")?.size, 1);
+      assert.deepEqual(server.stack.setAside, []);
+    }
+  });
+}
+
+for (const derivation of DERIVATIONS)
+  test(`J4: OSCORE, ${derivation}: with any record damaged, cut or missing the server starts, and uses no number again`, () => {
+    const rng = seededRng(3);
+    const rows = [...story(derivation).server.store].flatMap(([table, all]) =>
+      [...all.keys()].map((key) => [table, key] as const),
+    );
+    for (const [table, key] of rows) {
+      for (const what of ["flipped", "cut", "missing"] as const) {
+        const audit = new NonceAudit();
+        audit.during(() => {
+          const { world, server, device } = story(derivation);
+          const store = new Map([...server.store].map(([name, all]) => [name, new Map(all)]));
+          const value =
+            store.get(table)?.get(key) ?? assert.fail(`${table} ${key} is there no more`);
+          const bent = value.slice();
+          bent[below(rng, bent.length)]! ^= 1 << below(rng, 8);
+          if (what === "missing") store.get(table)?.delete(key);
+          else
+            store
+              .get(table)
+              ?.set(key, what === "cut" ? value.subarray(0, value.length >> 1) : bent);
+          server.restart({ backup: store });
+          device.update();
+          world.run("10 min");
+          server.restart();
+          world.run("10 min");
+        });
+        assert.deepEqual(audit.faults, [], `${table} ${key} ${what}`);
+        assert.ok(audit.sealed > 0);
+      }
+    }
+  });
+
+function story(derivation: Derivation): {
+  readonly world: World;
+  readonly server: SimulatedServer;
+  readonly device: SimulatedDevice;
+  readonly writes: (readonly StoreChange[])[] & { dead?: { readonly from: number } | undefined };
+} {
+  const world = new World({ seed: 4 });
+  const writes: ReturnType<typeof story>["writes"] = [];
+  const server = new SimulatedServer(
+    world,
+    {},
+    {
+      disk({ changes, keep, done }) {
+        const number = writes.push(changes) - 1;
+        if (writes.dead !== undefined && number >= writes.dead.from) return; // it died before
+        keep();
+        done(true);
+      },
+    },
+  );
+  server.addCredential(credential(derivation, SECRET));
+  const device = new SimulatedDevice(world, server.address, {
+    endpoint: "sensor",
+    values: new Values({ "/3/0/9": 87 }),
+    security: oscore({ senderId: "43", recipientId: "53", masterSecret: SECRET, derivation }),
+    client: { server: { 1: 300 } },
+  });
+  device.start();
+  world.run("5 s");
+  assert.notEqual(server.stack.server.registration("sensor", world.now), undefined);
+  return { world, server, device, writes };
+}
+
+function credential(derivation: Derivation, secret: string): Credential {
+  return {
+    kind: "oscore",
+    endpoint: "sensor",
+    senderId: hex("53"),
+    recipientId: hex("43"),
+    masterSecret: hex(secret),
+    masterSalt: undefined,
+    idContext: undefined,
+    aead: undefined,
+    hkdf: undefined,
+    derivation,
+  };
+}
+
+/** Tables that still hold something, but for counters and operations, which are history. */
+function leftovers(store: SimulatedStore): readonly string[] {
+  return [...store]
+    .filter(([table, rows]) => rows.size > 0 && table !== "counter" && table !== "operation")
+    .map(([table]) => table);
+}

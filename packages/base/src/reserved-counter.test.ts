@@ -1,0 +1,125 @@
+import { equal, ok, throws } from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { FormatError, UsageError } from "./faults.ts";
+import { Reader } from "./reader.ts";
+import { ReservedCounter } from "./reserved-counter.ts";
+import { SERIALS_PER_SLOT, slotOf } from "./slot.ts";
+
+const KIND = { kind: "session", stride: 8 };
+
+test("numbers begin at the first serial of the slot and say which slot it is", () => {
+  const counter = new ReservedCounter({ ...KIND, slot: 255 });
+  const first = counter.next()!; // a fresh counter has numbers
+  equal(first, 255 * SERIALS_PER_SLOT + 1);
+  equal(slotOf(first), 255);
+  equal(slotOf(new ReservedCounter(KIND).next()!), 0);
+});
+
+test("a counter that gave nothing out wants nothing written", () => {
+  equal(new ReservedCounter(KIND).reservation(), undefined);
+});
+
+test("each write carries the bound until one of them is durable, then none until half of the stride is used", () => {
+  const counter = new ReservedCounter(KIND);
+  counter.next();
+  const [one, two] = [counter.reservation(), counter.reservation()];
+  equal(new Reader(one!.value!).u56(), 10);
+  equal(new Reader(two!.value!).u56(), 10);
+  counter.reserved(false);
+  counter.reserved(true);
+  equal(counter.reservation(), undefined);
+  for (let i = 0; i < 5; i++) counter.next();
+  equal(new Reader(counter.reservation()!.value!).u56(), 18);
+  equal(counter.reservation(), undefined, "one is under way, and nothing is uncovered");
+});
+
+test("a bound that is reserved at the start covers what follows", () => {
+  const counter = new ReservedCounter(KIND);
+  equal(new Reader(counter.reserve().value!).u56(), 9);
+  counter.reserved(true);
+  for (let i = 0; i < 4; i++) counter.next();
+  equal(counter.reservation(), undefined);
+  counter.next();
+  equal(new Reader(counter.reservation()!.value!).u56(), 17);
+});
+
+test("after a crash it goes on at the bound; rows with higher numbers push it further", () => {
+  const row = reservedRow(3);
+  const counter = new ReservedCounter(KIND);
+  counter.restore(row);
+  equal(counter.next(), 12);
+  counter.passed(40);
+  counter.passed(SERIALS_PER_SLOT + 99);
+  equal(counter.next(), 41);
+  counter.skip(1_000);
+  equal(counter.next(), 1_042);
+});
+
+test("at the end of the range there are no more numbers, and it stays so over a restart", () => {
+  const counter = new ReservedCounter({ ...KIND, first: 5, last: 6 });
+  equal(counter.next(), 5);
+  equal(counter.next(), 6);
+  equal(counter.next(), undefined);
+  const row = counter.reservation()!.value!;
+  counter.reserved(true);
+  equal(counter.reservation(), undefined);
+  const again = new ReservedCounter({ ...KIND, first: 5, last: 6 });
+  again.restore(row);
+  equal(again.next(), undefined);
+});
+
+test("a row that is none of this counter is refused", () => {
+  const counter = new ReservedCounter({ ...KIND, first: 100, last: 200 });
+  for (const row of [reservedRow(1), new Uint8Array(3), new Uint8Array(8)])
+    throws(() => counter.restore(row), FormatError);
+  throws(() => counter.reserved(true), UsageError);
+  throws(() => new ReservedCounter({ kind: "x", slot: 256 }), UsageError);
+  throws(() => new ReservedCounter({ kind: "x", first: 9, last: 8 }), UsageError);
+});
+
+test("wherever a crash strikes and whichever writes fail, no number of a durable row is given out again", () => {
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.constant("row" as const) },
+    { weight: 3, arbitrary: fc.constant("number" as const) },
+    { weight: 4, arbitrary: fc.constant("ok" as const) },
+    { weight: 1, arbitrary: fc.constant("refused" as const) },
+    { weight: 1, arbitrary: fc.constant("crash" as const) },
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      let counter = new ReservedCounter(KIND);
+      let stored: Uint8Array | undefined;
+      const durable = new Set<number>();
+      let writes: { id: number; bound: Uint8Array | undefined }[] = [];
+      for (const one of steps) {
+        if (one === "number") counter.next();
+        if (one === "row") {
+          const id = counter.next()!; // far from the end
+          ok(!durable.has(id), `${id} was given out before`);
+          writes.push({ id, bound: counter.reservation()?.value });
+        }
+        if (one === "ok" || one === "refused") {
+          const write = writes.shift();
+          if (write === undefined) continue;
+          if (one === "ok") {
+            durable.add(write.id);
+            stored = write.bound ?? stored;
+          }
+          if (write.bound !== undefined) counter.reserved(one === "ok");
+        }
+        if (one === "crash") {
+          writes = [];
+          counter = new ReservedCounter(KIND);
+          if (stored !== undefined) counter.restore(stored);
+        }
+      }
+    }),
+  );
+});
+
+function reservedRow(numbers: number): Uint8Array {
+  const counter = new ReservedCounter(KIND);
+  for (let i = 0; i < numbers; i++) counter.next();
+  return counter.reservation()!.value!;
+}

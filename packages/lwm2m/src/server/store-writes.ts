@@ -1,0 +1,94 @@
+import {
+  Tickets,
+  type Instant,
+  type StoreChange,
+  type StoredInput,
+  type StoreOutput,
+} from "@godwit/base";
+import type { Numbers } from "./numbers.ts";
+import { protectedChange } from "./stored-rows.ts";
+
+/** What follows on a write. `why`: why it was refused, in words. */
+export type Written = (ok: boolean, now: Instant, why?: string) => void;
+
+type Batch = { readonly changes: StoreChange[]; readonly then: Written[] };
+
+/**
+ * Everything that a server writes passes here: rows get their checksum, the bounds of new numbers go along, and what must be
+ * there as a whole or not at all becomes one write. Tickets of the stack's own writes count down, the server's up.
+ */
+export class StoreWrites {
+  readonly #numbers: Numbers;
+  readonly #output: (output: StoreOutput) => void;
+  /** What waits for a write of the stack's own, by its ticket. */
+  readonly #waiting = new Tickets<Written>();
+  /** What is to be written as one: everything that is asked to be written while it is there. */
+  #batch: Batch | undefined;
+
+  constructor(numbers: Numbers, output: (output: StoreOutput) => void) {
+    this.#numbers = numbers;
+    this.#output = output;
+  }
+
+  /** The first write of a run: bounds for the numbers to come. */
+  reserve(): void {
+    const ticket = -this.#waiting.give(ignore);
+    this.#send(ticket, this.#numbers.reserve(ticket));
+  }
+
+  write(changes: readonly StoreChange[], then: Written = ignore): void {
+    if (this.#batch !== undefined) {
+      this.#batch.changes.push(...changes);
+      if (then !== ignore) this.#batch.then.push(then);
+    } else if (changes.length > 0 || then !== ignore) {
+      const ticket = -this.#waiting.give(then);
+      this.#send(ticket, this.#covered(ticket, changes));
+    }
+  }
+
+  /** Whether what is written now becomes part of one write with the rest. */
+  get isGathering(): boolean {
+    return this.#batch !== undefined;
+  }
+
+  /** A write of the server's, under its own ticket. */
+  writeAs(ticket: number, changes: readonly StoreChange[]): void {
+    this.#send(ticket, this.#covered(ticket, changes));
+  }
+
+  /** All that is written while `act` runs becomes one write: a death leaves all of it or nothing. */
+  atomically(act: () => void, then: Written = ignore): void {
+    const batch: Batch = { changes: [], then: [] };
+    this.#batch = batch;
+    try {
+      act();
+    } finally {
+      this.#batch = undefined;
+    }
+    this.write(batch.changes, (ok, now, why) => {
+      for (const one of batch.then) one(ok, now, why);
+      then(ok, now, why);
+    });
+  }
+
+  /** The store's answer. Returns whether it was to a write of the server's. */
+  stored({ ticket, ok, why }: StoredInput, now: Instant): boolean {
+    this.#numbers.stored(ticket, ok);
+    if (ticket > 0) return true;
+    this.#waiting.take(-ticket)?.(ok, now, why);
+    return false;
+  }
+
+  #covered(ticket: number, changes: readonly StoreChange[]): readonly StoreChange[] {
+    const bounds = this.#numbers.reservations(ticket);
+    return bounds.length === 0 ? changes : [...changes, ...bounds];
+  }
+
+  #send(ticket: number, changes: readonly StoreChange[]): void {
+    const rows: StoreChange[] = [];
+    for (const change of changes) rows.push(protectedChange(change)); // faster than map for one or two
+    this.#output({ type: "store", ticket, changes: rows });
+  }
+}
+
+function ignore(): void {}
