@@ -261,7 +261,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   get wakeAt(): Instant | undefined {
-    const above = earlier(this.server.wakeAt, this.#protected?.layer.wakeAt);
+    const beside = earlier(this.#protected?.layer.wakeAt, this.#writes.wakeAt);
+    const above = earlier(this.server.wakeAt, beside);
     return earlier(this.#transports.wakeAt, earlier(this.#endpoint.wakeAt, above));
   }
 
@@ -328,6 +329,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.#endpoint.wake(now);
     this.#protected?.layer.wake(now);
     this.server.wake(now);
+    this.#writes.wake(now);
     this.#settle(now);
   }
 
