@@ -222,7 +222,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       this.#writes.write(changes);
     this.#settle(now);
     if (rolledBack !== undefined)
-      this.#writes.write([
+      this.#writes.insist([
         ...(this.#protected?.forgetting() ?? []),
         ...this.#transports.forgetting(load),
         rolledBack.settled,

@@ -44,7 +44,7 @@ export class StoreWrites {
   /** What the store refused of sessions that are gone, or are elsewhere, is tried again. */
   wake(now: Instant): void {
     const changes = this.#unwritten.due(now);
-    if (changes.length > 0) this.write(changes);
+    if (changes.length > 0) this.insist(changes);
   }
 
   /** The first write of a run: bounds for the numbers to come. */
@@ -70,6 +70,13 @@ export class StoreWrites {
   /** Whether what is written now becomes part of one write with the rest. */
   get isGathering(): boolean {
     return this.#batch !== undefined;
+  }
+
+  /** Writes until the store takes it, as a whole; what is written of the same rows meanwhile counts instead. */
+  insist(changes: readonly StoreChange[]): void {
+    this.write(changes, (ok, now) => {
+      if (!ok) this.#unwritten.add(changes, now + RETRY);
+    });
   }
 
   /** A write of the server's, under its own ticket. */
