@@ -44,8 +44,8 @@ export class StoryDevice {
   lifetime = 300;
   /** Words of Executes that it obeyed, in order. */
   readonly obeyed: string[] = [];
-  /** Paths that its stack says are observed. */
-  readonly observed: Set<string> = new Set();
+  /** Paths that its stack has said are observed. */
+  readonly #observed = new Set<string>();
   readonly #world: World;
   readonly #server: StoryServer;
   readonly #hooks: DeviceHooks;
@@ -82,6 +82,14 @@ export class StoryDevice {
 
   get isOn(): boolean {
     return this.host.isOn;
+  }
+
+  /** Paths that its stack knows to be observed. */
+  get observed(): ReadonlySet<string> {
+    const snapshot: ObservedInSnapshot = this.#stack.snapshot();
+    const { observations } = snapshot;
+    if (observations === undefined) return this.#observed;
+    return new Set(observations.items.map(({ path }) => `/${path.join("/")}`));
   }
 
   /** A copy of what is durable. */
@@ -128,7 +136,7 @@ export class StoryDevice {
       this.#snapshot = structuredClone(state.snapshot);
     }
     this.#asleep = false;
-    this.observed.clear();
+    this.#observed.clear();
     try {
       this.#stack = this.#boot();
     } catch (fault) {
@@ -172,8 +180,8 @@ export class StoryDevice {
     if (output.type === "stateChanged") this.#save();
     if (output.type === "observation") {
       const path = `/${output.path.join("/")}`;
-      if (output.active) this.observed.add(path);
-      else this.observed.delete(path);
+      if (output.active) this.#observed.add(path);
+      else this.#observed.delete(path);
     }
     this.#hooks.said(output);
   }
@@ -220,6 +228,11 @@ export class StoryDevice {
     });
   }
 }
+
+/** A snapshot that says what is observed, if it does. */
+type ObservedInSnapshot = ClientSnapshot & {
+  readonly observations?: { readonly items: readonly { readonly path: readonly number[] }[] };
+};
 
 type Around = { readonly behind: Access; readonly hooks: DeviceHooks };
 

@@ -1,6 +1,7 @@
 import { isFinal, type RegistrationView } from "@godwit/lwm2m";
 import type { Story } from "../story.ts";
 import { WRITTEN } from "./bounds.ts";
+import { knownObservations, type KnownObservation } from "./known-observations.ts";
 
 /** Store and memory agree: a server that started now would know what this one knows. */
 export function storeAgrees(story: Story): string | undefined {
@@ -29,9 +30,8 @@ export function storeAgrees(story: Story): string | undefined {
     if (fault !== undefined) return `${endpoint}: ${fault} after a restart`;
   }
   for (const { strategy } of model.devices) {
-    const [a, b] = [here.observationsOf(strategy), there.observationsOf(strategy)];
-    if (a.toSorted().join() !== b.toSorted().join())
-      return `observed of ${strategy}: ${a.join(", ")}; after a restart ${b.join(", ")}`;
+    const [a, b] = [here, there].map((one) => pathsOf(knownObservations(story, strategy, one)));
+    if (a !== b) return `observed of ${strategy}: ${a}; after a restart ${b}`;
   }
   for (const { id, word, accepted } of story.operations.all) {
     const [a, b] = [here.operation(id)?.state, there.operation(id)?.state];
@@ -48,6 +48,13 @@ export function storeAgrees(story: Story): string | undefined {
   if (ids(server.stack) !== ids(shadow))
     return `credentials are ${ids(server.stack)}; after a restart ${ids(shadow)}`;
   return undefined;
+}
+
+function pathsOf(observations: readonly KnownObservation[]): string {
+  return observations
+    .map(({ path }) => path)
+    .toSorted((a, b) => a.localeCompare(b))
+    .join(", ");
 }
 
 /** `isOpen`: its session is there; else it has a number that stands for none. */

@@ -1,6 +1,7 @@
 import { DTLS_TABLES } from "@godwit/lwm2m";
 import type { Story } from "../story.ts";
 import { WRITTEN } from "./bounds.ts";
+import { knownObservations } from "./known-observations.ts";
 import { isDtls, isOpen, isOscore } from "../strategies.ts";
 
 /** One association a device, and no row that nobody owns. */
@@ -42,7 +43,7 @@ function strayRow(story: Story): string | undefined {
   for (const key of rows("observation").keys()) {
     const [endpoint = "", path = ""] = key.split(" ");
     if (story.damagedRows.has(`observation ${key}`)) continue;
-    if (!machine.observationsOf(endpoint).includes(path))
+    if (!knownObservations(story, endpoint, machine).some((one) => one.path === path))
       return `the row observation ${key} is no observation of the server's`;
   }
   for (const key of rows("touch").keys())
