@@ -96,6 +96,9 @@ export class StoryOperations {
     if (operation === undefined) return; // the server's own: an Observe that it repeats
     operation.accepted ||= state.name !== "failed" || state.reason !== NOT_KEPT;
     const { open } = this.#model.device(operation.strategy);
+    // From then on nobody wants it, whenever the device hears of that.
+    if (operation.kind === "cancelObserve" && operation.accepted)
+      this.#model.device(operation.strategy).wants.delete(operation.path);
     if (!isFinal(state)) return void open.add(id);
     operation.ends.push(state.name);
     operation.unwritten = this.#model.diskFull;

@@ -42,7 +42,7 @@ function strayRow(story: Story): string | undefined {
   }
   for (const key of rows("observation").keys()) {
     const [endpoint = "", path = ""] = key.split(" ");
-    if (story.damagedRows.has(`observation ${key}`)) continue;
+    if (story.damagedRows.has(`observation ${key}`) || isEnding(story, endpoint, path)) continue;
     if (!knownObservations(story, endpoint, machine).some((one) => one.path === path))
       return `the row observation ${key} is no observation of the server's`;
   }
@@ -50,6 +50,13 @@ function strayRow(story: Story): string | undefined {
     if (!rows("registration").has(key) && !story.damagedRows.has(`touch ${key}`))
       return `the row touch ${key} belongs to no registration`;
   return undefined;
+}
+
+/** Nobody wants it, and the device may not have heard of that yet. */
+function isEnding(story: Story, endpoint: string, path: string): boolean {
+  return story.operations.all.some(
+    (one) => one.kind === "cancelObserve" && one.strategy === endpoint && one.path === path,
+  );
 }
 
 /** Each handshake leaves one that can be resumed. */
