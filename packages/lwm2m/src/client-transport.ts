@@ -5,6 +5,10 @@
 //           └─> full handshake
 //
 //   open ── N confirmable messages unanswered, or closed by the server ──> resume ...
+//   kept ── the first one unanswered ──> resume ...
+//
+// What was kept may be older than it should be: then the server has seen its numbers, and is silent. To go on until one is new
+// would use all before it twice.
 //
 // A server that lost its state cannot say so, and a NAT never does: only silence shows it.
 
@@ -102,6 +106,8 @@ export class SecureTransport implements Machine<SecureTransportInput, SecureTran
   #stale = false;
   #unanswered = 0;
   #failures = 0;
+  /** The association is one of an earlier run, and the server has said nothing in it yet. */
+  #unconfirmed = false;
   #retryAt: Instant | undefined;
 
   constructor(rng: Rng, options: ClientDtlsOptions, now: Instant) {
@@ -184,8 +190,10 @@ export class SecureTransport implements Machine<SecureTransportInput, SecureTran
     this.#dtls.handle({ type: "rebind", path }, now);
     this.#present = this.#dtls.ledgerOf(this.session);
     const { session } = this;
-    if (first) this.#outbox.push({ type: "opened", session, how: "kept" });
-    else this.#outbox.push({ type: "moved", session });
+    if (first) {
+      this.#unconfirmed = true;
+      this.#outbox.push({ type: "opened", session, how: "kept" });
+    } else this.#outbox.push({ type: "moved", session });
   }
 
   #send(bytes: Uint8Array, now: Instant): void {
@@ -193,7 +201,8 @@ export class SecureTransport implements Machine<SecureTransportInput, SecureTran
     if (this.#handshake !== undefined || this.#stale) return;
     if (!this.#dtls.connected) return;
     if (isConfirmable(bytes)) {
-      if (this.#unanswered >= this.#ladder.unanswered) return this.#renew(now);
+      const patience = this.#unconfirmed ? 1 : this.#ladder.unanswered;
+      if (this.#unanswered >= patience) return this.#renew(now);
       this.#unanswered += 1;
     }
     this.#dtls.handle({ type: "send", session: this.session, bytes }, now);
@@ -266,6 +275,7 @@ export class SecureTransport implements Machine<SecureTransportInput, SecureTran
     }
     this.#unanswered = 0;
     this.#failures = 0;
+    this.#unconfirmed = false;
     this.#outbox.push({ type: "received", session: this.session, bytes });
   }
 
@@ -274,6 +284,7 @@ export class SecureTransport implements Machine<SecureTransportInput, SecureTran
     this.#present = this.#dtls.ledgerOf(this.session);
     this.#handshake = undefined;
     this.#unanswered = 0;
+    this.#unconfirmed = false;
     this.#outbox.push({ type: "opened", session: this.session, how });
   }
 

@@ -221,7 +221,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       this.#writes.write(changes);
     this.#settle(now);
     if (rolledBack !== undefined)
-      this.#writes.write([
+      this.#writes.insist([
         ...(this.#protected?.forgetting() ?? []),
         ...this.#transports.forgetting(load),
         rolledBack.settled,
@@ -260,7 +260,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   get wakeAt(): Instant | undefined {
-    const above = earlier(this.server.wakeAt, this.#protected?.layer.wakeAt);
+    const beside = earlier(this.#protected?.layer.wakeAt, this.#writes.wakeAt);
+    const above = earlier(this.server.wakeAt, beside);
     return earlier(this.#transports.wakeAt, earlier(this.#endpoint.wakeAt, above));
   }
 
@@ -332,6 +333,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.#endpoint.wake(now);
     this.#protected?.layer.wake(now);
     this.server.wake(now);
+    this.#writes.wake(now);
     this.#settle(now);
   }
 

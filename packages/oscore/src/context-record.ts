@@ -14,6 +14,11 @@ export type ContextRecord = {
   /** The peer wants the ID Context with every request. */
   readonly sendIdContext: boolean;
   /**
+   * The replay window was lost once: a request below `windowBound`, any where that is not known, may have been answered before, and
+   * its nonce is not used for another answer (RFC 8613 8.3).
+   */
+  readonly answersRepeat: boolean;
+  /**
    * Written at a clean stop: no number above was accepted, -1 for none at all. Undefined: the replay window is lost, and
    * the next request must be shown to be fresh (B.1.2).
    */
@@ -24,12 +29,14 @@ export type ContextRecord = {
 
 /** The bytes of a record, which only the holder of `secret` can make: a damaged bound would repeat nonces. */
 export function encodeRecord(record: ContextRecord, secret: Uint8Array): Uint8Array {
-  const { idContext, bound, encryptions, sendIdContext, windowTop, windowBound } = record;
+  const { idContext, bound, encryptions, sendIdContext, answersRepeat } = record;
+  const { windowTop, windowBound } = record;
   if (idContext !== undefined && idContext.length > 0xff)
     throw new UsageError("ID Context too long");
   const flags =
     (idContext === undefined ? 0 : HAS_ID_CONTEXT) |
     (sendIdContext ? SEND_ID_CONTEXT : 0) |
+    (answersRepeat ? ANSWERS_REPEAT : 0) |
     (windowTop === undefined ? 0 : HAS_WINDOW) |
     (windowBound === undefined ? 0 : HAS_WINDOW_BOUND);
   const writer = new Writer().u8(VERSION).u8(flags).u48(bound).u48(encryptions);
@@ -54,8 +61,7 @@ export function decodeRecord(bytes: Uint8Array, secret: Uint8Array): ContextReco
   const version = reader.u8();
   if (version !== VERSION) throw new FormatError(`record of version ${version}`);
   const flags = reader.u8();
-  if (flags > (HAS_ID_CONTEXT | SEND_ID_CONTEXT | HAS_WINDOW | HAS_WINDOW_BOUND))
-    throw new FormatError("unknown flags");
+  if (flags > ALL_FLAGS) throw new FormatError("unknown flags");
   const bound = reader.u48();
   if (bound > SEQUENCE_LIMIT) throw new FormatError("bound above 2^40");
   const encryptions = reader.u48();
@@ -64,7 +70,8 @@ export function decodeRecord(bytes: Uint8Array, secret: Uint8Array): ContextReco
   const idContext = (flags & HAS_ID_CONTEXT) === 0 ? undefined : reader.take(reader.u8()).slice();
   reader.end("record");
   const sendIdContext = (flags & SEND_ID_CONTEXT) !== 0;
-  return { idContext, bound, encryptions, sendIdContext, windowTop, windowBound };
+  const answersRepeat = (flags & ANSWERS_REPEAT) !== 0;
+  return { idContext, bound, encryptions, sendIdContext, answersRepeat, windowTop, windowBound };
 }
 
 function proof(body: Uint8Array, secret: Uint8Array): Uint8Array {
@@ -76,6 +83,8 @@ const HAS_ID_CONTEXT = 0x01;
 const SEND_ID_CONTEXT = 0x02;
 const HAS_WINDOW = 0x04;
 const HAS_WINDOW_BOUND = 0x08;
+const ANSWERS_REPEAT = 0x10;
+const ALL_FLAGS = 0x1f;
 const PROOF_LENGTH = 8;
 /** Tells this use of the key from HKDF's, whose info begins with 0x85. */
 const PURPOSE = Uint8Array.of(0x00);

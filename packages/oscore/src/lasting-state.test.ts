@@ -14,6 +14,7 @@ import {
   serve,
   talk,
   withoutNonceReuse,
+  type Talk,
 } from "./layer-kit.test.ts";
 import { decodePiv, oscoreOptionOf as optionOf } from "./index.ts";
 import { KeySource } from "./security-context.ts";
@@ -83,11 +84,11 @@ test("RFC 8613 B.1.2: after a restart nothing is obeyed before an Echo, which co
     server.crash();
     const { sizes, asked, outcome, responses } = talk(client, server);
     assert.equal(outcome.kind, "response");
-    assert.deepEqual(sizes, [27, 28, 37, 16]);
+    assert.deepEqual(sizes, [27, 28, 37, 18]);
     assert.deepEqual(asked, [UPDATE], "once, and without the Echo");
     const option = optionOf(responses[0]!.options);
     assert.ok(option !== "bad" && option?.piv !== undefined, "a Partial IV of its own");
-    assert.deepEqual(talk(client, server).sizes, [27, 16]);
+    assert.deepEqual(talk(client, server).sizes, [27, 18], "the answer has a number of its own");
   });
 });
 
@@ -101,6 +102,30 @@ test("RFC 8613 B.1.2: what was recorded before the restart is not obeyed after i
   for (const outer of [...recorded, ...challenged.requests])
     assert.equal(receive(server, outer, 666).kind, "duplicate");
   assert.deepEqual(server.take("moved"), []);
+});
+
+test("RFC 8613 8.3: a server that lost its window uses no nonce twice, although its client was put back to an old state", () => {
+  for (const end of ["killed", "stopped"]) {
+    const { client, server } = ends("fixed", { client: { firstStride: 2, maxStride: 2 } });
+    const old = new Map(client.store);
+    let n = 0;
+    const say = (): Talk =>
+      talk(client, server, UPDATE, response(Code.Changed, { payload: String(++n) }));
+    withoutNonceReuse(() => {
+      for (let i = 0; i < 5; i++) say();
+      server.crash();
+      say();
+      if (end === "stopped") {
+        server.layer.handle({ type: "park" }, server.now);
+        server.drain();
+      }
+      server.crash();
+      client.store.clear();
+      for (const [key, value] of old) client.store.set(key, value);
+      client.crash();
+      for (let i = 0; i < 9; i++) say();
+    }, INPUT.recipientId);
+  }
 });
 
 test("RFC 8613 B.1.2: the Partial IV of the fresh request is the lower edge of the window", () => {
@@ -303,6 +328,7 @@ test("a record says what it was told, to the holder of the credential alone, and
       bound: 0,
       encryptions: 0,
       sendIdContext: false,
+      answersRepeat: false,
       windowTop: undefined,
       windowBound: undefined,
     },
@@ -311,6 +337,7 @@ test("a record says what it was told, to the holder of the credential alone, and
       bound: 2 ** 40,
       encryptions: 2 ** 47,
       sendIdContext: true,
+      answersRepeat: false,
       windowTop: -1,
       windowBound: 2 ** 40 - 1,
     },
@@ -319,6 +346,7 @@ test("a record says what it was told, to the holder of the credential alone, and
       bound: 64,
       encryptions: 5,
       sendIdContext: false,
+      answersRepeat: true,
       windowTop: 2 ** 40 - 1,
       windowBound: undefined,
     },

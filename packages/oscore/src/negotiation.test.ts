@@ -519,7 +519,9 @@ test("RFC 8613 B.2: a kill between any two steps repeats no nonce and ends in a 
           if (step === at) pair[who].crash();
           talk(pair.client, pair.server);
         }
-        assert.deepEqual(talk(pair.client, pair.server).sizes.at(-1), 16, `${who} at ${at}`);
+        // A server that lost its window answers under numbers of its own (8.3): two bytes more.
+        const size = who === "server" && at > 0 ? 18 : 16;
+        assert.equal(talk(pair.client, pair.server).sizes.at(-1), size, `${who} at ${at}`);
       });
 });
 

@@ -269,6 +269,7 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       context.sequence = record.bound;
       context.bound = record.bound;
       context.encryptions = record.encryptions;
+      if (record.answersRepeat) context.answeredBelow = record.windowBound ?? Infinity;
       association.active = context;
       association.sendIdContext = record.sendIdContext;
       association.windowLost = true;

@@ -132,6 +132,11 @@ export class SecurityContext {
   windowUsed: Instant = 0;
   /** The largest Partial IV of the peer that verified, -1 before the first: what is newer moves the session's path. */
   peerTop = -1;
+  /**
+   * Requests with a Partial IV below this may have been answered before the replay window was lost. A peer that was put back to an
+   * old state sends them again, so their answers do not take their nonces (RFC 8613 8.3).
+   */
+  answeredBelow = 0;
   /** Since when another context has replaced this one. */
   retiredAt: Instant | undefined = undefined;
 

@@ -234,8 +234,17 @@ function change(
 ): StoreChange {
   const { idContext, encryptions, windowPromised } = context;
   const windowBound = windowPromised > 0 ? windowPromised : undefined;
+  const answersRepeat = context.answeredBelow > 0;
   const { sendIdContext, session, source } = association;
-  const record = { idContext, bound, encryptions, sendIdContext, windowTop, windowBound };
+  const record = {
+    idContext,
+    bound,
+    encryptions,
+    sendIdContext,
+    answersRepeat,
+    windowTop,
+    windowBound,
+  };
   return { table: TABLE, key: String(session), value: encodeRecord(record, source.prk) };
 }
 

@@ -122,7 +122,8 @@ export class ServerRole {
     if (retiredAt !== undefined && now - retiredAt > this.#core.tuning.retiredLifetime)
       return { kind: "failed", reason: "retired" };
     if (context.worn) return { kind: "failed", reason: "exhausted" };
-    const outer = protectResponse(binding, answer, { ownPiv });
+    const repeats = binding.piv < context.answeredBelow;
+    const outer = protectResponse(binding, answer, { ownPiv: ownPiv || repeats });
     if (outer === undefined) {
       if (context === association.active) this.#keeper.reserve(association, now);
       return { kind: "failed", reason: "sequence" };
@@ -221,6 +222,7 @@ export class ServerRole {
       association.windowLost = false;
       association.unanswered = 0;
       context.window.raise(binding.piv); // B.1.2: the lower limit
+      context.answeredBelow = Math.max(context.answeredBelow, lostBelow);
     } else {
       context.window.accept(binding.piv);
     }

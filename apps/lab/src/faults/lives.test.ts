@@ -331,6 +331,38 @@ story(
 );
 
 story(
+  "F22: a device put back to a state that is a few messages old goes on under none of its old keys once it was answered",
+  ["dtls12-cid"],
+  {
+    lifetime: 86_400,
+    preset: "rfc4787",
+    deviceDtls: { tuning: { stride: 8 } },
+    unaudited: true,
+  },
+  (stage) => {
+    const { device } = stage.device;
+    const update = (): void => {
+      device.update();
+      stage.run("1 s");
+    };
+    device.reboot({ kept: true });
+    stage.run("5 s");
+    const old = device.records;
+    device.reboot({ kept: true });
+    stage.run("5 s");
+    update();
+    const updates = stage.count("updated");
+    const { full, resumed } = stage.handshakes();
+    assert.equal(full + resumed, 0, "the session was kept so far");
+    device.reboot({ kept: true, records: old });
+    stage.run("1 minute");
+    assert.equal(stage.count("updated"), updates + 1, "it was heard");
+    const made = stage.handshakes();
+    assert.equal(made.full + made.resumed, 1, "under new keys");
+  },
+);
+
+story(
   "F23: a server put back to an old backup uses no number again: keys are made anew, who came later comes again",
   COLUMNS,
   {

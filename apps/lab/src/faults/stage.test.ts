@@ -45,7 +45,7 @@ import {
   type SimulatedServerOutput,
 } from "../simulation/server.ts";
 import { Values } from "../simulation/values.ts";
-import { NonceAudit } from "./nonce-audit.test.ts";
+import { NonceAudit } from "../stories/nonce-audit.ts";
 
 /** How a device and its server keep their session. */
 export type Column = "dtls12-resume" | "dtls12-cid" | "oscore";

@@ -4,7 +4,7 @@ import { below, hex, seededRng, type StoreChange } from "@godwit/base";
 import { oscore } from "@godwit/client";
 import type { Credential } from "@godwit/lwm2m";
 import { World } from "@godwit/netsim";
-import { NonceAudit } from "../faults/nonce-audit.test.ts";
+import { NonceAudit } from "../stories/nonce-audit.ts";
 import { SimulatedDevice } from "./device.ts";
 import { SimulatedServer, type SimulatedStore } from "./server.ts";
 import { Values } from "./values.ts";

@@ -67,7 +67,12 @@ export class CredentialCommands {
       (ok, at, why) => {
         if (!ok) undo();
         // Added once more as it is, it keeps its session: a fixed context begun anew would use its numbers twice.
-        else if (credential.kind === "oscore" && !this.#isOpen(id))
+        // Meanwhile it may have been revoked or replaced.
+        else if (
+          credential.kind === "oscore" &&
+          !this.#isOpen(id) &&
+          credentials.get(id) === credential
+        )
           atomically(at, () => this.open(credential, false, at));
         done(ok, why);
       },
