@@ -12,7 +12,7 @@ export interface RequestProtection {
    * Why a datagram from an address that was not heard before is thrown away before a session is made for it; undefined if it
    * may be somebody's.
    */
-  strange(datagram: Uint8Array): string | undefined;
+  strange(datagram: Uint8Array, now: Instant): string | undefined;
   /** Whether the session is one of its own. */
   knows(session: SessionId): boolean;
   /** The carrier that leads to the session's peer, as far as known. */

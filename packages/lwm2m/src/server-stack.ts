@@ -161,7 +161,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       numbers,
       dtls,
       sealer: sealer && dtlsSealer(sealer),
-      strange: protection && ((datagram) => protection.layer.strange(datagram)),
+      strange: protection && ((datagram, at) => protection.layer.strange(datagram, at)),
     });
     this.#endpoint = new Endpoint({
       tuning,

@@ -28,13 +28,18 @@ export class Refusals {
 
   /** Whether one more may be given now; counts it. */
   spend(now: Instant): boolean {
+    if (!this.may(now)) return false;
+    this.#allowance -= 1;
+    return true;
+  }
+
+  /** Whether one more may be given now. */
+  may(now: Instant): boolean {
     const { errorsPerSecond, errorBurst } = this.#tuning;
     const gained = (Math.max(0, now - (this.#since ?? now)) * errorsPerSecond) / 1_000;
     this.#allowance = Math.min(errorBurst, this.#allowance + gained);
     this.#since = now;
-    if (this.#allowance < 1) return false;
-    this.#allowance -= 1;
-    return true;
+    return this.#allowance >= 1;
   }
 }
 

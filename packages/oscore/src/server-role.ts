@@ -109,6 +109,11 @@ export class ServerRole {
     return this.#byTrial(sharing, { carrier, outer, option, ref, proven }, now);
   }
 
+  /** Whether it may be told now who sends under a kid that nobody has. */
+  tells(now: Instant): boolean {
+    return this.#told.may(now);
+  }
+
   protect(
     exchange: ServerExchange,
     answer: Response,
