@@ -75,7 +75,6 @@ export const SERVER_ERROR_CODES = [
   "UNKNOWN_TASK",
   "STORE_REFUSED",
   "KEY_UNREADABLE",
-  "RECORDS_UNREADABLE",
   "MACHINE_FAULT",
 ] as const;
 

@@ -6,6 +6,7 @@ import { SERVER_KEY_TABLE, serverKeyContext } from "./server-key.ts";
 /** The master key at hand is not the one that the records in the store are sealed under, or there is none. */
 export class MasterKeyError extends Error {
   override readonly name = "MasterKeyError";
+  readonly code = "MASTER_KEY";
 }
 
 /** Whether the store holds anything that only a master key opens. */

@@ -14,6 +14,7 @@ const CODES: Readonly<Record<string, readonly string[]>> = {
   StoreError: server.STORE_ERROR_CODES,
   SelfTestError: [new server.SelfTestError().code],
   TimeoutError: [new server.TimeoutError().code],
+  MasterKeyError: [new server.MasterKeyError().code],
   DeviceError: server.DEVICE_ERROR_CODES,
   ServerError: server.SERVER_ERROR_CODES,
   StartError: client.START_ERROR_CODES,
