@@ -96,11 +96,27 @@ for (const derivation of DERIVATIONS)
     }
   });
 
+for (const how of ["replaced", "revoked"] as const)
+  test(`a credential of OSCORE that a full disk did not let be ${how} goes on: its device has new keys once there is room`, () => {
+    const { world, server, device, writes } = story("negotiated");
+    writes.full = true;
+    if (how === "revoked") server.removeCredential(ID);
+    else server.addCredential(credential("negotiated", "ff".repeat(16)));
+    world.run("1 s");
+    writes.full = false;
+    device.update();
+    world.run("1 h");
+    assert.notEqual(server.stack.server.registration("sensor", world.now), undefined);
+  });
+
 function story(derivation: Derivation): {
   readonly world: World;
   readonly server: SimulatedServer;
   readonly device: SimulatedDevice;
-  readonly writes: (readonly StoreChange[])[] & { dead?: { readonly from: number } | undefined };
+  readonly writes: (readonly StoreChange[])[] & {
+    dead?: { readonly from: number } | undefined;
+    full?: boolean;
+  };
 } {
   const world = new World({ seed: 4 });
   const writes: ReturnType<typeof story>["writes"] = [];
@@ -111,8 +127,8 @@ function story(derivation: Derivation): {
       disk({ changes, keep, done }) {
         const number = writes.push(changes) - 1;
         if (writes.dead !== undefined && number >= writes.dead.from) return; // it died before
-        keep();
-        done(true);
+        if (writes.full !== true) keep();
+        done(writes.full !== true);
       },
     },
   );

@@ -41,11 +41,11 @@ export class StoryDevice {
   /** The credential it has. */
   keyVersion: KeyVersion = 1;
   /** s; told to the stack by `configure`, and to each that begins without a state. */
-  lifetime = 300;
+  lifetime = 3_600;
   /** Words of Executes that it obeyed, in order. */
   readonly obeyed: string[] = [];
-  /** Paths that its stack has said are observed. */
-  readonly #observed = new Set<string>();
+  /** How often its stack has said that a path is observed, and has not said that it is no longer. */
+  readonly #observed = new Map<string, number>();
   readonly #world: World;
   readonly #server: StoryServer;
   readonly #hooks: DeviceHooks;
@@ -88,7 +88,10 @@ export class StoryDevice {
   get observed(): ReadonlySet<string> {
     const snapshot: ObservedInSnapshot = this.#stack.snapshot();
     const { observations } = snapshot;
-    if (observations === undefined) return this.#observed;
+    if (observations === undefined) {
+      const live = [...this.#observed].filter(([, times]) => times > 0);
+      return new Set(live.map(([path]) => path));
+    }
     return new Set(observations.items.map(({ path }) => `/${path.join("/")}`));
   }
 
@@ -180,8 +183,7 @@ export class StoryDevice {
     if (output.type === "stateChanged") this.#save();
     if (output.type === "observation") {
       const path = `/${output.path.join("/")}`;
-      if (output.active) this.#observed.add(path);
-      else this.#observed.delete(path);
+      this.#observed.set(path, (this.#observed.get(path) ?? 0) + (output.active ? 1 : -1));
     }
     this.#hooks.said(output);
   }

@@ -65,15 +65,11 @@ export class CredentialCommands {
           server.handle({ type: "remove", endpoint, why: "refused" }, now);
       },
       (ok, at, why) => {
-        if (!ok) undo();
-        // Added once more as it is, it keeps its session: a fixed context begun anew would use its numbers twice.
-        // Meanwhile it may have been revoked or replaced.
-        else if (
-          credential.kind === "oscore" &&
-          !this.#isOpen(id) &&
-          credentials.get(id) === credential
-        )
-          atomically(at, () => this.open(credential, false, at));
+        if (ok) this.#added(credential, at);
+        else {
+          undo();
+          this.#reopen(id, at);
+        }
         done(ok, why);
       },
     );
@@ -96,8 +92,11 @@ export class CredentialCommands {
         const reason = "the credential of the device was revoked";
         server.handle({ type: "forget", endpoint, reason }, now);
       },
-      (ok, _at, why) => {
-        if (!ok) undo();
+      (ok, at, why) => {
+        if (!ok) {
+          undo();
+          this.#reopen(id, at);
+        }
         done(ok, why);
       },
     );
@@ -142,6 +141,24 @@ export class CredentialCommands {
     closed(removed.session, now);
     if (removed.carrier !== undefined) release(removed.carrier, now);
     write([sessions.change(removed.session)]);
+  }
+
+  /**
+   * Added once more as it is, it keeps its session: a fixed context begun anew would use its numbers twice. Meanwhile it may have been
+   * revoked or replaced.
+   */
+  #added(credential: Credential, now: Instant): void {
+    const id = credentialId(credential);
+    if (credential.kind !== "oscore" || this.#isOpen(id)) return;
+    if (this.#around.credentials.get(id) !== credential) return;
+    this.#around.atomically(now, () => this.open(credential, false, now));
+  }
+
+  /** The store refused: the credential stays, and its device comes back with new keys, for the old ones are gone from memory. */
+  #reopen(id: string, now: Instant): void {
+    const credential = this.#around.credentials.get(id);
+    if (credential?.kind !== "oscore" || this.#isOpen(id)) return;
+    this.#around.atomically(now, () => this.open(credential, true, now));
   }
 
   #isOpen(id: string): boolean {

@@ -48,7 +48,10 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
       const model = story.model.at(device);
       const id = credentialId(credentialOf(model.strategy, 1));
       story.server.removeCredential(id, (ok) => {
-        if (ok) model.serverKey = undefined;
+        if (ok) {
+          model.serverKey = undefined;
+          model.wants.clear(); // what was asked of the endpoint is forgotten with its last credential
+        }
         story.model.review(story.world.now);
       });
       return `the operator revokes the credential of ${model.strategy}`;

@@ -81,4 +81,4 @@ export const USER_COMMANDS: readonly Command[] = [
 /** How long a user waits for an operation, in ms. */
 const EXPIRIES: readonly number[] = [600_000, 60_000, 7_200_000];
 /** s; none is longer than what an observation may take to come back. */
-const LIFETIMES: readonly number[] = [300, 60, 900, 3_600];
+const LIFETIMES: readonly number[] = [3_600, 60, 300, 900];
