@@ -16,7 +16,7 @@ import { DirectoryWatch, removeHalfBackups } from "./directory-watch.ts";
 import { inspectStore, type StoreState } from "./inspect-store.ts";
 import { KeptClock } from "./kept-clock.ts";
 import { removeLeftOvers } from "./left-overs.ts";
-import { readMark, type Boot, type Mark } from "./mark.ts";
+import { formatMark, readMark, type Boot, type Mark } from "./mark.ts";
 import { sqliteStore, type SqliteStore, type SqliteStoreOptions } from "./sqlite-store.ts";
 import { StoreError } from "./store.ts";
 import { IO_TUNING } from "./tuning.ts";
@@ -310,7 +310,7 @@ class MarkKeeper {
 function contentOf(mark: Mark, kind: IdentityKind): Content {
   return (fd) => {
     const own = fileIdentity(fd, kind);
-    return JSON.stringify({ ...mark, ...(own === undefined ? {} : { mark: own }) });
+    return formatMark({ ...mark, ...(own === undefined ? {} : { mark: own }) });
   };
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isFileIdentity, type FileIdentity } from "./file-identity.ts";
 
@@ -25,11 +26,21 @@ export type Mark = {
 /** A run of the machine, and how long it had been up, ms. */
 export type Boot = { readonly id: string; readonly uptime: number };
 
-/** Undefined where there is none, or none that can be read, which proves as little. */
+/** The mark as its file has it: JSON whose last field is a sum over the rest, so that a flipped bit is no other number. */
+export function formatMark(mark: Mark): string {
+  const content = JSON.stringify(mark);
+  return `${content.slice(0, -1)},"sum":"${sumOf(content)}"}`;
+}
+
+/** Undefined where there is none, or none that can be read or that is as it was written, which proves as little. */
 export function readMark(file: string): Mark | undefined {
   let read: unknown;
   try {
-    read = JSON.parse(readFileSync(file, "utf8"));
+    const text = readFileSync(file, "utf8");
+    // Earlier versions wrote no sum.
+    const [, content, sum] = /^(\{.*),"sum":"([^"]*)"\}\s*$/s.exec(text) ?? [];
+    if (content !== undefined && sumOf(`${content}}`) !== sum) return undefined;
+    read = JSON.parse(text);
   } catch {
     return undefined;
   }
@@ -60,4 +71,9 @@ function isBoot(value: unknown): value is Boot {
   if (typeof value !== "object" || value === null) return false;
   const { id, uptime } = value as Partial<Record<keyof Boot, unknown>>;
   return typeof id === "string" && typeof uptime === "number";
+}
+
+/** Damage is to be found, not an attacker. */
+function sumOf(content: string): string {
+  return createHash("sha256").update(content).digest("hex").slice(0, 16);
 }
