@@ -116,6 +116,14 @@ export function mutantsOf(js, file) {
     if (typeof node.value === "boolean")
       add("boolean", node.start, node.end, String(!node.value), around(node, parent));
     if (typeof node.value === "number") {
+      // How much room to begin with; it grows.
+      if (parent?.type === "NewExpression" && parent.callee.name === "Writer") return;
+      // A round number is somebody's choice, a duration mostly: one more or less is as good.
+      if (node.value >= 1_000 && node.value % 10 === 0) {
+        add("number", node.start, node.end, String(node.value * 10), around(node, parent));
+        add("number", node.start, node.end, String(node.value / 10), around(node, parent));
+        return;
+      }
       add("number", node.start, node.end, String(node.value + 1), around(node, parent));
       if (node.value > 0)
         add("number", node.start, node.end, String(node.value - 1), around(node, parent));

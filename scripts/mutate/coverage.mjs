@@ -1,0 +1,107 @@
+// Which test file reaches which place of the code, measured once: a mutant is shown only to the tests that run it.
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdtempSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ask } from "./process.mjs";
+
+export const CACHE = "node_modules/.cache/mutate";
+const FILE = `${CACHE}/coverage.json`;
+
+/**
+ * Rows `{ test, took, reached }` by test file; `reached` has the V8 ranges `[start, end, count]` of each target file.
+ * Measured anew where the code or the test file changed.
+ */
+export async function measureCoverage(targets) {
+  mkdirSync(CACHE, { recursive: true });
+  const old = existsSync(FILE) ? JSON.parse(readFileSync(FILE, "utf8")) : {};
+  const { code, tests } = compiled();
+  const rows = {};
+  let fresh = 0;
+  for (const { file, text } of tests) {
+    const digest = digestOf([code, text, ...targets]);
+    if (old[file]?.digest !== digest) {
+      if (fresh++ === 0) console.log("measuring which tests reach what");
+      if (fresh % 25 === 0) console.log(`${fresh} test files measured`);
+    }
+    rows[file] = old[file]?.digest === digest ? old[file] : await measure(file, digest, targets);
+    if (fresh % 10 === 1) writeFileSync(FILE, JSON.stringify({ ...old, ...rows }));
+  }
+  writeFileSync(FILE, JSON.stringify(rows));
+  return Object.values(rows);
+}
+
+/** The test files that run the place `at` of a file: those beside it first, then the quick ones. */
+export function testsReaching(rows, js, at) {
+  const own = js.replace(/\.js$/, ".test.js");
+  return rows
+    .filter(({ reached }) => runs(reached[js], at))
+    .toSorted((a, b) => Number(b.test === own) - Number(a.test === own) || a.took - b.took);
+}
+
+/** The innermost range that holds the place has the count of it. */
+function runs(ranges, at) {
+  let best;
+  for (const range of ranges ?? [])
+    if (range[0] <= at && at < range[1])
+      if (best === undefined || range[1] - range[0] <= best[1] - best[0]) best = range;
+  return best !== undefined && best[2] > 0;
+}
+
+async function measure(test, digest, targets) {
+  const folder = mkdtempSync(join(tmpdir(), "godwit-mutate-"));
+  try {
+    const { ok, by, took } = await ask([test], { patience: 300_000, coverage: folder });
+    if (!ok) throw new Error(`${test} fails without a mutant: ${by}`);
+    const reached = {};
+    for (const name of readdirSync(folder)) {
+      for (const { url, functions } of JSON.parse(readFileSync(join(folder, name), "utf8"))
+        .result) {
+        if (!url.startsWith("file:")) continue;
+        const js = targets.find((target) => fileURLToPath(url).endsWith(`/${target}`));
+        if (js === undefined) continue;
+        reached[js] ??= [];
+        for (const { ranges } of functions)
+          for (const { startOffset, endOffset, count } of ranges)
+            reached[js].push([startOffset, endOffset, Math.min(count, 1)]);
+      }
+    }
+    return { test, digest, took, reached };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function compiled() {
+  const code = createHash("sha256");
+  const tests = [];
+  for (const pkg of readdirSync("packages")) {
+    const folder = `packages/${pkg}/dist`;
+    for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" }).toSorted()) {
+      if (!name.endsWith(".js")) continue;
+      const file = `${folder}/${name}`;
+      const text = readFileSync(file, "utf8");
+      // A file of a test that was taken away may still lie in dist.
+      const source = file.replace("/dist/", "/src/").replace(/\.js$/, ".ts");
+      if (name.endsWith(".test.js")) {
+        if (existsSync(source)) tests.push({ file, text });
+      } else code.update(text);
+    }
+  }
+  return { code: code.digest("hex"), tests };
+}
+
+function digestOf(texts) {
+  const hash = createHash("sha256");
+  for (const text of texts) hash.update(text).update("\0");
+  return hash.digest("hex");
+}
