@@ -16,9 +16,12 @@ import { ask } from "./process.mjs";
 
 export const CACHE = "node_modules/.cache/mutate";
 const FILE = `${CACHE}/coverage.json`;
+/** Tests beside those of the packages: OSCORE and LwM2M meet only here, and in virtual time. */
+const MORE = ["apps/lab/dist/simulation"];
 
 /**
- * Rows `{ test, took, reached }` by test file; `reached` has the V8 ranges `[start, end, count]` of each target file.
+ * Rows `{ test, took, reached }` by test file; `reached` has the V8 ranges `[start, end, count]` of each target file, a list
+ * for each process that the test started.
  * Measured anew where the code or the test file changed.
  */
 export async function measureCoverage(targets) {
@@ -44,14 +47,14 @@ export async function measureCoverage(targets) {
 export function testsReaching(rows, js, at) {
   const own = js.replace(/\.js$/, ".test.js");
   return rows
-    .filter(({ reached }) => runs(reached[js], at))
+    .filter(({ reached }) => reached[js]?.some((ranges) => runs(ranges, at)) === true)
     .toSorted((a, b) => Number(b.test === own) - Number(a.test === own) || a.took - b.took);
 }
 
-/** The innermost range that holds the place has the count of it. */
+/** `ranges`: what one process ran. The innermost that holds the place has the count of it. */
 function runs(ranges, at) {
   let best;
-  for (const range of ranges ?? [])
+  for (const range of ranges)
     if (range[0] <= at && at < range[1])
       if (best === undefined || range[1] - range[0] <= best[1] - best[0]) best = range;
   return best !== undefined && best[2] > 0;
@@ -69,10 +72,15 @@ async function measure(test, digest, targets) {
         if (!url.startsWith("file:")) continue;
         const js = targets.find((target) => fileURLToPath(url).endsWith(`/${target}`));
         if (js === undefined) continue;
+        const ranges = functions.flatMap((one) => one.ranges);
         reached[js] ??= [];
-        for (const { ranges } of functions)
-          for (const { startOffset, endOffset, count } of ranges)
-            reached[js].push([startOffset, endOffset, Math.min(count, 1)]);
+        reached[js].push(
+          ranges.map(({ startOffset, endOffset, count }) => [
+            startOffset,
+            endOffset,
+            Math.min(count, 1),
+          ]),
+        );
       }
     }
     return { test, digest, took, reached };
@@ -84,8 +92,8 @@ async function measure(test, digest, targets) {
 function compiled() {
   const code = createHash("sha256");
   const tests = [];
-  for (const pkg of readdirSync("packages")) {
-    const folder = `packages/${pkg}/dist`;
+  const folders = readdirSync("packages").map((pkg) => `packages/${pkg}/dist`);
+  for (const folder of [...folders, ...MORE]) {
     for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" }).toSorted()) {
       if (!name.endsWith(".js")) continue;
       const file = `${folder}/${name}`;

@@ -42,14 +42,14 @@ export function mutantsOf(js, file) {
     const entry = map.findEntry(line, at - lineStarts[line]);
     return (entry.originalLine ?? 0) + 1;
   };
-  /** Named by what stands there and what comes instead, not by line: so that a name outlives changes elsewhere. */
-  const add = (kind, start, end, instead, context) => {
+  /** `reachedAt`: a place that is run whenever the mutant matters. Named by what stands there and what comes instead, not by line: so that a name outlives changes elsewhere. */
+  const add = (kind, start, end, instead, context, reachedAt = start) => {
     const was = context ?? text.slice(start, end);
     const base = `${file}: ${short(was)} => ${short(instead === "" ? "nothing" : instead)}`;
     const count = (seen.get(base) ?? 0) + 1;
     seen.set(base, count);
     const name = count === 1 ? base : `${base} (${count})`;
-    mutants.push({ name, kind, line: place(start), start, end, instead });
+    mutants.push({ name, kind, line: place(start), start, end, instead, reachedAt });
   };
 
   walk(program, undefined);
@@ -143,7 +143,8 @@ export function mutantsOf(js, file) {
   function replaceOperator(node, operator) {
     const between = text.slice(node.left.end, node.right.start);
     const at = node.left.end + between.indexOf(node.operator);
-    add("operator", at, at + node.operator.length, operator, text.slice(node.start, node.end));
+    const whole = text.slice(node.start, node.end);
+    add("operator", at, at + node.operator.length, operator, whole, node.start);
   }
 }
 

@@ -109,7 +109,7 @@ async function judgeAll() {
 
 /** The test that noticed most mutants of this file comes first, by itself; then the others in few processes. */
 async function judge(mutant, coverage, kills) {
-  const tests = testsReaching(coverage, mutant.js, mutant.start);
+  const tests = testsReaching(coverage, mutant.js, mutant.reachedAt);
   const worth = ({ test, took }) => ((kills.get(`${mutant.js} ${test}`) ?? 0) + 0.3) / (took + 100);
   const ordered = tests.toSorted((a, b) => worth(b) - worth(a));
   const own = ordered.findIndex(({ test }) => test === mutant.js.replace(/\.js$/, ".test.js"));
