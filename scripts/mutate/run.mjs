@@ -8,6 +8,7 @@
 //   --list        names the mutants and ends
 //   --report      sums up what earlier calls found, runs nothing
 //   --fresh       forgets what earlier calls found
+//   --thorough    asks also the tests that are far from a mutant; without it a mutant has 15 s of tests
 //   --workers N   (2)
 //
 // A mutant is shown to the test files that reach its place, quick ones first, until one fails. What was found is kept in
@@ -33,12 +34,15 @@ const { values } = parseArgs({
     list: { type: "boolean", default: false },
     report: { type: "boolean", default: false },
     fresh: { type: "boolean", default: false },
+    thorough: { type: "boolean", default: false },
   },
 });
 /** ms; a mutant that makes a test run for ever is noticed, too. Times what the same tests take without a mutant. */
 const PATIENCE = { least: 10_000, times: 8 };
 /** ms: the tests of one process after the first, which is alone. */
 const BATCH = 3_000;
+/** ms of tests for one mutant, those in front of the order; `--thorough` asks all. A test that comes too late notices nothing. */
+const BUDGET = values.thorough ? Infinity : 15_000;
 const WANTED = 0.9;
 const RESULTS = `${CACHE}/results.jsonl`;
 
@@ -114,9 +118,12 @@ async function judge(mutant, coverage, kills) {
   const ordered = tests.toSorted((a, b) => worth(b) - worth(a));
   const own = ordered.findIndex(({ test }) => test === mutant.js.replace(/\.js$/, ".test.js"));
   if (own > 0) ordered.unshift(...ordered.splice(own, 1));
+  let spent = 0;
   for (const batch of batches(ordered)) {
+    if (spent > BUDGET) break;
     const took = batch.reduce((sum, row) => sum + row.took, 0);
     const patience = Math.max(PATIENCE.least, PATIENCE.times * took);
+    spent += took;
     const { ok, by, file } = await ask(
       batch.map(({ test }) => test),
       { mutant, patience },

@@ -85,3 +85,16 @@ test("a window raised to a number below its top keeps the top and forgets all be
   assert.equal(window.top, 200);
   for (let n = 105; n <= 200; n++) assert.equal(window.fresh(n), false, `${n}`);
 });
+
+test("RFC 6347 4.1.2.6: nothing is forgotten within the window, whatever it moves by", () => {
+  for (const size of [32, 64, 96, 128]) {
+    for (let by = 1; by <= size; by++) {
+      const window = new ReplayWindow(size);
+      for (let top = 0; top <= 4 * size; top += by) {
+        window.accept(top);
+        for (let n = Math.max(0, top - size + 1); n <= top; n++)
+          assert.equal(window.fresh(n), n % by !== 0, `${n}, top ${top}, size ${size}, by ${by}`);
+      }
+    }
+  }
+});

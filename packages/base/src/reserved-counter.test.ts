@@ -49,6 +49,7 @@ test("after a crash it goes on at the bound; rows with higher numbers push it fu
   const row = reservedRow(3);
   const counter = new ReservedCounter(KIND);
   counter.restore(row);
+  equal(counter.reservation(), undefined, "nothing was given out yet");
   equal(counter.next(), 12);
   counter.passed(40);
   counter.passed(SERIALS_PER_SLOT + 99);

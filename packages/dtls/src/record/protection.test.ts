@@ -6,6 +6,7 @@ import { ContentType } from "../codes.ts";
 import { SUITES, keyLength } from "../suites.ts";
 import {
   plainRecord,
+  read48,
   readRecord,
   recordAt,
   sizeOfNameless,
@@ -240,4 +241,24 @@ test("a nameless record is passed over as a whole, wherever it begins, and not w
     assert.equal(sizeOfNameless(whole.subarray(0, length), 0), 0, `${length} bytes`);
   whole[1] = 0xfd;
   assert.equal(sizeOfNameless(whole, 0), 0, "another version");
+});
+
+test("RFC 6347 4.1: 48-bit numbers are written as they are, on both sides of 2^32 too", () => {
+  const out = new Uint8Array(8);
+  for (const value of [
+    0,
+    1,
+    255,
+    256,
+    2 ** 31,
+    2 ** 32 - 1,
+    2 ** 32,
+    2 ** 32 + 1,
+    2 ** 47,
+    2 ** 48 - 1,
+  ]) {
+    write48(out, 1, value);
+    assert.equal(toHex(out), `00${value.toString(16).padStart(12, "0")}00`);
+    assert.equal(read48(out, 1), value);
+  }
 });

@@ -99,6 +99,9 @@ test("each change of the book counts, and nothing else does", () => {
     assert.ok(book.revision > before);
     before = book.revision;
   }
+  const other = new CredentialBook(open);
+  other.add(lamp);
+  assert.equal(other.revision, 1);
   assert.equal(book.remove(id), undefined);
   book.views();
   assert.equal(book.revision, before);
