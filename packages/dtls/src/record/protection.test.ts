@@ -216,6 +216,13 @@ test("RFC 6347 4.1: a length above 255 is read from both of its bytes", () => {
   assert.equal(sizeOfNameless(whole, 0), 13 + 0x0203);
 });
 
+test("RFC 6347 4.1: a record without content is one, also at the end of its datagram", () => {
+  const empty = plainRecord(ContentType.applicationData, 1, EMPTY);
+  assert.equal(readRecord(empty, 0, 0).size, 13);
+  assert.equal(recordAt(empty, 0, 0)?.fragment.length, 0);
+  assert.equal(sizeOfNameless(empty, 0), 13);
+});
+
 test("no record begins where the type is none of DTLS 1.2's", () => {
   const whole = plainRecord(ContentType.handshake, 7, utf8("abc"));
   for (const [type, is, nameless] of [
