@@ -105,7 +105,7 @@ export function mutantsOf(js, file) {
             add("statement", node.start, node.end, ";");
         return;
       case "ReturnStatement":
-        if (node.argument !== null && node.argument.type === "Identifier")
+        if (node.argument?.type === "Identifier" && node.argument.name !== "undefined")
           add("return", node.argument.start, node.argument.end, "undefined");
         return;
       default:

@@ -103,7 +103,7 @@ for (const [plain, type] of [
   [hex("01"), "opaque"],
   [{ object: 3, instance: 0 }, "objlnk"],
 ] as const) {
-  test(`for an object without a definition ${typeof plain} ${String(plain)} is ${type}`, () => {
+  test(`for an object without a definition a ${typeof plain} can be of type ${type}`, () => {
     const [node, ...more] = nodesOf([31_000, 0, 1], plain, definitions);
     assert.deepEqual(node?.path, [31_000, 0, 1]);
     assert.equal(node.value?.type, type);
