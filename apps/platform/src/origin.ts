@@ -29,9 +29,9 @@ export function refuseOtherOrigins(
       });
     }
     const changes = !SAFE.has(request.method);
-    if (!changes && (free.has(request.routeOptions.url ?? "") || !guarded(request.url))) {
-      return undefined;
-    }
+    // By the route that it leads to: the URL may be written in many ways.
+    const { url } = request.routeOptions;
+    if (!changes && url !== undefined && (free.has(url) || !guarded(url))) return undefined;
     const fault = originFault(request, auth, changes);
     if (fault === undefined) return undefined;
     return await sendProblem(reply, {

@@ -418,12 +418,31 @@ suite("the HTTP face", () => {
     assert.equal((await call("DELETE", "/api/v1/credentials/psk%3Asafe-1")).status, 404);
   });
 
+  const oscore = {
+    kind: "oscore",
+    endpoint: "kept-apart",
+    senderId: "0a0a",
+    recipientId: "0b0b",
+    masterSecret: "00112233445566778899aabbccddeeff",
+  };
   const noCredentials = [
     { what: "a key that is no hex", body: { ...psk, key: "xyz" }, says: "hex" },
     { what: "a short key", body: { ...psk, key: "00" }, says: "PSK has 1 bytes" },
     { what: "an unknown kind", body: { ...psk, kind: "password" }, says: "kind" },
     { what: "a field too many", body: { ...psk, note: "x" }, says: "note" },
     { what: "no endpoint", body: { ...psk, endpoint: undefined }, says: "endpoint" },
+    { what: "half a surrogate pair", body: { ...psk, identity: "\ud800" }, says: "surrogate" },
+    {
+      what: "an endpoint of half a pair",
+      body: { ...psk, endpoint: "a\udfff" },
+      says: "surrogate",
+    },
+    { what: "an AEAD that is none", body: { ...oscore, aead: 99 }, says: "no AEAD algorithm: 99" },
+    {
+      what: "ids too long for its AEAD",
+      body: { ...oscore, aead: 12 },
+      says: "ids for .* have at most 1 bytes",
+    },
   ];
   for (const { what, body, says } of noCredentials) {
     test(`a credential with ${what} is refused by name, without repeating it`, async () => {

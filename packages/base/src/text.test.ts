@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { isUtf8 as nodeIsUtf8 } from "node:buffer";
 import { test } from "node:test";
 import fc from "fast-check";
-import { FormatError } from "./faults.ts";
+import { FormatError, UsageError } from "./faults.ts";
 import { fromUtf8, isUtf8, utf8 } from "./text.ts";
 
 test("RFC 3629 4: what is UTF-8 is told as Node tells it, for any bytes and for bent text", () => {
@@ -42,4 +42,11 @@ test("text comes back as it was, with U+FFFD and a byte order mark in it; anythi
     const cut = utf8(`${text}😀`).subarray(0, -1);
     assert.throws(() => fromUtf8(cut), FormatError);
   }
+});
+
+test("half a surrogate pair is refused: in UTF-8 two such texts would be one", () => {
+  for (const text of ["\ud800", "a\udfffb", "\udc00\ud800", "é\ud83d"])
+    assert.throws(() => utf8(text), UsageError, JSON.stringify(text));
+  for (const text of ["", "abc", "é", "😀", "\ud83d\ude00"])
+    assert.equal(fromUtf8(utf8(text)), text);
 });

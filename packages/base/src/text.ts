@@ -1,8 +1,11 @@
-import { FormatError } from "./faults.ts";
+import { FormatError, UsageError } from "./faults.ts";
 
-/** UTF-8 of a string. */
+/** UTF-8 of a string. @throws UsageError for half a surrogate pair, which UTF-8 cannot carry: two such texts would become one */
 export function utf8(text: string): Uint8Array {
-  return encoder.encode(text);
+  const bytes = encoder.encode(text);
+  if (bytes.length !== text.length && LONE_SURROGATE.test(text))
+    throw new UsageError(`${JSON.stringify(text)} has half a surrogate pair and is no text`);
+  return bytes;
 }
 
 /** The string in UTF-8 bytes; throws FormatError if they are not UTF-8. */
@@ -50,3 +53,4 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** What a decoder puts in place of what is not UTF-8; it may also have been sent. */
 const REPLACEMENT = "\ufffd";
+const LONE_SURROGATE = /\p{Surrogate}/u;

@@ -24,6 +24,11 @@ export function decodeBlock(value: Uint8Array): Block {
   return { num: bits >>> 4, more: (bits & 0x08) !== 0, szx };
 }
 
+/** Whether {@link decodeBlock} reads it. */
+export function isBlock(value: Uint8Array): boolean {
+  return value.length <= 3 && ((value.at(-1) ?? 0) & 0x07) <= MAX_SZX;
+}
+
 /** The shortest value of a Block option. Throws UsageError for a field out of range. */
 export function encodeBlock({ num, more, szx }: Block): Uint8Array {
   if (!(num >= 0 && num <= MAX_BLOCK_NUM) || !Number.isInteger(num))

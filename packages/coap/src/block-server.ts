@@ -30,7 +30,7 @@ import {
   sortOptions,
   uintOption,
 } from "./options.ts";
-import { findBlock } from "./transfer-options.ts";
+import { findBlock, findGoodBlock } from "./transfer-options.ts";
 import type { CoapTuning } from "./tuning.ts";
 
 /**
@@ -99,8 +99,8 @@ export class BlockServer {
     now: Instant,
     limit?: number,
   ): Response {
-    const block1 = findBlock(original.options, OptionNumber.Block1);
-    const asked = findBlock(original.options, OptionNumber.Block2);
+    const block1 = findGoodBlock(original.options, OptionNumber.Block1);
+    const asked = findGoodBlock(original.options, OptionNumber.Block2);
     const answer = this.#firstBlock(session, original, response, asked, now, limit);
     if (block1 === undefined) return answer;
     const szx = Math.min(block1.szx, this.#tuning.preferredSzx);

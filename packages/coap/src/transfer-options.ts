@@ -1,4 +1,4 @@
-import { decodeBlock, type Block } from "./block-option.ts";
+import { decodeBlock, isBlock, type Block } from "./block-option.ts";
 import type { Option } from "./message.ts";
 import { findOption } from "./options.ts";
 
@@ -6,4 +6,10 @@ import { findOption } from "./options.ts";
 export function findBlock(options: readonly Option[], number: number): Block | undefined {
   const option = findOption(options, number);
   return option && decodeBlock(option.value);
+}
+
+/** {@link findBlock} where the option may be wrong, of a request that is refused for something else: undefined then. */
+export function findGoodBlock(options: readonly Option[], number: number): Block | undefined {
+  const option = findOption(options, number);
+  return option !== undefined && isBlock(option.value) ? decodeBlock(option.value) : undefined;
 }

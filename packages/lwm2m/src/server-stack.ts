@@ -29,6 +29,7 @@ import {
 import { CredentialBook, type CredentialSealer } from "./server/credential-book.ts";
 import { CredentialCommands } from "./server/credential-commands.ts";
 import {
+  credentialId,
   credentialIdOf,
   identityOf,
   type Credential,
@@ -36,7 +37,11 @@ import {
 } from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
 import type { DroppedFrom, ProtectionOutput } from "./protection-layer.ts";
-import { ProtectedSessions, type ServerProtection } from "./server/protected-sessions.ts";
+import {
+  ProtectedSessions,
+  type OscoreCredential,
+  type ServerProtection,
+} from "./server/protected-sessions.ts";
 import { FIRST_PROTECTED_SESSION, Numbers } from "./server/numbers.ts";
 import { SESSION_TABLE, encodePath } from "./server/path-records.ts";
 import {
@@ -245,7 +250,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     // A death between the writes of a credential and of its session; or the session's records are lost.
     if (missing.length === 0) return;
     this.#atomically(now, () => {
-      for (const credential of missing) this.#commands.open(credential, mayBeUsed, now);
+      for (const credential of missing) this.#openMissing(credential, mayBeUsed, now);
     });
   }
 
@@ -257,6 +262,16 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   /** Those of this start; also what should have been there and is missing. */
   get setAside(): readonly Quarantined[] {
     return this.#quarantine.found;
+  }
+
+  /** A credential that cannot be used stays, locks its endpoint, and is named. */
+  #openMissing(credential: OscoreCredential, mayBeUsed: boolean, now: Instant): void {
+    try {
+      this.#commands.open(credential, mayBeUsed, now);
+    } catch (fault) {
+      if (!(fault instanceof UsageError)) throw fault;
+      this.#quarantine.note(fault.message, credentialId(credential), now);
+    }
   }
 
   get wakeAt(): Instant | undefined {

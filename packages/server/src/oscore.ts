@@ -1,6 +1,7 @@
 import type { Rng } from "@godwit/base";
 import type { OscoreCredential, ServerProtection } from "@godwit/lwm2m";
 import {
+  KeySource,
   OSCORE_TABLE,
   OscoreLayer,
   oscoreTuning,
@@ -25,19 +26,17 @@ export function oscoreProtection(
 function contextOf(credential: OscoreCredential): Credential {
   const { senderId, recipientId, masterSecret, masterSalt, idContext, aead, hkdf, derivation } =
     credential;
-  return {
-    input: {
-      senderId,
-      recipientId,
-      masterSecret,
-      ...(masterSalt === undefined ? {} : { masterSalt }),
-      ...(idContext === undefined ? {} : { idContext }),
-      ...(aead === undefined ? {} : { aead }),
-      ...(hkdf === undefined ? {} : { hkdf }),
-    },
-    derivation,
-    initiates: false,
+  const input = {
+    senderId,
+    recipientId,
+    masterSecret,
+    ...(masterSalt === undefined ? {} : { masterSalt }),
+    ...(idContext === undefined ? {} : { idContext }),
+    ...(aead === undefined ? {} : { aead }),
+    ...(hkdf === undefined ? {} : { hkdf }),
   };
+  void new KeySource(input); // names what cannot be
+  return { input, derivation, initiates: false };
 }
 
 const MAX_WINDOW_STRIDE = 1_024;

@@ -48,7 +48,8 @@ export class CredentialCommands {
 
   /** Adds or replaces one. @throws UsageError for one that cannot be; nothing has changed then */
   add(credential: Credential, done: Done, now: Instant): void {
-    const { credentials, server, write, atomically } = this.#around;
+    const { credentials, server, sessions, write, atomically } = this.#around;
+    if (credential.kind === "oscore") sessions?.check(credential);
     const id = credentialId(credential);
     const before = credentials.get(id);
     const { undo } = credentials.remember(id);

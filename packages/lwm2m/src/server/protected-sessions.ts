@@ -23,6 +23,7 @@ export type OscoreCredential = Extract<Credential, { kind: "oscore" }>;
 /** OSCORE as the stack takes it: the machine, and how a credential of ours is told to it. */
 export type ServerProtection<C = unknown> = {
   readonly layer: ProtectionLayer<C>;
+  /** Throws UsageError for a credential that cannot be used. */
   readonly credentialOf: (credential: OscoreCredential) => C;
   /** Where the layer's store outputs go. */
   readonly table: string;
@@ -74,6 +75,11 @@ export class ProtectedSessions<C> {
 
   sessionOf(credential: string): SessionId | undefined {
     return this.#byCredential.get(credential)?.session;
+  }
+
+  /** @throws UsageError that says why the credential cannot be used */
+  check(credential: OscoreCredential): void {
+    void this.#protection.credentialOf(credential);
   }
 
   /** A credential that was never used. Returns its session. */

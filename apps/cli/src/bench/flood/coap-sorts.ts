@@ -39,6 +39,14 @@ export const COAP_SORTS: readonly Sort[] = [
     "CoAP, no such path": (_, n) => message(n, request(Code.GET, { path: "/no/such" })),
     "CoAP, path that is not UTF-8": (_, n) =>
       message(n, asking({ number: OptionNumber.UriPath, value: Uint8Array.of(0xff, n) })),
+    "CoAP, path that is not UTF-8, and a block option that is none": (_, n) =>
+      message(
+        n,
+        asking(
+          { number: OptionNumber.UriPath, value: Uint8Array.of(0xff, n) },
+          { number: OptionNumber.Block2, value: Uint8Array.of(0x0f) },
+        ),
+      ),
     "CoAP, block option that is none": (_, n) =>
       message(n, asking({ number: OptionNumber.Block2, value: Uint8Array.of(0x0f) })),
     "CoAP, Register that is none": (_, n) =>
