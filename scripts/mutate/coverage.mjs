@@ -71,6 +71,8 @@ function runs(ranges, at) {
 
 async function measure(test, digest, targets) {
   const folder = mkdtempSync(join(tmpdir(), "godwit-mutate-"));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", remove); // also where a signal ends it
   try {
     const { ok, by, took } = await ask([test], { patience: 300_000, coverage: folder });
     if (!ok) throw new Error(`${test} fails without a mutant: ${by}`);
@@ -94,7 +96,8 @@ async function measure(test, digest, targets) {
     }
     return { test, digest, took, reached };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    remove();
+    process.off("exit", remove);
   }
 }
 
