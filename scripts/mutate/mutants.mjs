@@ -42,14 +42,14 @@ export function mutantsOf(js, file) {
     const entry = map.findEntry(line, at - lineStarts[line]);
     return (entry.originalLine ?? 0) + 1;
   };
-  /** Named by what stands there and what comes instead, not by line: so that a name outlives changes elsewhere. */
-  const add = (kind, start, end, instead, context) => {
+  /** `reachedAt`: a place that is run whenever the mutant matters. Named by what stands there and what comes instead, not by line: so that a name outlives changes elsewhere. */
+  const add = (kind, start, end, instead, context, reachedAt = start) => {
     const was = context ?? text.slice(start, end);
     const base = `${file}: ${short(was)} => ${short(instead === "" ? "nothing" : instead)}`;
     const count = (seen.get(base) ?? 0) + 1;
     seen.set(base, count);
     const name = count === 1 ? base : `${base} (${count})`;
-    mutants.push({ name, kind, line: place(start), start, end, instead });
+    mutants.push({ name, kind, line: place(start), start, end, instead, reachedAt });
   };
 
   walk(program, undefined);
@@ -105,7 +105,7 @@ export function mutantsOf(js, file) {
             add("statement", node.start, node.end, ";");
         return;
       case "ReturnStatement":
-        if (node.argument !== null && node.argument.type === "Identifier")
+        if (node.argument?.type === "Identifier" && node.argument.name !== "undefined")
           add("return", node.argument.start, node.argument.end, "undefined");
         return;
       default:
@@ -116,6 +116,14 @@ export function mutantsOf(js, file) {
     if (typeof node.value === "boolean")
       add("boolean", node.start, node.end, String(!node.value), around(node, parent));
     if (typeof node.value === "number") {
+      // How much room to begin with; it grows.
+      if (parent?.type === "NewExpression" && parent.callee.name === "Writer") return;
+      // A round number is somebody's choice, a duration mostly: one more or less is as good.
+      if (node.value >= 1_000 && node.value % 10 === 0) {
+        add("number", node.start, node.end, String(node.value * 10), around(node, parent));
+        add("number", node.start, node.end, String(node.value / 10), around(node, parent));
+        return;
+      }
       add("number", node.start, node.end, String(node.value + 1), around(node, parent));
       if (node.value > 0)
         add("number", node.start, node.end, String(node.value - 1), around(node, parent));
@@ -135,7 +143,8 @@ export function mutantsOf(js, file) {
   function replaceOperator(node, operator) {
     const between = text.slice(node.left.end, node.right.start);
     const at = node.left.end + between.indexOf(node.operator);
-    add("operator", at, at + node.operator.length, operator, text.slice(node.start, node.end));
+    const whole = text.slice(node.start, node.end);
+    add("operator", at, at + node.operator.length, operator, whole, node.start);
   }
 }
 

@@ -1,153 +1,176 @@
-// Changes the compiled code in small ways, one at a time, and asks whether a test notices: `npm run mutate`.
+// Changes the compiled code in small ways, one at a time, and asks whether a test of the packages notices: `npm run mutate`.
 //
 //   --count N     how many mutants, drawn evenly over the areas (700)
 //   --seed N      of the draw (1)
-//   --only TEXT   mutants whose name contains it
-//   --list        names them and ends
+//   --area TEXT   only areas whose name contains it
+//   --only TEXT   every mutant whose name contains it, instead of a draw
+//   --slice K/N   the K-th of N parts of the draw: a long run in several calls
+//   --list        names the mutants and ends
+//   --report      sums up what earlier calls found, runs nothing
+//   --fresh       forgets what earlier calls found
+//   --thorough    asks also the tests that are far from a mutant; without it a mutant has 15 s of tests
 //   --workers N   (2)
 //
-// A mutant that no test notices must stand in scripts/mutate/survivors.json, by its name, with the reason why it changes
-// nothing that anybody could see. Fails where fewer than 90 % are noticed, or a survivor has no reason.
-import { spawn } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+// A mutant is shown to the test files that reach its place, quick ones first, until one fails. What was found is kept in
+// node_modules/.cache/mutate: a noticed mutant is not tried again until its file changes. A mutant that no test notices must
+// stand in scripts/mutate/survivors.json, by its name, with the reason why it changes nothing that anybody could see. Fails
+// where fewer than 90 % are noticed, or a survivor has no reason.
+import { createHash } from "node:crypto";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { below, seededRng } from "../../packages/base/dist/index.js";
+import { CACHE, measureCoverage, testsReaching } from "./coverage.mjs";
 import { mutantsOf } from "./mutants.mjs";
+import { ask } from "./process.mjs";
 import { TARGETS } from "./targets.mjs";
 
 const { values } = parseArgs({
   options: {
     count: { type: "string", default: "700" },
     seed: { type: "string", default: "1" },
+    area: { type: "string", default: "" },
     only: { type: "string" },
+    slice: { type: "string", default: "1/1" },
     workers: { type: "string", default: "2" },
     list: { type: "boolean", default: false },
+    report: { type: "boolean", default: false },
+    fresh: { type: "boolean", default: false },
+    thorough: { type: "boolean", default: false },
   },
 });
-/** ms; a mutant that makes a test run for ever is noticed, too. Times what the same part takes without a mutant. */
-const PATIENCE = { least: 20_000, times: 6 };
+/** ms; a mutant that makes a test run for ever is noticed, too. Times what the same tests take without a mutant. */
+const PATIENCE = { least: 10_000, times: 8 };
+/** ms: the tests of one process after the first, which is alone. */
+const BATCH = 3_000;
+/** ms of tests for one mutant, those in front of the order; `--thorough` asks all. A test that comes too late notices nothing. */
+const BUDGET = values.thorough ? Infinity : 15_000;
 const WANTED = 0.9;
+const RESULTS = `${CACHE}/results.jsonl`;
 
 const survivors = JSON.parse(readFileSync(new URL("survivors.json", import.meta.url), "utf8"));
-const files = new Map();
-const all = TARGETS.flatMap(({ area, file, tests }) => {
-  const js = file.replace("/src/", "/dist/").replace(/\.ts$/, ".js");
+const all = TARGETS.flatMap(({ area, file }) => {
+  const js = compiled(file);
   const { text, mutants } = mutantsOf(js, file);
-  files.set(js, text);
-  return mutants.map((mutant) => ({ ...mutant, area, js, file, tests }));
+  const digest = digestOf(text);
+  return mutants.map((mutant) => ({ ...mutant, area, js, file, digest }));
 });
-const chosen =
+for (const name of Object.keys(survivors))
+  if (!all.some((mutant) => mutant.name === name))
+    console.log(`has a reason, yet does not exist: ${name}`);
+
+const drawn = slice(
   values.only === undefined
-    ? draw(all, Number(values.count))
-    : all.filter(({ name }) => name.includes(values.only));
+    ? draw(
+        all.filter(({ area }) => area.includes(values.area)),
+        Number(values.count),
+      )
+    : all.filter(({ name }) => name.includes(values.only)),
+);
 if (values.list) {
-  for (const { name, line } of chosen) console.log(`${name}  [line ${line}]`);
+  for (const { name, line } of drawn) console.log(`${name}  [line ${line}]`);
   process.exit(0);
 }
 console.log(
-  `${chosen.length} of ${all.length} mutants in ${TARGETS.length} files, seed ${values.seed}`,
+  `${drawn.length} of ${all.length} mutants in ${TARGETS.length} files, seed ${values.seed}`,
 );
-
-const began = performance.now();
-const baseline = new Map();
-const queue = [...chosen.entries()];
-const results = [];
-await Promise.all(Array.from({ length: Number(values.workers) }, work));
+mkdirSync(CACHE, { recursive: true });
+if (values.fresh) rmSync(RESULTS, { force: true });
+const known = readResults();
+if (!values.report) await judgeAll();
 report();
 
-async function work() {
-  const tree = mkdtempSync(join(tmpdir(), "godwit-mutate-"));
-  try {
-    for (const part of [
-      "packages",
-      "apps",
-      "scripts",
-      "docs",
-      "node_modules",
-      "package.json",
-      "README.md",
-      "CHANGELOG.md",
-    ])
-      if (existsSync(part))
-        cpSync(part, join(tree, part), { recursive: true, verbatimSymlinks: true });
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      const [index, mutant] = next;
-      results[index] = { ...mutant, ...(await judge(tree, mutant)) };
-      progress();
+async function judgeAll() {
+  const coverage = await measureCoverage(TARGETS.map(({ file }) => compiled(file)));
+  const kills = new Map();
+  const queue = drawn.filter(({ name, digest }) => known.get(key(name, digest))?.noticed !== true);
+  const count = queue.length;
+  const began = performance.now();
+  let done = 0;
+  let lived = 0;
+  await Promise.all(
+    Array.from({ length: Number(values.workers) }, async () => {
+      for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+        const at = performance.now();
+        const verdict = await judge(mutant, coverage, kills);
+        const { name, digest, file, line } = mutant;
+        const row = { name, digest, ...verdict, took: Math.round(performance.now() - at) };
+        known.set(key(name, digest), row);
+        appendFileSync(RESULTS, `${JSON.stringify(row)}\n`);
+        done += 1;
+        if (!verdict.noticed) {
+          lived += 1;
+          if (survivors[name] === undefined) console.log(`  survived: ${name}  [${file}:${line}]`);
+        }
+        if (done % 20 === 0 || done === count) {
+          const s = (performance.now() - began) / 1_000;
+          console.log(
+            `${done} of ${count} done, ${lived} survived, ${Math.round(s)} s, ${(s / done).toFixed(2)} s each`,
+          );
+        }
+      }
+    }),
+  );
+}
+
+/** The test that noticed most mutants of this file comes first, by itself; then the others in few processes. */
+async function judge(mutant, coverage, kills) {
+  const tests = testsReaching(coverage, mutant.js, mutant.reachedAt);
+  const worth = ({ test, took }) => ((kills.get(`${mutant.js} ${test}`) ?? 0) + 0.3) / (took + 100);
+  const ordered = tests.toSorted((a, b) => worth(b) - worth(a));
+  const own = ordered.findIndex(({ test }) => test === mutant.js.replace(/\.js$/, ".test.js"));
+  if (own > 0) ordered.unshift(...ordered.splice(own, 1));
+  let spent = 0;
+  for (const batch of batches(ordered)) {
+    if (spent > BUDGET) break;
+    const took = batch.reduce((sum, row) => sum + row.took, 0);
+    const patience = Math.max(PATIENCE.least, PATIENCE.times * took);
+    spent += took;
+    const { ok, by, file } = await ask(
+      batch.map(({ test }) => test),
+      { mutant, patience },
+    );
+    if (ok) continue;
+    const id = `${mutant.js} ${file ?? batch[0].test}`;
+    kills.set(id, (kills.get(id) ?? 0) + 1);
+    return { noticed: true, by };
+  }
+  return { noticed: false, tests: tests.length };
+}
+
+function batches(rows) {
+  const found = [];
+  let sum = Infinity;
+  for (const row of rows) {
+    if (sum + row.took > BATCH || found.length === 1) {
+      found.push([]);
+      sum = 0;
     }
-  } finally {
-    rmSync(tree, { recursive: true, force: true });
+    found.at(-1).push(row);
+    sum += row.took;
   }
+  return found;
 }
 
-/** Runs the parts of the tests until one fails. */
-async function judge(tree, { js, start, end, instead, tests }) {
-  const text = files.get(js);
-  const place = join(tree, js);
-  for (const part of tests) {
-    if (!baseline.has(part)) baseline.set(part, measure(tree, part));
-    const { took } = await baseline.get(part);
-    writeFileSync(place, text.slice(0, start) + instead + text.slice(end));
-    const { ok, by } = await run(tree, part, Math.max(PATIENCE.least, PATIENCE.times * took));
-    writeFileSync(place, text);
-    if (!ok) return { noticed: true, by: `${part}: ${by}` };
-  }
-  return { noticed: false, by: undefined };
-}
-
-async function measure(tree, part) {
-  const at = performance.now();
-  const { ok, by } = await run(tree, part, 600_000);
-  if (!ok) throw new Error(`${part} fails without a mutant: ${by}`);
-  return { took: performance.now() - at };
-}
-
-function run(tree, part, patience) {
-  return new Promise((resolve) => {
-    const line = [
-      "--max-old-space-size=2048",
-      "--test-reporter=./scripts/mutate/bail.mjs",
-      "scripts/test.mjs",
-      part,
-    ];
-    const child = spawn(process.execPath, line, {
-      cwd: tree,
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
-    });
-    let said = "";
-    child.stdout.on("data", (chunk) => (said += chunk));
-    child.stderr.on("data", (chunk) => (said += chunk));
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL"); // with what it started
-    }, patience);
-    child.on("close", (code) => {
-      clearTimeout(timer);
-      const by =
-        /^killed by: (.*)$/m.exec(said)?.[1] ?? said.trim().split("\n").at(-1)?.slice(0, 120);
-      resolve({ ok: code === 0, by: late ? "a test that does not end" : by });
-    });
-  });
-}
-
-/** Evenly over the areas, and within one at random. */
+/** Evenly over the areas. Each mutant has its own lot, so that a change of the code leaves the others drawn. */
 function draw(mutants, count) {
-  const rng = seededRng(Number(values.seed));
-  const areas =
-    Map.groupBy === undefined ? group(mutants) : Map.groupBy(mutants, ({ area }) => area);
+  const pools = [...group(mutants).values()].map((pool) =>
+    pool
+      .map((mutant) => ({ mutant, lot: digestOf(`${values.seed} ${mutant.name}`) }))
+      .toSorted((a, b) => (a.lot < b.lot ? -1 : 1))
+      .map(({ mutant }) => mutant),
+  );
   const picked = [];
-  const pools = [...areas.values()].map((pool) => [...pool]);
-  while (picked.length < count && pools.some((pool) => pool.length > 0)) {
-    for (const pool of pools) {
-      if (picked.length >= count || pool.length === 0) continue;
-      picked.push(...pool.splice(below(rng, pool.length), 1));
-    }
-  }
+  for (let i = 0; picked.length < count && pools.some((pool) => i < pool.length); i++)
+    for (const pool of pools) if (i < pool.length && picked.length < count) picked.push(pool[i]);
   return picked;
+}
+
+function slice(mutants) {
+  const [, k, n] = /^(\d+)\/(\d+)$/.exec(values.slice)?.map(Number) ?? [];
+  if (!(k >= 1 && k <= n)) {
+    console.error(`--slice ${values.slice}: write 1/4 to 4/4`);
+    process.exit(2);
+  }
+  return mutants.filter((_, i) => i % n === k - 1);
 }
 
 function group(mutants) {
@@ -156,34 +179,56 @@ function group(mutants) {
   return areas;
 }
 
-function progress() {
-  const done = results.filter(Boolean);
-  if (done.length % 25 !== 0) return;
-  const lived = done.filter(({ noticed }) => !noticed).length;
-  console.log(
-    `${done.length} done, ${lived} survived, ${Math.round((performance.now() - began) / 1_000)} s`,
-  );
+function readResults() {
+  const found = new Map();
+  if (!existsSync(RESULTS)) return found;
+  for (const line of readFileSync(RESULTS, "utf8").split("\n")) {
+    if (line === "") continue;
+    const row = JSON.parse(line);
+    found.set(key(row.name, row.digest), row);
+  }
+  return found;
 }
 
 function report() {
+  const results = drawn.flatMap((mutant) => {
+    const row = known.get(key(mutant.name, mutant.digest));
+    return row === undefined ? [] : [{ ...mutant, ...row }];
+  });
   const lived = results.filter(({ noticed }) => !noticed);
   const unexplained = lived.filter(({ name }) => survivors[name] === undefined);
   for (const { name, line, file } of unexplained)
     console.log(`survived without a reason: ${name}  [${file}:${line}]`);
-  const noticedByName = results.filter(
-    ({ name, noticed }) => noticed && survivors[name] !== undefined,
-  );
-  for (const { name, by } of noticedByName)
-    console.log(`has a reason, yet is noticed: ${name} (${by})`);
+  for (const { name, noticed, by } of results)
+    if (noticed && survivors[name] !== undefined)
+      console.log(`has a reason, yet is noticed: ${name} (${by})`);
   for (const [area, rows] of group(results)) {
     const killed = rows.filter(({ noticed }) => noticed).length;
-    console.log(`${area.padEnd(22)} ${killed} of ${rows.length} noticed`);
+    const s = rows.reduce((sum, { took }) => sum + took, 0) / rows.length / 1_000;
+    const percent = ((100 * killed) / rows.length).toFixed(0);
+    console.log(
+      `${area.padEnd(22)} ${killed} of ${rows.length} noticed (${percent} %), ${s.toFixed(2)} s each`,
+    );
   }
-  const rate = 1 - lived.length / results.length;
+  const open = drawn.length - results.length;
+  if (open > 0) console.log(`${open} of ${drawn.length} not tried yet`);
+  const rate = results.length === 0 ? 0 : 1 - lived.length / results.length;
   console.log(
-    `${(100 * rate).toFixed(1)} % noticed (wanted: ${100 * WANTED} %); ${lived.length} survived, ${unexplained.length} of them without a reason; ${Math.round((performance.now() - began) / 1_000)} s`,
+    `${(100 * rate).toFixed(1)} % noticed (wanted: ${100 * WANTED} %); ${lived.length} survived, ${unexplained.length} of them without a reason`,
   );
   const failed = (rate < WANTED ? 1 : 0) + unexplained.length;
   console.log(`${results.length - lived.length} passed, ${failed} failed`);
   process.exit(failed === 0 ? 0 : 1);
+}
+
+function compiled(file) {
+  return file.replace("/src/", "/dist/").replace(/\.ts$/, ".js");
+}
+
+function key(name, digest) {
+  return `${digest} ${name}`;
+}
+
+function digestOf(text) {
+  return createHash("sha256").update(text).digest("hex");
 }

@@ -52,3 +52,49 @@ test("a shift by exactly 32, 64 or 96 moves whole words and nothing else", () =>
     }
   }
 });
+
+test("RFC 6347 4.1.2.6: a number as far back as the window is long is too old, and marking it changes nothing", () => {
+  for (const size of [32, 64, 96]) {
+    const window = new ReplayWindow(size);
+    window.accept(500);
+    assert.equal(window.fresh(500 - size + 1), true);
+    assert.equal(window.fresh(500 - size), false);
+    assert.equal(window.accept(500 - size), false);
+    for (let n = 500 - size + 1; n < 500; n++) assert.ok(window.fresh(n), `${n}, size ${size}`);
+  }
+});
+
+test("a new window has accepted nothing, 0 included, and is 64 numbers long", () => {
+  const window = new ReplayWindow();
+  assert.equal(window.top, -1);
+  assert.ok(window.fresh(0));
+  assert.equal(window.accept(0), true);
+  assert.equal(window.top, 0);
+  assert.equal(window.fresh(0), false);
+  window.accept(64);
+  assert.equal(window.fresh(1), true);
+  assert.equal(window.fresh(0), false);
+  window.accept(65);
+  assert.equal(window.fresh(1), false);
+});
+
+test("a window raised to a number below its top keeps the top and forgets all below", () => {
+  const window = new ReplayWindow(96);
+  window.accept(200);
+  window.raise(150);
+  assert.equal(window.top, 200);
+  for (let n = 105; n <= 200; n++) assert.equal(window.fresh(n), false, `${n}`);
+});
+
+test("RFC 6347 4.1.2.6: nothing is forgotten within the window, whatever it moves by", () => {
+  for (const size of [32, 64, 96, 128]) {
+    for (let by = 1; by <= size; by++) {
+      const window = new ReplayWindow(size);
+      for (let top = 0; top <= 4 * size; top += by) {
+        window.accept(top);
+        for (let n = Math.max(0, top - size + 1); n <= top; n++)
+          assert.equal(window.fresh(n), n % by !== 0, `${n}, top ${top}, size ${size}, by ${by}`);
+      }
+    }
+  }
+});

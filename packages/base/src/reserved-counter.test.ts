@@ -5,6 +5,7 @@ import { FormatError, UsageError } from "./faults.ts";
 import { Reader } from "./reader.ts";
 import { ReservedCounter } from "./reserved-counter.ts";
 import { SERIALS_PER_SLOT, slotOf } from "./slot.ts";
+import { Writer } from "./writer.ts";
 
 const KIND = { kind: "session", stride: 8 };
 
@@ -48,6 +49,7 @@ test("after a crash it goes on at the bound; rows with higher numbers push it fu
   const row = reservedRow(3);
   const counter = new ReservedCounter(KIND);
   counter.restore(row);
+  equal(counter.reservation(), undefined, "nothing was given out yet");
   equal(counter.next(), 12);
   counter.passed(40);
   counter.passed(SERIALS_PER_SLOT + 99);
@@ -116,6 +118,67 @@ test("wherever a crash strikes and whichever writes fail, no number of a durable
       }
     }),
   );
+});
+
+test("the next number is told before it is given out, and rows and skips never go beyond the range", () => {
+  const counter = new ReservedCounter({ ...KIND, slot: 2, first: 5, last: 20 });
+  const base = 2 * SERIALS_PER_SLOT;
+  equal(counter.key, "2/session");
+  equal(counter.ahead, base + 5);
+  counter.passed(base + 4);
+  equal(counter.ahead, base + 5, "below it");
+  counter.passed(base + 5);
+  equal(counter.ahead, base + 6);
+  counter.passed(base + 21);
+  equal(counter.ahead, base + 6, "beyond the range");
+  counter.passed(base + 20);
+  equal(counter.ahead, base + 21);
+  equal(counter.next(), undefined);
+  const other = new ReservedCounter({ ...KIND, first: 5, last: 20 });
+  other.skip(100);
+  equal(other.ahead, 21);
+  equal(new Reader(other.reserve().value!).u56(), 21, "no bound beyond the end");
+});
+
+test("ranges and slots end where they say", () => {
+  const widest = new ReservedCounter({ kind: "x", slot: 255, first: SERIALS_PER_SLOT - 1 });
+  equal(widest.next(), 256 * SERIALS_PER_SLOT - 1);
+  equal(widest.next(), undefined);
+  for (const options of [
+    { slot: -1 },
+    { slot: 256 },
+    { slot: 0.5 },
+    { first: -1 },
+    { last: SERIALS_PER_SLOT },
+    { first: 3, last: 2 },
+  ])
+    throws(() => new ReservedCounter({ kind: "x", ...options }), UsageError);
+  equal(new ReservedCounter({ kind: "x", first: 3, last: 3 }).next(), 3);
+});
+
+test("a bound is taken from a row where it is within the range, its end included", () => {
+  const row = (bound: number): Uint8Array => new Writer(7).u56(bound).bytes();
+  for (const [bound, isGood] of [
+    [4, false],
+    [5, true],
+    [21, true],
+    [22, false],
+  ] as const) {
+    const counter = new ReservedCounter({ ...KIND, first: 5, last: 20 });
+    if (isGood) counter.restore(row(bound));
+    else throws(() => counter.restore(row(bound)), FormatError);
+    equal(counter.ahead, isGood ? bound : 5);
+  }
+});
+
+test("4 096 numbers are reserved at once unless told otherwise, and a refused write covers none", () => {
+  const counter = new ReservedCounter({ kind: "x" });
+  equal(new Reader(counter.reserve().value!).u56(), 4_097);
+  counter.reserved(false);
+  counter.next();
+  equal(new Reader(counter.reservation()!.value!).u56(), 4_098, "nothing is covered yet");
+  counter.reserved(true);
+  equal(counter.reservation(), undefined);
 });
 
 function reservedRow(numbers: number): Uint8Array {

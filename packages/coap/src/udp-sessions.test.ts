@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hex, type Path } from "@godwit/base";
+import fc from "fast-check";
+import { hex, type Path, type SessionId } from "@godwit/base";
 import type { TransportOutput } from "./endpoint-events.ts";
 import { coapTuning } from "./tuning.ts";
 import { UdpSessions } from "./udp-sessions.ts";
@@ -180,4 +181,197 @@ test("connect twice is one session; close ends it", () => {
   sessions.handle({ type: "send", session, bytes: ping }, 0);
   assert.deepEqual(drain(sessions), [{ type: "closed", session, why: "asked" }]);
   assert.equal(sessions.pathOf(session), undefined);
+});
+
+test("RFC 7252 4.1: hosts, ports and our own ends tell sessions apart, however many there are and whichever ends first", () => {
+  const locals = [LOCAL, { host: "192.0.2.2", port: 5_683 }, { host: "192.0.2.1", port: 5_685 }];
+  const paths = locals.flatMap((local) =>
+    ["198.51.100.7", "198.51.100.8"].flatMap((host) =>
+      [1, 2, 3].map((port) => ({ local, remote: { host, port } })),
+    ),
+  );
+  for (const order of [[...paths], [...paths].toReversed()]) {
+    const sessions = new UdpSessions(coapTuning());
+    const ids = new Map(paths.map((path) => [path, sessions.connect(path, 0)]));
+    assert.equal(new Set(ids.values()).size, paths.length);
+    for (const gone of order) {
+      for (const [path, id] of ids) assert.equal(sessions.sessionAt(path), id);
+      sessions.handle({ type: "close", session: ids.get(gone)! }, 0); // each path has one
+      ids.delete(gone);
+      assert.equal(sessions.sessionAt(gone), undefined);
+    }
+    assert.equal(sessions.size, 0);
+  }
+});
+
+test("displace: whoever is at the path is a session of its own, and nothing is sent to it for the other", () => {
+  const sessions = new UdpSessions(coapTuning());
+  const session = sessions.connect(from(1), 0);
+  sessions.handle({ type: "displace", session }, 5);
+  assert.deepEqual(said(sessions), ["opened 2"]);
+  assert.equal(sessions.sessionAt(from(1)), 2);
+  sessions.handle({ type: "displace", session }, 5);
+  sessions.handle({ type: "send", session, bytes: ping }, 5);
+  assert.deepEqual(said(sessions), []);
+  assert.equal(sessions.ledgerOf(session).snapshot().drops["displaced"], 1);
+  assert.equal(sessions.ledgerOf(session).datagramsOut, 0);
+  assert.equal(sessions.wakeAt, 5 + coapTuning().sessionLifetime, "the new one is not pinned");
+  sessions.handle({ type: "datagram", path: from(2), bytes: ping }, 6);
+  sessions.handle({ type: "rebind", from: 3, into: session }, 6);
+  sessions.handle({ type: "send", session, bytes: ping }, 6);
+  assert.deepEqual(drain(sessions).at(-1), { type: "datagram", path: from(2), bytes: ping });
+  assert.equal(sessions.sessionAt(from(1)), 2, "the other stays where it is");
+  sessions.handle({ type: "displace", session: 99 }, 6);
+  assert.deepEqual(said(sessions), []);
+});
+
+test("rebind from a pinned session: it stays without a path", () => {
+  const sessions = new UdpSessions(coapTuning());
+  const [a, b] = [sessions.connect(from(1), 0), sessions.connect(from(2), 0)];
+  sessions.handle({ type: "rebind", from: b, into: a }, 0);
+  assert.equal(sessions.size, 2);
+  assert.equal(sessions.sessionAt(from(2)), a);
+  assert.equal(sessions.sessionAt(from(1)), undefined);
+  drain(sessions);
+  sessions.handle({ type: "send", session: b, bytes: ping }, 0);
+  assert.deepEqual(drain(sessions), []);
+  sessions.handle({ type: "close", session: b }, 0);
+  assert.equal(sessions.sessionAt(from(2)), a, "its end takes nobody's path");
+});
+
+test("restore onto a path that is in use: a pinned session loses it, another ends", () => {
+  for (const pinned of [true, false]) {
+    const sessions = new UdpSessions(coapTuning());
+    sessions.handle({ type: "datagram", path: from(1), bytes: ping }, 0);
+    if (pinned) sessions.handle({ type: "pin", session: 1 }, 0);
+    drain(sessions);
+    sessions.handle({ type: "restore", session: 7, path: from(1) }, 0);
+    const closed = { type: "closed", session: 1, why: "replaced" } as const;
+    assert.deepEqual(drain(sessions), pinned ? [] : [closed]);
+    assert.equal(sessions.sessionAt(from(1)), 7);
+    assert.equal(sessions.size, pinned ? 2 : 1);
+    sessions.handle({ type: "restore", session: 7, path: from(2) }, 0);
+    assert.deepEqual(sessions.pathOf(7), from(1), "it is there already");
+  }
+});
+
+test("a session that has the last number is the last one; strangers are counted from then on", () => {
+  const sessions = new UdpSessions(coapTuning(), { first: 5, last: 6 });
+  for (const port of [1, 2, 3])
+    sessions.handle({ type: "datagram", path: from(port), bytes: ping }, 0);
+  assert.deepEqual(said(sessions), ["opened 5", "received 5", "opened 6", "received 6"]);
+  assert.equal(sessions.strays.snapshot().drops["numbersUsedUp"], 1);
+  assert.equal(sessions.strays.datagramsIn, 1);
+});
+
+for (const [host, isGroup] of [
+  ["223.255.255.255", false],
+  ["224.0.0.0", true],
+  ["239.255.255.255", true],
+  ["240.0.0.0", false],
+  ["2001:db8::ff02", false],
+  ["FF05::FD", true],
+] as const) {
+  test(`RFC 5771, RFC 4291 2.7: ${host} is ${isGroup ? "a" : "no"} multicast address`, () => {
+    const sessions = new UdpSessions(coapTuning());
+    const path = { local: { host, port: 5_683 }, remote: from(1).remote };
+    sessions.handle({ type: "datagram", path, bytes: ping }, 0);
+    assert.equal(sessions.size, isGroup ? 0 : 1);
+  });
+}
+
+test("sessions agree with a list of them, whatever opens, ends, moves, is pinned and unpinned", () => {
+  type Row = { port: number; pinned: boolean; heard: number };
+  const limit = 4;
+  const step = fc.record({
+    what: fc.constantFrom("datagram", "close", "pin", "unpin", "rebind", "connect", "wake"),
+    port: fc.integer({ min: 1, max: 8 }),
+    other: fc.integer({ min: 1, max: 8 }),
+    after: fc.integer({ min: 0, max: 40_000 }),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const tuning = coapTuning({ maxUnpinnedSessions: limit });
+      const sessions = new UdpSessions(tuning);
+      const rows = new Map<SessionId, Row>();
+      /** The unpinned, the most silent first. */
+      let silent: SessionId[] = [];
+      let now = 0;
+      let next = 1;
+      const at = (port: number): SessionId | undefined =>
+        [...rows].find(([, row]) => row.port === port)?.[0];
+      const quiet = (id: SessionId): void => void (silent = silent.filter((one) => one !== id));
+      const heard = (id: SessionId): void => {
+        quiet(id);
+        const row = rows.get(id)!; // the caller has looked
+        row.heard = now;
+        if (silent.length >= limit) rows.delete(silent.shift()!); // there are as many as the limit
+        silent.push(id);
+      };
+      for (const { what, port, other, after } of steps) {
+        now += after;
+        const id = at(port);
+        const row = rows.get(id ?? 0);
+        const into = at(other);
+        switch (what) {
+          case "datagram":
+            sessions.handle({ type: "datagram", path: from(port), bytes: ping }, now);
+            if (id === undefined) {
+              rows.set(next, { port, pinned: false, heard: now });
+              heard(next++);
+            } else if (row?.pinned === false) heard(id);
+            break;
+          case "connect":
+            assert.equal(sessions.connect(from(port), now), id ?? next);
+            if (row === undefined) rows.set(next++, { port, pinned: true, heard: now });
+            else {
+              row.pinned = true;
+              quiet(id!); // it has a row
+            }
+            break;
+          case "close":
+            sessions.handle({ type: "close", session: id ?? 0 }, now);
+            quiet(id ?? 0);
+            rows.delete(id ?? 0);
+            break;
+          case "pin":
+            sessions.handle({ type: "pin", session: id ?? 0 }, now);
+            if (row !== undefined) row.pinned = true;
+            quiet(id ?? 0);
+            break;
+          case "unpin":
+            sessions.handle({ type: "unpin", session: id ?? 0 }, now);
+            if (row?.pinned === true) {
+              row.pinned = false;
+              heard(id!); // it has a row
+            }
+            break;
+          case "rebind":
+            if (row?.pinned === true) break; // has a test of its own
+            sessions.handle({ type: "rebind", from: id ?? 0, into: into ?? 0 }, now);
+            if (row === undefined || into === undefined || id === into) break;
+            quiet(id!); // it has a row
+            rows.delete(id!); // likewise
+            rows.get(into)!.port = port; // the line above has looked
+            if (!rows.get(into)!.pinned) heard(into); // likewise
+            break;
+          case "wake":
+            sessions.wake(now);
+            for (const one of [...silent])
+              if (rows.get(one)!.heard + tuning.sessionLifetime <= now) {
+                quiet(one); // the list has rows only
+                rows.delete(one);
+              }
+        }
+        drain(sessions);
+        assert.equal(sessions.size, rows.size, what);
+        for (let one = 1; one <= 8; one++)
+          assert.equal(sessions.sessionAt(from(one)), at(one), `${what}: port ${one}`);
+        const oldest = silent[0] === undefined ? undefined : rows.get(silent[0])?.heard;
+        const wakeAt = oldest === undefined ? undefined : oldest + tuning.sessionLifetime;
+        assert.equal(sessions.wakeAt, wakeAt, what);
+        assert.equal(sessions.nextSession, next);
+      }
+    }),
+  );
 });

@@ -3,17 +3,20 @@ import { PathKeys } from "./path-claim.ts";
 import type { ServerHandshake } from "./server-handshake.ts";
 import type { DtlsTuning } from "./tuning.ts";
 
+/** What is looked at of a handshake. */
+export type Running = Pick<ServerHandshake, "path" | "waits" | "wentOnAt">;
+
 /**
  * The handshakes that a server runs, by path. A host has a share of them, and so has a network (see `addressPrefix`). At a
  * limit those that have waited long enough for their client give way to new ones, the oldest first: of a host and of a network
  * its own, of all those whose network has more than the newcomer's. So a flood from one place shuts nobody out elsewhere.
  */
-export class RunningHandshakes {
+export class RunningHandshakes<T extends Running = ServerHandshake> {
   readonly #tuning: DtlsTuning;
   readonly #keys = new PathKeys();
-  readonly #byPath = new Map<string, ServerHandshake>();
-  readonly #byHost = new Map<string, Set<ServerHandshake>>();
-  readonly #byNetwork = new Map<string, Set<ServerHandshake>>();
+  readonly #byPath = new Map<string, T>();
+  readonly #byHost = new Map<string, Set<T>>();
+  readonly #byNetwork = new Map<string, Set<T>>();
 
   constructor(tuning: DtlsTuning) {
     this.#tuning = tuning;
@@ -28,20 +31,17 @@ export class RunningHandshakes {
     return this.#byHost.size + this.#byNetwork.size;
   }
 
-  at(path: Path): ServerHandshake | undefined {
+  at(path: Path): T | undefined {
     return this.size === 0 ? undefined : this.#byPath.get(this.#keys.of(path));
   }
 
   /** All of them now, the oldest first. */
-  values(): ServerHandshake[] {
+  values(): T[] {
     return [...this.#byPath.values()];
   }
 
   /** Whether one more from `host` may begin, and which one gives way to it. */
-  room(
-    host: string,
-    now: Instant,
-  ): { readonly gone: ServerHandshake | undefined } | "share" | "full" {
+  room(host: string, now: Instant): { readonly gone: T | undefined } | "share" | "full" {
     const { maxHandshakes, maxHandshakesPerHost, maxHandshakesPerNetwork } = this.#tuning;
     const own = this.#byHost.get(host);
     if (own !== undefined && own.size >= maxHandshakesPerHost) {
@@ -62,7 +62,7 @@ export class RunningHandshakes {
   }
 
   /** Puts it at its path. */
-  set(handshake: ServerHandshake): void {
+  set(handshake: T): void {
     const { host } = handshake.path.remote;
     this.#byPath.set(this.#keys.of(handshake.path), handshake);
     joined(this.#byHost, host).add(handshake);
@@ -70,7 +70,7 @@ export class RunningHandshakes {
   }
 
   /** Takes it out, if it is the one at its path. */
-  delete(handshake: ServerHandshake): void {
+  delete(handshake: T): void {
     if (this.at(handshake.path) !== handshake) return;
     const { host } = handshake.path.remote;
     this.#byPath.delete(this.#keys.of(handshake.path));
@@ -79,17 +79,17 @@ export class RunningHandshakes {
   }
 
   /** One of the oldest that waits for its client and has for a while. */
-  #idle(handshakes: Iterable<ServerHandshake>, now: Instant): ServerHandshake | undefined {
+  #idle(handshakes: Iterable<T>, now: Instant): T | undefined {
     const { halfOpenGrace } = this.#tuning;
     return firstOf(handshakes, (one) => one.waits && now - one.wentOnAt >= halfOpenGrace);
   }
 
   /** One of the oldest that waits and whose host, or network, has more than `size` and one. */
   #ofLarger(
-    handshakes: Iterable<ServerHandshake>,
-    groups: ReadonlyMap<string, ReadonlySet<ServerHandshake>>,
+    handshakes: Iterable<T>,
+    groups: ReadonlyMap<string, ReadonlySet<T>>,
     size: number,
-  ): ServerHandshake | undefined {
+  ): T | undefined {
     const isHost = groups === this.#byHost;
     return firstOf(handshakes, (one) => {
       const { host } = one.path.remote;
@@ -100,10 +100,7 @@ export class RunningHandshakes {
 }
 
 /** The first of the oldest few that `fits`: no newcomer costs a look at all. */
-function firstOf(
-  handshakes: Iterable<ServerHandshake>,
-  fits: (handshake: ServerHandshake) => boolean,
-): ServerHandshake | undefined {
+function firstOf<T>(handshakes: Iterable<T>, fits: (handshake: T) => boolean): T | undefined {
   let looked = 0;
   for (const one of handshakes) {
     if (fits(one)) return one;
@@ -112,19 +109,15 @@ function firstOf(
   return undefined;
 }
 
-function joined(groups: Map<string, Set<ServerHandshake>>, name: string): Set<ServerHandshake> {
+function joined<T>(groups: Map<string, Set<T>>, name: string): Set<T> {
   const known = groups.get(name);
   if (known !== undefined) return known;
-  const group = new Set<ServerHandshake>();
+  const group = new Set<T>();
   groups.set(name, group);
   return group;
 }
 
-function left(
-  groups: Map<string, Set<ServerHandshake>>,
-  name: string,
-  handshake: ServerHandshake,
-): void {
+function left<T>(groups: Map<string, Set<T>>, name: string, handshake: T): void {
   const group = groups.get(name);
   group?.delete(handshake);
   if (group?.size === 0) groups.delete(name);

@@ -257,3 +257,19 @@ test("the formats say what they can hold", () => {
   );
   assert.throws(() => decodeNodes(ContentFormat.Text, [3, 0], hex("30"), definitions), FormatError);
 });
+
+for (const [type, value] of [
+  ["unsigned", -1],
+  ["unsigned", -1n],
+  ["unsigned", 1n << 64n],
+  ["integer", 1n << 63n],
+  ["integer", -(1n << 63n) - 1n],
+  ["time", 1n << 63n],
+] as const) {
+  test(`OMA TS Core C: ${value} as ${type} does not fit, and is refused by name`, () => {
+    assert.throws(
+      () => encodeValue({ type, value }),
+      new RegExp(`^UsageError: ${value} does not fit`),
+    );
+  });
+}

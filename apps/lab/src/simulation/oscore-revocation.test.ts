@@ -109,6 +109,18 @@ for (const how of ["replaced", "revoked"] as const)
     assert.notEqual(server.stack.server.registration("sensor", world.now), undefined);
   });
 
+for (const derivation of DERIVATIONS)
+  test(`OSCORE, ${derivation}: a revocation that the disk did not take is told where the numbers of a fixed context are lost`, () => {
+    const { world, server, writes } = story(derivation);
+    writes.full = true;
+    server.removeCredential(ID);
+    world.run("1 s");
+    const told = server.stack.setAside.filter(({ key }) => key === ID);
+    assert.equal(told.length, derivation === "fixed" ? 1 : 0);
+    if (derivation === "fixed")
+      assert.match(told[0]?.reason ?? "", /give the device and the server a new master secret/);
+  });
+
 function story(derivation: Derivation): {
   readonly world: World;
   readonly server: SimulatedServer;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FormatError, UsageError, concat, hex, utf8 } from "@godwit/base";
+import { FormatError, UsageError, concat, hex, toHex, utf8 } from "@godwit/base";
 import { CREDENTIAL_TABLE, CredentialBook, SECURED_TABLE } from "./credential-book.ts";
 import {
   checkCredential,
@@ -9,6 +9,7 @@ import {
   decodeCredential,
   encodeCredential,
   identityOf,
+  viewCredential,
   type Credential,
 } from "./credential.ts";
 
@@ -195,4 +196,103 @@ for (const { what, credential, says } of bad) {
       (fault) => fault instanceof UsageError && says.test(fault.message),
     );
   });
+}
+
+const oscore = credentials[1] as Extract<Credential, { kind: "oscore" }>;
+const some = (length: number): Uint8Array => new Uint8Array(length).fill(0x61);
+
+/** OMA TS Transport 5.2, RFC 8613 3.3: from how many bytes to how many. */
+const limits: readonly [string, number, number, (length: number) => Credential][] = [
+  ["PSK identity", 1, 128, (n) => ({ ...psk(), identity: "i".repeat(n) })],
+  ["PSK", 8, 64, (n) => ({ ...psk(), key: some(n) })],
+  ["Sender ID", 0, 7, (n) => ({ ...oscore, senderId: some(n) })],
+  ["Recipient ID", 0, 7, (n) => ({ ...oscore, recipientId: some(n) })],
+  ["Master Secret", 8, 64, (n) => ({ ...oscore, masterSecret: some(n) })],
+  ["Master Salt", 0, 64, (n) => ({ ...oscore, masterSalt: some(n) })],
+  ["ID Context", 0, 32, (n) => ({ ...oscore, idContext: some(n) })],
+  ["public key", 1, 600, (n) => ({ kind: "rpk", endpoint: "c", spki: some(n) })],
+  ["fingerprint", 32, 32, (n) => ({ kind: "x509", endpoint: "e", fingerprint: some(n) })],
+  ["name", 1, 128, (n) => ({ kind: "x509", endpoint: "d", name: "n".repeat(n) })],
+];
+
+for (const [what, from, to, make] of limits) {
+  test(`the ${what} of a credential has ${from} to ${to} bytes, and one more or less is refused by name`, () => {
+    for (const length of [from, to]) checkCredential(make(length));
+    for (const length of [from - 1, to + 1]) {
+      if (length < 0) continue;
+      const says = new RegExp(`the ${what} has ${length} bytes; ${from} to ${to} are possible`);
+      assert.throws(() => checkCredential(make(length)), says);
+      assert.throws(() => new CredentialBook(sealer).add(make(length)), says, "in the book");
+    }
+  });
+}
+
+const records: readonly [string, Credential, string][] = [
+  [
+    "PSK",
+    { kind: "psk", endpoint: "ab", identity: "dev", key: hex("0011223344556677") },
+    "0100 00026162 0003646576 00080011223344556677",
+  ],
+  [
+    "OSCORE with all its fields",
+    {
+      kind: "oscore",
+      endpoint: "b",
+      senderId: hex("aa"),
+      recipientId: hex("01"),
+      masterSecret: hex("0102030405060708"),
+      masterSalt: hex("9e7c"),
+      idContext: hex("37cb"),
+      aead: 24,
+      hkdf: "sha512",
+      derivation: "both",
+    },
+    "0101 000162 0001aa 000101 00080102030405060708 0100029e7c 01000237cb 00000018 02 02",
+  ],
+  [
+    "OSCORE with its defaults",
+    {
+      ...oscore,
+      masterSecret: hex("0102030405060708"),
+      masterSalt: undefined,
+      aead: undefined,
+      hkdf: "sha256",
+      derivation: "fixed",
+    },
+    "0101 000162 0001aa 000101 00080102030405060708 00 00 00000000 00 00",
+  ],
+  ["raw public key", { kind: "rpk", endpoint: "c", spki: hex("3059") }, "0102 000163 00023059"],
+  ["certificate", { kind: "x509", endpoint: "d", name: "n" }, "0103 000164 00016e"],
+];
+
+for (const [what, credential, record] of records) {
+  test(`the stored record of a credential of the kind ${what} is laid out as ever`, () => {
+    const bytes = hex(record.replaceAll(" ", ""));
+    assert.equal(toHex(encodeCredential(credential)), toHex(bytes));
+    assert.deepEqual(decodeCredential(bytes), credential);
+  });
+}
+
+for (const [what, record, says] of [
+  ["layout", "02 00 000161 000162 00080011223344556677", /unknown layout/],
+  ["kind", "01 04 000161", /unknown kind/],
+  ["length of fingerprint", "01 03 000164 00097368613235363a3030", /fingerprint of another length/],
+] as const) {
+  test(`a credential record of an unknown ${what} is refused`, () => {
+    assert.throws(() => decodeCredential(hex(record.replaceAll(" ", ""))), says);
+  });
+}
+
+test("RFC 8613 3.3: an ID Context tells two credentials of one Recipient ID apart, in id, view and identity", () => {
+  const inContext = { ...oscore, idContext: hex("37cb") };
+  assert.equal(credentialId(oscore), "oscore:01");
+  assert.equal(credentialId(inContext), "oscore:01@37cb");
+  assert.deepEqual(identityOf(inContext), { kind: "oscore", senderId: "01", idContext: "37cb" });
+  assert.equal(credentialIdOf(identityOf(inContext)), "oscore:01@37cb");
+  assert.equal(viewCredential(inContext).subject, "01@37cb");
+  assert.equal(credentialIdOf({ kind: "none" }), undefined);
+});
+
+function psk(): Extract<Credential, { kind: "psk" }> {
+  return { kind: "psk", endpoint: "a", identity: "dev01", key: some(16) };
 }
