@@ -24,7 +24,12 @@ import type { OscoreCredential, ProtectedSessions } from "./protected-sessions.t
 import type { Quarantine } from "./quarantine.ts";
 import type { Lwm2mServer } from "./server.ts";
 import type { Written } from "./store-writes.ts";
-import { mayUseFixedContext, shareFixedContext, type UsedContexts } from "./used-contexts.ts";
+import {
+  USED_TABLE,
+  mayUseFixedContext,
+  shareFixedContext,
+  type UsedContexts,
+} from "./used-contexts.ts";
 
 export type CredentialSurroundings = {
   readonly credentials: CredentialBook;
@@ -66,7 +71,7 @@ export class CredentialCommands {
     const change = credentials.adding(credential);
     if (change.isKnown) return this.#commit(id, [change], done, (at) => this.#reopen(id, at));
     const isReplacing = credentials.ownerOf(id) !== undefined;
-    const isUsed = this.#isUsed(credential, before);
+    const isUsed = credentials.isUnreadable(id) || this.#isUsed(credential, before);
     if (isUsed && credential.kind === "oscore" && credential.derivation === "fixed")
       throw new UsageError(credentials.isUnreadable(id) ? UNREADABLE : USED, "USED_SECRET");
     const { endpoint } = credential;
@@ -101,7 +106,7 @@ export class CredentialCommands {
   open(credential: OscoreCredential, used: boolean, now: Instant): void {
     const { credentials, quarantine, sessions, server, write } = this.#around;
     if (sessions === undefined) return;
-    const isUsed = used || (mayUseFixedContext(credential) && this.#around.used.has(credential));
+    const isUsed = used || this.#isUsed(credential, undefined);
     if (isUsed && credential.derivation === "fixed")
       quarantine.note(UNKNOWN_NUMBERS, credentialId(credential), now);
     const identity = identityOf(credential);
@@ -123,11 +128,16 @@ export class CredentialCommands {
     }
   }
 
-  /** Whether numbers of the credential's fixed context may have been used. */
+  /** Whether numbers of the credential's fixed context were used, or may have been where new keys are possible. */
   #isUsed(credential: Credential, before: Credential | undefined): boolean {
-    const { credentials, used } = this.#around;
+    const { quarantine, used } = this.#around;
     if (credential.kind !== "oscore" || !mayUseFixedContext(credential)) return false;
-    if (credentials.isUnreadable(credentialId(credential)) || used.has(credential)) return true;
+    if (used.has(credential)) return true;
+    if (
+      credential.derivation === "both" &&
+      (used.mayHave(credential) || quarantine.holds(USED_TABLE))
+    )
+      return true;
     return (
       before?.kind === "oscore" &&
       mayUseFixedContext(before) &&
@@ -143,6 +153,8 @@ export class CredentialCommands {
   ): readonly BookChange[] {
     const rows = [{ table: CHANGED_TABLE, key: id, value: utf8(endpoint) }];
     const changed = { rows, take: () => {} };
+    if (credential === undefined && id.startsWith("oscore:"))
+      return [changed, this.#around.used.noting(id)];
     if (credential?.kind !== "oscore" || !mayUseFixedContext(credential)) return [changed];
     return [changed, this.#around.used.noting(credential)];
   }

@@ -3,6 +3,7 @@
 
 import { FormatError, Writer, sha256, toHex, utf8, type StoreChange } from "@godwit/base";
 import type { CredentialSealer } from "./credential-book.ts";
+import { credentialId } from "./credential.ts";
 import type { StoredRecord } from "./events.ts";
 import type { OscoreCredential } from "./protected-sessions.ts";
 
@@ -34,12 +35,19 @@ export class UsedContexts {
     return this.#rows.size > 0 && digestsOf(credential).some((one) => this.#rows.has(toHex(one)));
   }
 
-  /** Noting that the credential goes. Nothing has changed until `take`. */
-  noting(credential: OscoreCredential): {
+  /** Whether a credential with its id went that nobody could read: its secret may have been the same. */
+  mayHave(credential: OscoreCredential): boolean {
+    return this.#rows.has(toHex(digestOfId(credentialId(credential))));
+  }
+
+  /** Noting that the credential goes; its id, where it cannot be read. Nothing has changed until `take`. */
+  noting(credential: OscoreCredential | string): {
     readonly rows: readonly StoreChange[];
     readonly take: () => void;
   } {
-    const fresh = digestsOf(credential).filter((one) => !this.#rows.has(toHex(one)));
+    const digests =
+      typeof credential === "string" ? [digestOfId(credential)] : digestsOf(credential);
+    const fresh = digests.filter((one) => !this.#rows.has(toHex(one)));
     const noted = fresh.map((digest) => ({
       digest,
       key: String(++this.#last).padStart(WIDTH, "0"),
@@ -84,6 +92,10 @@ function digestsOf(credential: OscoreCredential): readonly Uint8Array[] {
   const common = w.bytes();
   const ids = [senderId, recipientId].map((id) => new Writer(8).u8(id.length).append(id).bytes());
   return ids.map((id) => sha256(common, id));
+}
+
+function digestOfId(id: string): Uint8Array {
+  return sha256(utf8(`id ${id}`));
 }
 
 function placeOf(key: string): string {

@@ -60,6 +60,7 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
 function add(story: Story, model: ModelDevice, version: KeyVersion, then: () => void): void {
   story.server.addCredential(credentialOf(model.strategy, version), (ok) => {
     if (!ok) return;
+    if (model.serverKey !== version) model.revived = undefined;
     model.serverKey = version;
     story.model.disturbed(story.world.now, [model]);
     story.model.review(story.world.now);
