@@ -84,7 +84,7 @@ export class StoryDevice {
 
   /** Paths that its stack knows to be observed. */
   get observed(): ReadonlySet<string> {
-    return observedIn(this.#stack.snapshot());
+    return new Set(this.#stack.client.observed.map(pathText));
   }
 
   /** A copy of what is durable. */
@@ -221,7 +221,11 @@ export class StoryDevice {
 /** Paths that a snapshot has as observed. */
 export function observedIn(snapshot: ClientSnapshot | undefined): ReadonlySet<string> {
   const items = snapshot?.observations?.items ?? [];
-  return new Set(items.map(({ path }) => `/${path.join("/")}`));
+  return new Set(items.map(({ path }) => pathText(path)));
+}
+
+function pathText(path: readonly number[]): string {
+  return `/${path.join("/")}`;
 }
 
 type Around = { readonly behind: Access; readonly hooks: DeviceHooks };
