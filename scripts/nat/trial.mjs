@@ -35,6 +35,8 @@ const costs = new Map();
 const executed = new Map();
 const registrations = new Map();
 const operations = [];
+/** States of operations that have ended, by id. */
+const ended = new Map();
 const trouble = [];
 let made = 0;
 let server;
@@ -107,7 +109,10 @@ async function settle() {
   }
 }
 
+/** A server forgets most of what has ended: what the events said counts. */
 async function stateOf(id) {
+  const known = ended.get(id);
+  if (known !== undefined) return known;
   const { status, body } = await call("GET", `/tasks/${id}`);
   return status === 200 ? body.state : `gone (${status})`;
 }
@@ -228,8 +233,13 @@ function follow() {
 
   function heard(event) {
     last = /^id: (.*)$/m.exec(event)?.[1] ?? last;
-    if (!/^event: notification$/m.test(event)) return;
-    const { endpoint, answer } = JSON.parse(/^data: (.*)$/m.exec(event)[1]);
+    const type = /^event: (.*)$/m.exec(event)?.[1];
+    if (type !== "notification" && type !== "task") return;
+    const { endpoint, answer, id, endedAt, state } = JSON.parse(/^data: (.*)$/m.exec(event)[1]);
+    if (type === "task") {
+      if (endedAt !== undefined) ended.set(id, state);
+      return;
+    }
     for (const { value } of answer.values ?? []) arrived.get(endpoint)?.add(value);
   }
 }

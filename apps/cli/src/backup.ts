@@ -96,6 +96,7 @@ async function askForKey(): Promise<string> {
 /** Where the server will look for it. */
 function keepKey(from: string, to: string): void {
   if (existsSync(to)) {
+    if (sameKey(from, to)) return say(`${to} is that key already`);
     say(
       `${to} is another key and was left as it is: start the server with GODWIT_MASTER_KEY_FILE=${from}`,
     );
@@ -124,3 +125,11 @@ function say(line: string): void {
 
 /** Tables whose records show by what key they were sealed. */
 const SEALED: readonly string[] = [CREDENTIAL_TABLE, "serverKey"];
+
+function sameKey(one: string, other: string): boolean {
+  try {
+    return readMasterKey(one).id === readMasterKey(other).id;
+  } catch {
+    return false; // what is no key is another one
+  }
+}

@@ -15,9 +15,7 @@ type Options = { readonly coap: string; readonly http: string; readonly speed: n
 
 export function demoCommand(): Command {
   return new Command("demo")
-    .description(
-      "a server with four simulated devices behind a simulated NAT, on this machine only",
-    )
+    .description("a server with six simulated devices behind a simulated NAT, on this machine only")
     .addOption(
       new Option("--http <host:port>", "the page; the next free port if it is taken")
         .default("127.0.0.1:8080")

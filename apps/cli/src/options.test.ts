@@ -311,6 +311,11 @@ const ROWS: readonly Row[] = [
   { args: ["bench", "nope"], says: /no benchmark "nope"; there are/ },
   { args: ["bench", "--seconds", "0"], says: /'--seconds <s>'/ },
   { args: ["bench", "--rounds", "x"], says: /'--rounds <n>'/ },
+  { args: ["bench", "--against", "/nowhere"], says: /--against \/nowhere: there is no built/ },
+  {
+    args: ["bench", "flood", "--against", "."],
+    says: /--against .*there is no built|coap, oscore/,
+  },
 ];
 
 test("every option that takes a value has a row above with a bad one", async () => {

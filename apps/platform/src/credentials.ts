@@ -23,7 +23,7 @@ export function credentialRoutes(root: FastifyInstance, server: Server): void {
       if (!(fault instanceof UsageError)) throw fault;
       return await sendProblem(reply, {
         status: 400,
-        title: "No such credential",
+        title: "Invalid credential",
         detail: fault.message,
       });
     }

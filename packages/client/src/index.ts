@@ -6,6 +6,8 @@ export {
   StoreError,
   TimeoutError,
 } from "@godwit/io";
+/** "4.03" for the number 0x83: what events have as `code`. */
+export { formatCode } from "@godwit/coap";
 export { Device } from "./device.ts";
 export type { DeviceEvents, SessionView } from "./events.ts";
 export { START_ERROR_CODES, StartError, type FaultSource, type StartErrorCode } from "./faults.ts";

@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** Where a command is on the PATH, if it is. */
 export function installed(command: string): string | undefined {
@@ -33,3 +34,11 @@ export function ended(child: ChildProcess, end: () => void): Promise<void> {
 
 /** As the first line of the command has it. */
 export const ROOM: readonly string[] = ["--max-semi-space-size=64"];
+
+/** The checkout that this is compiled from; another one, built, can be measured beside it. */
+export const OWN_ROOT: string = fileURLToPath(new URL("../../../../", import.meta.url));
+
+/** A compiled file of this folder in a checkout. */
+export function benchFile(root: string, name: string): string {
+  return join(root, "apps/cli/dist/bench", name);
+}

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { benchAgainst, formatRatios } from "./against.ts";
 import { benchCoap } from "./coap.ts";
 import { benchOscore } from "./oscore.ts";
 import { benchDtls } from "./dtls/dtls.ts";
@@ -28,10 +29,15 @@ export function benchCommand(): Command {
     .addOption(
       new Option("--short", "seconds instead of minutes, to see that it runs").default(false),
     )
+    .option(
+      "--against <directory>",
+      "measures another checkout, built, beside this one, and prints the ratio of each row",
+    )
     .action(async (name: string | undefined, options: Options) => {
       const progress = (text: string): void => {
         if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
       };
+      if (options.against !== undefined) return await compare(name, options.against, options);
       const reports: Report[] = [];
       for (const run of chosen(name)) reports.push(await run({ ...options, progress }));
       progress("");
@@ -42,7 +48,22 @@ export function benchCommand(): Command {
     });
 }
 
-type Options = Omit<BenchOptions, "progress"> & { readonly json: boolean };
+type Options = Omit<BenchOptions, "progress"> & {
+  readonly json: boolean;
+  readonly against?: string;
+};
+
+async function compare(name: string | undefined, against: string, options: Options): Promise<void> {
+  const names = name === undefined ? ["coap", "oscore", "dtls"] : [name];
+  const progress = (text: string): void => {
+    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+  };
+  const ratios = [];
+  for (const one of names)
+    ratios.push(...(await benchAgainst(one, against, { ...options, progress })));
+  progress("");
+  process.stdout.write(`${options.json ? JSON.stringify({ ratios }) : formatRatios(ratios)}\n`);
+}
 
 const BENCHMARKS: ReadonlyMap<string, (options: BenchOptions) => Promise<Report>> = new Map([
   ["coap", benchCoap],

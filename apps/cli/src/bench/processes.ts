@@ -1,9 +1,10 @@
 import { fork, spawn, type ChildProcess } from "node:child_process";
 import { createSocket } from "node:dgram";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ChildAsk } from "./child.ts";
 import type { LoopAnswer, LoopAsk } from "./loop-process.ts";
-import { ROOM, ended, installed, pidOf } from "./child-process.ts";
+import { OWN_ROOT, ROOM, benchFile, ended, installed, pidOf } from "./child-process.ts";
 import { usageOf, type Usage } from "./proc.ts";
 import type { Flood } from "./spoofed.ts";
 import type { Idle } from "./idle.ts";
@@ -13,8 +14,10 @@ import type { Retained } from "./retained.ts";
 export class Helper {
   readonly #child: ChildProcess;
 
-  constructor(execArgv: readonly string[] = []) {
-    this.#child = fork(fileURLToPath(new URL("./child.js", import.meta.url)), {
+  /** `root`: a checkout in place of this one. */
+  constructor(execArgv: readonly string[] = [], root?: string) {
+    const own = fileURLToPath(new URL("./child.js", import.meta.url));
+    this.#child = fork(root === undefined ? own : benchFile(root, "child.js"), {
       execArgv: [...execArgv],
       serialization: "advanced",
     });
@@ -71,15 +74,19 @@ export type Subject = {
   readonly stop: () => Promise<void>;
 };
 
-export async function plainSubject(): Promise<Subject> {
-  const helper = new Helper(ROOM);
+export async function plainSubject(root?: string): Promise<Subject> {
+  const helper = new Helper(ROOM, root);
   const { port } = await helper.ask({ type: "serve" });
   return { port, usage: () => helper.usage, stop: () => helper.stop() };
 }
 
 /** `godwit serve` as everybody starts it, on free ports. `credentials`: a file of them, and nobody without one. */
-export async function serveSubject(directory: string, credentials?: string): Promise<Subject> {
-  const command = fileURLToPath(new URL("../../bin/godwit.mjs", import.meta.url));
+export async function serveSubject(
+  directory: string,
+  credentials?: string,
+  root: string = OWN_ROOT,
+): Promise<Subject> {
+  const command = join(root, "apps/cli/bin/godwit.mjs");
   const child = spawn(
     process.execPath,
     [

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseCpu, parseRss } from "./proc.ts";
-import { percentiles, spread } from "./statistics.ts";
+import { medianInterval, percentiles, spread } from "./statistics.ts";
 import { formatTable } from "./table.ts";
 import { whole } from "./table.ts";
 
@@ -52,4 +52,18 @@ test("a table has its texts to the left and its figures to the right", () => {
 
 test("thousands are told apart", () => {
   assert.deepEqual([0, 999, 1_000, 1_234_567.4].map(whole), ["0", "999", "1 000", "1 234 567"]);
+});
+
+test("the interval of a median is the narrowest pair of order statistics that covers it with 95 %", () => {
+  const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => n - i);
+  for (const [n, low, high] of [
+    [5, 1, 5],
+    [6, 1, 6],
+    [9, 2, 8],
+    [11, 2, 10],
+    [21, 6, 16],
+  ] as const) {
+    assert.deepEqual(medianInterval(upTo(n)), [low, high], String(n));
+  }
+  assert.throws(() => medianInterval([]), RangeError);
 });

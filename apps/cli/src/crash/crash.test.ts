@@ -18,8 +18,14 @@ test(
     });
     try {
       await rounds.enrol();
-      const { faults, orders, updates } = await rounds.round();
-      assert.deepEqual(faults, [], `seed ${seed}`);
+      let [orders, updates] = [0, 0];
+      // On a busy machine a round may end before anything was promised.
+      for (let round = 0; round < 5 && (orders === 0 || updates === 0); round++) {
+        const report = await rounds.round();
+        assert.deepEqual(report.faults, [], `seed ${seed}`);
+        orders += report.orders;
+        updates += report.updates;
+      }
       assert.ok(orders > 0 && updates > 0, `seed ${seed}: ${orders} orders, ${updates} Updates`);
       assert.deepEqual(await rounds.finish(30_000), [], `seed ${seed}`);
     } finally {

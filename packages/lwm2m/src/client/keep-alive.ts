@@ -80,11 +80,12 @@ export class KeepAlive {
     return typeof this.#strategy === "number" || this.#low !== undefined;
   }
 
-  /** ms of silence that the NAT is known to survive; while nothing is known, what most NATs do. */
+  /** ms of silence that the NAT is known to survive; while nothing is known, what most NATs do, and less while it is being found out. */
   get remembered(): number {
     if (typeof this.#strategy === "number") return this.#strategy * 1_000;
-    const { fallbackInterval, safety } = this.#tuning;
+    const { fallbackInterval, safety, shortestBinding } = this.#tuning;
     if (this.#low !== undefined) return this.#low * 1_000;
+    if (this.#strategy === "auto" && this.#state !== "unsupported") return shortestBinding;
     const shorter = this.#high === undefined ? Infinity : this.#high * safety * 1_000;
     return Math.min(fallbackInterval, shorter);
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code, OptionNumber, findUint, isRequest, uriPath, type Message } from "@godwit/coap";
-import { World } from "@godwit/netsim";
+import { World, natPreset } from "@godwit/netsim";
 import { pair, type PairOptions, type TestDevice, type TestServer } from "./kit.test.ts";
 import { lose, requestsOf } from "./taps.test.ts";
 
@@ -361,6 +361,29 @@ test("silence longer than the NAT is known to remember: raw UDP sends an Update 
     assert.equal(device.count("updated") - updated, updates, name);
     assert.equal(device.stack.ledger.snapshot().handshakes.resumed, resumed, name);
     agree(server, device);
+  }
+});
+
+test("a keep-alive that still learns how fast a NAT of 12 s forgets loses no reading", () => {
+  for (const seed of [1, 2, 3]) {
+    const world = new World({ seed });
+    const nat = world.nat(natPreset("linux-random", { oneWay: 10_000, twoWay: 12_000 }));
+    const { server, device } = pair(world, { behind: nat, keepAlive: "auto", lifetime: 86_400 });
+    server.observe(device, TEMPERATURE);
+    world.run("5 s");
+    const wanted: string[] = [];
+    for (let n = 1; n <= 30; n++) {
+      world.run(`${25 + ((7 * n * seed) % 16)} s`);
+      device.set(TEMPERATURE, { type: "float", value: n });
+      wanted.push(`${TEMPERATURE} ${n}`);
+    }
+    world.run("30 s");
+    const arrived = new Set(server.notifications());
+    assert.deepEqual(
+      wanted.filter((one) => !arrived.has(one)),
+      [],
+      `seed ${seed}`,
+    );
   }
 });
 

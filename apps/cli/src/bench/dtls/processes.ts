@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toHex } from "@godwit/base";
-import { ROOM, ended, installed, pidOf } from "../child-process.ts";
+import { ROOM, benchFile, ended, installed, pidOf } from "../child-process.ts";
 import { usageOf, type Usage } from "../proc.ts";
 import { KEY, type DtlsAnswer, type DtlsAsk } from "./asks.ts";
 
@@ -12,8 +12,10 @@ import { KEY, type DtlsAnswer, type DtlsAsk } from "./asks.ts";
 export class DtlsHelper {
   readonly #child: ChildProcess;
 
-  constructor(execArgv: readonly string[] = []) {
-    this.#child = fork(fileURLToPath(new URL("./child.js", import.meta.url)), {
+  /** `root`: a checkout in place of this one. */
+  constructor(execArgv: readonly string[] = [], root?: string) {
+    const own = fileURLToPath(new URL("./child.js", import.meta.url));
+    this.#child = fork(root === undefined ? own : benchFile(root, "dtls/child.js"), {
       execArgv: [...execArgv],
       serialization: "advanced",
     });
@@ -50,8 +52,8 @@ export type DtlsSubject = {
 };
 
 /** Ours, or an echo on our sockets. */
-export async function securedSubject(echo = false): Promise<DtlsSubject> {
-  const helper = new DtlsHelper(ROOM);
+export async function securedSubject(echo = false, root?: string): Promise<DtlsSubject> {
+  const helper = new DtlsHelper(ROOM, root);
   const { port } = await helper.ask({ type: "serve", echo });
   return { port, usage: () => helper.usage, stop: () => helper.stop() };
 }
