@@ -192,7 +192,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       sessions: this.#protected,
       server: this.server,
       write: (changes, then) => this.#writes.write(changes, then),
-      insistently: (at, act) => this.#insistently(at, act),
+      insistently: (at, act, then) => this.#insistently(at, act, then),
       closed: (session, at) => this.#closed(session, at),
       release: (carrier, at) => this.#release(carrier, at),
     });
@@ -356,12 +356,12 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   /** All that `act` leads to becomes one write, which is written until the store takes it. */
-  #insistently(now: Instant, act: () => void): void {
+  #insistently(now: Instant, act: () => void, then?: () => void): void {
     this.#settle(now); // what is under way is no part of it
     this.#writes.atomically(() => {
       act();
       this.#settle(now);
-    });
+    }, then);
   }
 
   #stored(input: StoredInput, now: Instant): void {

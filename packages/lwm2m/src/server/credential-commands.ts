@@ -2,9 +2,9 @@
 //
 //   add, replace, revoke ──▶ the credential's rows, ──┬── refused: nothing has changed, in memory or store
 //                            and that it changed      │
-//                                                     └── durable: the book has it, what was made of the old one goes, the
-//                                                         answer; a session of OSCORE begins. Written until the store
-//                                                         takes it: a start that reads that it changed does the rest
+//                                                     └── durable: the book has it, what was made of the old one goes, a
+//                                                         session of OSCORE begins. Written until the store takes it, or a
+//                                                         start that reads that it changed does it; answered once tried
 //
 // One after the other for each credential.
 
@@ -39,8 +39,8 @@ export type CredentialSurroundings = {
   readonly sessions: ProtectedSessions<unknown> | undefined;
   readonly server: Lwm2mServer;
   readonly write: (changes: readonly StoreChange[], then?: Written) => void;
-  /** All that `act` leads to becomes one write, which is written until the store takes it. */
-  readonly insistently: (now: Instant, act: () => void) => void;
+  /** All that `act` leads to becomes one write, which is written until the store takes it; `then`: it was tried once. */
+  readonly insistently: (now: Instant, act: () => void, then?: () => void) => void;
   /** The session ends for everything above it. */
   readonly closed: (session: SessionId, now: Instant) => void;
   /** Nobody travels in this carrier any more. */
@@ -170,16 +170,19 @@ export class CredentialCommands {
     this.#around.write(
       parts.flatMap(({ rows }) => rows),
       (ok, at, why) => {
-        if (ok) {
-          for (const { take } of parts) take();
-          this.#around.insistently(at, () => then(at));
-        }
-        done(ok, why);
-        const next = this.#waiting.get(id) ?? [];
-        this.#waiting.delete(id);
-        for (const command of next) command();
+        if (!ok) return this.#finished(id, () => done(false, why));
+        for (const { take } of parts) take();
+        const finished = (): void => this.#finished(id, () => done(true));
+        this.#around.insistently(at, () => then(at), finished);
       },
     );
+  }
+
+  #finished(id: string, answer: () => void): void {
+    answer();
+    const next = this.#waiting.get(id) ?? [];
+    this.#waiting.delete(id);
+    for (const command of next) command();
   }
 
   /** Whether another command of the credential is under way. Then this one follows it. */

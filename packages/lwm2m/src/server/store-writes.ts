@@ -88,9 +88,9 @@ export class StoreWrites {
 
   /**
    * All that is written while `act` runs becomes one write, written until the store takes it: a death leaves all of it or
-   * nothing.
+   * nothing. `then`: the store has answered for the first time.
    */
-  atomically(act: () => void): void {
+  atomically(act: () => void, then: () => void = ignore): void {
     const batch: Batch = { changes: [], then: [] };
     this.#batch = batch;
     try {
@@ -101,6 +101,7 @@ export class StoreWrites {
     this.write(batch.changes, (ok, now, why) => {
       for (const one of batch.then) one(ok, now, why);
       if (!ok) this.#unwritten.add(batch.changes, now + RETRY);
+      then();
     });
   }
 
