@@ -1,4 +1,4 @@
-import { formatAddress } from "@godwit/base";
+import { UsageError, formatAddress } from "@godwit/base";
 import { leafOf } from "@godwit/dtls";
 import { createPlatform, adminPassword, type Platform } from "@godwit/platform";
 import { join } from "node:path";
@@ -196,7 +196,7 @@ async function open(
   const server = openServer(options, { data, master, material, keylog, limited }, log);
   await server.start();
   opened.push(server);
-  if (options.credentials !== undefined) await addCredentials(server, options.credentials);
+  if (options.credentials !== undefined) await addCredentials(server, options.credentials, log);
   const { publicUrl } = options;
   const named = publicUrl === undefined ? {} : { publicUrl };
   const auth = { kind: "password", password, ...named } as const;
@@ -278,10 +278,19 @@ function openServer(
   return server;
 }
 
-async function addCredentials(server: Server, file: string): Promise<void> {
+/** One whose nonces would repeat is left out: it was revoked or replaced while the server ran, and must not end a start. */
+async function addCredentials(server: Server, file: string, log: Logger): Promise<void> {
   const all = readOption("--credentials", file, readCredentials);
+  const add = async (one: (typeof all)[number]): Promise<void> => {
+    try {
+      await server.addCredential(one);
+    } catch (fault) {
+      if (!(fault instanceof UsageError) || fault.code !== "USED_SECRET") throw fault;
+      log.error({ endpoint: one.endpoint }, `--credentials ${file}: left out: ${fault.message}`);
+    }
+  };
   try {
-    await Promise.all(all.map((one) => server.addCredential(one))); // few commits for many
+    await Promise.all(all.map(add)); // few commits for many
   } catch (cause) {
     throw new Error(
       `--credentials ${file}: ${cause instanceof Error ? cause.message : String(cause)}`,

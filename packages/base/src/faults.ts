@@ -28,6 +28,7 @@ export class UsageError extends Error {
  * - `ALREADY_STARTED`: `start` was called while it runs.
  * - `NOT_STARTED`: what was asked for needs a start first.
  * - `OBSERVE_CONFLICT`: the path is observed with other attributes.
+ * - `USED_SECRET`: the fixed OSCORE context of a credential would use nonces again; the message says what to do.
  */
 export const USAGE_ERROR_CODES = [
   "USAGE",
@@ -36,6 +37,7 @@ export const USAGE_ERROR_CODES = [
   "ALREADY_STARTED",
   "NOT_STARTED",
   "OBSERVE_CONFLICT",
+  "USED_SECRET",
 ] as const;
 
 export type UsageErrorCode = (typeof USAGE_ERROR_CODES)[number];

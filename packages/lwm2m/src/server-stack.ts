@@ -56,8 +56,9 @@ import { Quarantine, type Quarantined, type QuarantineView } from "./server/quar
 import { Restorer } from "./server/restorer.ts";
 import { Lwm2mServer } from "./server/server.ts";
 import { NO_SEALER, dtlsSealer } from "./server/sealers.ts";
-import { StoreWrites, type Written } from "./server/store-writes.ts";
+import { StoreWrites } from "./server/store-writes.ts";
 import { serverTuning, type ServerTuning } from "./server/tuning.ts";
+import { UsedContexts } from "./server/used-contexts.ts";
 import {
   ServerTransports,
   isRaw,
@@ -157,7 +158,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     const credentials = this.#credentials;
     const quarantine = this.#quarantine;
     const trusted = rolledBack === undefined;
-    const restorer = new Restorer({ load, quarantine, numbers, credentials, trusted, now });
+    const used = new UsedContexts(sealer ?? NO_SEALER, limits.maxUsedContexts);
+    const restorer = new Restorer({ load, quarantine, numbers, credentials, used, trusted, now });
     this.#transports = new ServerTransports({
       rng,
       coap: tuning,
@@ -189,12 +191,13 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     );
     this.#commands = new CredentialCommands({
       credentials,
+      used,
       quarantine,
       transports: this.#transports,
       sessions: this.#protected,
       server: this.server,
-      write: (changes) => this.#writes.write(changes),
-      atomically: (at, act, then) => this.#atomically(at, act, then),
+      write: (changes, then) => this.#writes.write(changes, then),
+      insistently: (at, act, then) => this.#insistently(at, act, then),
       closed: (session, at) => this.#closed(session, at),
       release: (carrier, at) => this.#release(carrier, at),
     });
@@ -225,6 +228,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     ))
       this.#writes.write(changes);
     this.#settle(now);
+    for (const changed of restorer.changedCredentials) this.#commands.resume(changed, now);
     if (rolledBack !== undefined)
       this.#writes.insist([
         ...(this.#protected?.forgetting() ?? []),
@@ -249,7 +253,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     );
     // A death between the writes of a credential and of its session; or the session's records are lost.
     if (missing.length === 0) return;
-    this.#atomically(now, () => {
+    this.#insistently(now, () => {
       for (const credential of missing) this.#openMissing(credential, mayBeUsed, now);
     });
   }
@@ -321,10 +325,10 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#transports.handle(input, now);
         break;
       case "addCredential":
-        this.#commands.add(input.credential, this.#done(input.ref), now);
+        this.#commands.add(input.credential, this.#done(input.ref));
         break;
       case "removeCredential":
-        this.#commands.revoke(input.id, this.#done(input.ref), now);
+        this.#commands.revoke(input.id, this.#done(input.ref));
         break;
       case "stored":
         this.#stored(input, now);
@@ -366,8 +370,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       this.#out.push({ type: "credential", ref, ok, ...(why === undefined ? {} : { why }) });
   }
 
-  /** All that `act` leads to becomes one write. */
-  #atomically(now: Instant, act: () => void, then?: Written): void {
+  /** All that `act` leads to becomes one write, which is written until the store takes it. */
+  #insistently(now: Instant, act: () => void, then?: () => void): void {
     this.#settle(now); // what is under way is no part of it
     this.#writes.atomically(() => {
       act();

@@ -30,6 +30,8 @@ export class Association {
   stale = false;
   /** Removed: whatever still points here does nothing. */
   gone = false;
+  /** `active` came from a store. */
+  restored = false;
   /** The replay window is lost, and no request was shown to be fresh since (B.1.2). */
   windowLost = false;
   /** No Partial IV at or above this was accepted before the window was lost, as far as that is known. */

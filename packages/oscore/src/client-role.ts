@@ -225,7 +225,11 @@ export class ClientRole {
     const hint = code === Code.Unauthorized || code === Code.BadRequest;
     const current = context === association.active || context === association.pending;
     if (!hint || exchange.probing || !current) return this.#refuse(exchange, code);
+    const renewable = association.initiates && association.negotiates;
+    // A store may have been put back to an older state unnoticed, and what we sent was a replay: one nonce is enough.
+    const isBehind = association.restored && renewable && context === association.active;
     if (
+      !isBehind &&
       context === association.active &&
       context.idContext !== undefined &&
       !association.sendIdContext &&
@@ -235,8 +239,7 @@ export class ClientRole {
       return this.#again(exchange, context, now);
     }
     if (
-      !association.initiates ||
-      !association.negotiates ||
+      !renewable ||
       exchange.triedRenewal ||
       association.probe !== undefined ||
       association.carrier === undefined

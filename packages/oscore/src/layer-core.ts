@@ -86,6 +86,7 @@ export class LayerCore {
     association.nonces = undefined;
     this.runs.stop(association);
     association.stale = false;
+    association.restored = false;
     association.windowLost = false;
     association.lostBelow = undefined;
     association.unanswered = 0;

@@ -305,6 +305,28 @@ test("RFC 8613 5.1: a server that needs the raw ID Context gets it after one 4.0
   }
 });
 
+test("RFC 8613 7.2.1: a client that was put back to an old state makes new keys after the first refusal, and uses no second old number", () => {
+  const { client, server } = ends("negotiated", { client: { firstStride: 2, maxStride: 2 } });
+  talk(client, server);
+  const old = new Map(client.store);
+  for (let i = 0; i < 5; i++) talk(client, server);
+  client.store.clear();
+  for (const [key, value] of old) client.store.set(key, value);
+  client.crash();
+  client.layer.protectRequest(1, UPDATE, 0); // waits for numbers
+  client.drain();
+  const sent = client.layer.protectRequest(1, UPDATE, 0);
+  assert.ok(sent.kind === "send");
+  const before = optionOf(sent.request);
+  const refused = receive(server, sent.request);
+  assert.notEqual(refused.kind, "request", "its number was used");
+  const again = client.layer.unprotectResponse(sent.exchange, response(Code.Unauthorized), 0);
+  assert.ok(again.kind === "again");
+  const after = optionOf(again.request);
+  assert.notDeepEqual(after.kidContext, before.kidContext);
+  assert.equal(unwrapByteString(after.kidContext!)?.length, 8, "R1 of B.2");
+});
+
 test("RFC 8613 8.2: a forged 4.01 costs a round trip at most, and no context", () => {
   const { client, server } = ends("negotiated");
   talk(client, server);

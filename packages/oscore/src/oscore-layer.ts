@@ -272,6 +272,7 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       context.encryptions = record.encryptions;
       if (record.answersRepeat) context.answeredBelow = record.windowBound ?? Infinity;
       association.active = context;
+      association.restored = true;
       association.sendIdContext = record.sendIdContext;
       association.windowLost = true;
       association.windowTop = record.windowTop;

@@ -14,25 +14,23 @@ import { Values } from "./values.ts";
 const SECRET = "0102030405060708090a0b0c0d0e0f10";
 const ID = "oscore:43";
 const DERIVATIONS = ["negotiated", "fixed", "both"] as const;
+const HISTORY: ReadonlySet<string> = new Set(["counter", "operation", "usedContext"]);
 type Derivation = (typeof DERIVATIONS)[number];
 
 for (const derivation of DERIVATIONS) {
-  test(`A2: OSCORE, ${derivation}, revoked: one write holds all of it, and the device stays out over restarts`, () => {
+  test(`A2: OSCORE, ${derivation}, revoked: one write decides, one does the rest, and the device stays out over restarts`, () => {
     const { world, server, device, writes } = story(derivation);
     const before = writes.length;
     server.removeCredential(ID);
     world.run("1 s");
-    const tables = writes[before]?.map(({ table }) => table) ?? [];
-    for (const table of [
-      "credential",
-      "secured",
-      "protected",
-      "oscore",
-      "registration",
-      "touch",
-      "session",
-    ])
-      assert.ok(tables.includes(table), table);
+    const tablesOf = (write: number): readonly string[] =>
+      writes[write]?.map(({ table }) => table) ?? [];
+    assert.deepEqual(
+      tablesOf(before).filter((table) => table !== "usedContext"),
+      ["credential", "secured", "credentialChange"],
+    );
+    for (const table of ["protected", "oscore", "registration", "touch", "session"])
+      assert.ok(tablesOf(before + 1).includes(table), table);
     assert.deepEqual(leftovers(server.store), []);
     for (let life = 0; life < 3; life++) {
       server.restart();
@@ -97,28 +95,55 @@ for (const derivation of DERIVATIONS)
   });
 
 for (const how of ["replaced", "revoked"] as const)
-  test(`a credential of OSCORE that a full disk did not let be ${how} goes on: its device has new keys once there is room`, () => {
-    const { world, server, device, writes } = story("negotiated");
-    writes.full = true;
-    if (how === "revoked") server.removeCredential(ID);
-    else server.addCredential(credential("negotiated", "ff".repeat(16)));
-    world.run("1 s");
-    writes.full = false;
-    device.update();
-    world.run("1 h");
-    assert.notEqual(server.stack.server.registration("sensor", world.now), undefined);
-  });
+  for (const derivation of DERIVATIONS)
+    test(`a credential of OSCORE, ${derivation}, that a full disk did not let be ${how}: nothing has changed, in memory or store`, () => {
+      const audit = new NonceAudit();
+      audit.during(() => {
+        const { world, server, device, writes } = story(derivation);
+        const before = server.stack.server.registration("sensor", world.now);
+        const rows = keysOf(server.store);
+        writes.full = true;
+        if (how === "revoked") server.removeCredential(ID);
+        else server.addCredential(credential(derivation, "ff".repeat(16)));
+        world.run("1 s");
+        writes.full = false;
+        assert.deepEqual(server.stack.server.registration("sensor", world.now), before);
+        device.update();
+        world.run("10 min");
+        assert.deepEqual(keysOf(server.store), rows);
+        const after = server.stack.server.registration("sensor", world.now);
+        assert.deepEqual([after?.id, after?.session], [before?.id, before?.session]);
+        server.restart();
+        device.update();
+        world.run("10 min");
+        assert.equal(server.stack.server.registration("sensor", world.now)?.id, before?.id);
+      });
+      assert.deepEqual(audit.faults, []);
+    });
 
 for (const derivation of DERIVATIONS)
-  test(`OSCORE, ${derivation}: a revocation that the disk did not take is told where the numbers of a fixed context are lost`, () => {
-    const { world, server, writes } = story(derivation);
-    writes.full = true;
-    server.removeCredential(ID);
-    world.run("1 s");
-    const told = server.stack.setAside.filter(({ key }) => key === ID);
-    assert.equal(told.length, derivation === "fixed" ? 1 : 0);
-    if (derivation === "fixed")
-      assert.match(told[0]?.reason ?? "", /give the device and the server a new master secret/);
+  test(`an OSCORE master secret, ${derivation}, is added again after its revocation: no nonce twice`, () => {
+    const audit = new NonceAudit();
+    audit.during(() => {
+      const { world, server, device } = story(derivation);
+      server.removeCredential(ID);
+      world.run("1 s");
+      for (const restarts of [false, true]) {
+        if (restarts) server.restart();
+        const again = (): void => server.addCredential(credential(derivation, SECRET));
+        if (derivation === "fixed") {
+          assert.throws(again, { code: "USED_SECRET", message: /a new master secret/ });
+          continue;
+        }
+        again();
+        device.update();
+        world.run("1 h");
+        assert.notEqual(server.stack.server.registration("sensor", world.now), undefined);
+        server.removeCredential(ID);
+        world.run("1 s");
+      }
+    });
+    assert.deepEqual(audit.faults, []);
   });
 
 function story(derivation: Derivation): {
@@ -172,9 +197,15 @@ function credential(derivation: Derivation, secret: string): Credential {
   };
 }
 
-/** Tables that still hold something, but for counters and operations, which are history. */
+function keysOf(store: SimulatedStore): readonly string[] {
+  return [...store]
+    .flatMap(([table, rows]) => [...rows.keys()].map((key) => `${table} ${key}`))
+    .toSorted();
+}
+
+/** Tables that still hold something, but for history. */
 function leftovers(store: SimulatedStore): readonly string[] {
   return [...store]
-    .filter(([table, rows]) => rows.size > 0 && table !== "counter" && table !== "operation")
+    .filter(([table, rows]) => rows.size > 0 && !HISTORY.has(table))
     .map(([table]) => table);
 }

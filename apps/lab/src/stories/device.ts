@@ -44,8 +44,6 @@ export class StoryDevice {
   lifetime = 3_600;
   /** Words of Executes that it obeyed, in order. */
   readonly obeyed: string[] = [];
-  /** How often its stack has said that a path is observed, and has not said that it is no longer. */
-  readonly #observed = new Map<string, number>();
   readonly #world: World;
   readonly #server: StoryServer;
   readonly #hooks: DeviceHooks;
@@ -86,13 +84,7 @@ export class StoryDevice {
 
   /** Paths that its stack knows to be observed. */
   get observed(): ReadonlySet<string> {
-    const snapshot: ObservedInSnapshot = this.#stack.snapshot();
-    const { observations } = snapshot;
-    if (observations === undefined) {
-      const live = [...this.#observed].filter(([, times]) => times > 0);
-      return new Set(live.map(([path]) => path));
-    }
-    return new Set(observations.items.map(({ path }) => `/${path.join("/")}`));
+    return new Set(this.#stack.client.observed.map(pathText));
   }
 
   /** A copy of what is durable. */
@@ -139,7 +131,6 @@ export class StoryDevice {
       this.#snapshot = structuredClone(state.snapshot);
     }
     this.#asleep = false;
-    this.#observed.clear();
     try {
       this.#stack = this.#boot();
     } catch (fault) {
@@ -181,10 +172,6 @@ export class StoryDevice {
     if (output.type === "asleep") this.#asleep = true;
     if (output.type === "awake") this.#asleep = false;
     if (output.type === "stateChanged") this.#save();
-    if (output.type === "observation") {
-      const path = `/${output.path.join("/")}`;
-      this.#observed.set(path, (this.#observed.get(path) ?? 0) + (output.active ? 1 : -1));
-    }
     this.#hooks.said(output);
   }
 
@@ -231,10 +218,15 @@ export class StoryDevice {
   }
 }
 
-/** A snapshot that says what is observed, if it does. */
-type ObservedInSnapshot = ClientSnapshot & {
-  readonly observations?: { readonly items: readonly { readonly path: readonly number[] }[] };
-};
+/** Paths that a snapshot has as observed. */
+export function observedIn(snapshot: ClientSnapshot | undefined): ReadonlySet<string> {
+  const items = snapshot?.observations?.items ?? [];
+  return new Set(items.map(({ path }) => pathText(path)));
+}
+
+function pathText(path: readonly number[]): string {
+  return `/${path.join("/")}`;
+}
 
 type Around = { readonly behind: Access; readonly hooks: DeviceHooks };
 

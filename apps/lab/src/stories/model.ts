@@ -1,7 +1,7 @@
 // What should be, as far as a user can know it: plain data, without any of the machines.
 
 import type { Instant } from "@godwit/base";
-import { isOpen, type KeyVersion, type Strategy } from "./strategies.ts";
+import { isDtls, isOpen, type KeyVersion, type Strategy } from "./strategies.ts";
 
 export type ModelDevice = {
   readonly strategy: Strategy;
@@ -13,6 +13,10 @@ export type ModelDevice = {
   serverKey: KeyVersion | undefined | "unreadable";
   /** Paths whose Observe was answered and that nobody cancelled. */
   wants: Set<string>;
+  /** Observed paths that an old copy of the device's state does not have: it cannot know of them until it registers anew. */
+  readonly unknown: Set<string>;
+  /** The secret that a directory which was put back has for it: it may hold sessions of that. */
+  revived: KeyVersion | undefined;
   /** Numbers of operations that were accepted and have not ended. */
   readonly open: Set<number>;
   /** Since when it may not be spoken to. */
@@ -46,6 +50,8 @@ export class Model {
       keyVersion: 1,
       serverKey: isOpen(strategy) ? undefined : 1,
       wants: new Set(),
+      unknown: new Set(),
+      revived: undefined,
       open: new Set(),
       shutSince: undefined,
       quietSince: now,
@@ -73,7 +79,7 @@ export class Model {
   review(now: Instant): void {
     for (const device of this.devices) {
       const welcome = this.isWelcome(device);
-      if (welcome) device.shutSince = undefined;
+      if (welcome || resumes(device)) device.shutSince = undefined;
       else device.shutSince ??= now;
       const well =
         welcome && device.on && !device.cut && this.serverOn && !this.diskFull && !this.natSilent;
@@ -100,9 +106,15 @@ export class Model {
     for (const { strategy, serverKey, wants } of copy) {
       const device = this.device(strategy);
       device.serverKey = serverKey;
+      device.revived = typeof serverKey === "number" ? serverKey : undefined;
       device.wants = new Set(wants);
     }
   }
+}
+
+/** It has other keys by now, but may hold a session that was made by those which its server has again. */
+function resumes({ strategy, serverKey, revived }: ModelDevice): boolean {
+  return isDtls(strategy) && serverKey !== undefined && serverKey === revived;
 }
 
 export type ModelCopy = readonly {

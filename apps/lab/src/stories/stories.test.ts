@@ -37,12 +37,19 @@ function played(cast: readonly Strategy[], names: readonly string[]): Story {
 
 for (const strategy of STRATEGIES)
   test(`a story of one device keeps every rule through the life of an ordinary week [${strategy}]`, () => {
-    const week = ["operation", "server stopped", "NAT moved", "device rebooted", "server killed"];
+    const week = [
+      "observe",
+      "operation",
+      "server stopped",
+      "NAT moved",
+      "device rebooted",
+      "server killed",
+    ];
     const story = played([strategy], [...week, "all is well again"]);
     assert.equal(story.violation, undefined);
     assert.deepEqual(
       story.operations.all.map(({ ends }) => ends),
-      [["done"], ["done"]],
+      [["done"], ["done"], ["done"]],
     );
   });
 

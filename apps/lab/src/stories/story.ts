@@ -262,6 +262,9 @@ export class Story {
 
   #deviceSaid(strategy: Strategy, output: DeviceSaid): void {
     if (output.type === "registered" || output.type === "updated") this.rule(strategy).exchanged();
+    if (output.type === "registered") this.model.device(strategy).unknown.clear();
+    if (output.type === "observation" && output.active)
+      this.model.device(strategy).unknown.delete(`/${output.path.join("/")}`);
   }
 
   #watchServer(): Watch<ServerStackOutput> {

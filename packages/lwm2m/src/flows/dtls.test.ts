@@ -292,7 +292,7 @@ test("F19: a certificate is valid by the wall clock, however wrong it was when t
   assert.ok(leaf && between && root);
   const book = new CredentialBook({ seal: (secret) => secret, open: (sealed) => sealed });
   const subject = "urn:dev:ops:32473-weather-7";
-  book.add({ kind: "x509", endpoint: "device", name: subject });
+  book.adding({ kind: "x509", endpoint: "device", name: subject }).take();
   const lookup = {
     kind: "certificate",
     identity: { kind: "x509", subject },

@@ -81,6 +81,8 @@ export class TestServer {
   /** Dies at this write, before it is durable or after it is and before anybody is told. */
   crashAt: { readonly write: number; readonly when: "before" | "after" } | undefined;
   crashes = 0;
+  /** The store refuses every write. */
+  full = false;
   readonly #world: World;
   #tuning: Partial<ServerTuning>;
   readonly #coap: ServerStackOptions["coap"];
@@ -163,9 +165,13 @@ export class TestServer {
     );
   }
 
-  observe(device: TestDevice, path: string, owner?: string): Order {
+  observe(device: TestDevice, path: string, owner?: string, expires: Duration = "1 day"): Order {
     const request = observeRequest(parseNodePath(path));
-    return this.#order(device, "observe", path, request, "1 day", owner);
+    return this.#order(device, "observe", path, request, expires, owner);
+  }
+
+  cancel({ id }: Order): void {
+    this.#node.feed({ type: "cancelOperation", id });
   }
 
   cancelObserve(device: TestDevice, path: string, owner?: string): Order {
@@ -290,8 +296,9 @@ export class TestServer {
     }
     this.#world.after(STORE_DELAY, () => {
       if (life !== this.#life) return;
-      this.#apply(changes);
-      this.#node.feed({ type: "stored", ticket, ok: true });
+      const ok = !this.full;
+      if (ok) this.#apply(changes);
+      this.#node.feed({ type: "stored", ticket, ok });
     });
   }
 

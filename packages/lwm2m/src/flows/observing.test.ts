@@ -518,3 +518,36 @@ test("an order to observe what waits for its device is shown as wanted, ends wit
   assert.deepEqual([order.state, server.observed(device)], ["expired", []]);
   assert.equal(server.tables.get("observation")?.size, 0);
 });
+
+test("two ask for one path while the device is away: when the first gives up, or leaves, the second is served", () => {
+  for (const how of ["expires", "cancels", "leaves"] as const) {
+    const world = new World({ seed: 12 });
+    const { server, device } = pair(world, { lifetime: 86_400 });
+    world.run("5 s");
+    device.host.off();
+    server.read(device, "/3/0/9"); // in vain: what follows waits
+    world.run("5 min");
+    const first = server.observe(
+      device,
+      TEMPERATURE,
+      "first",
+      how === "expires" ? "1 min" : "1 day",
+    );
+    const second = server.observe(device, TEMPERATURE, "second");
+    world.run("1 s");
+    if (how === "cancels") server.cancel(first);
+    if (how === "leaves") server.cancelObserve(device, TEMPERATURE, "first");
+    world.run("2 min");
+    assert.equal(server.observed(device).length, 1, how);
+    server.restartWith();
+    assert.equal(server.observed(device).length, 1, how);
+    device.host.on();
+    device.reboot({ kept: true });
+    world.run("10 min");
+    assert.equal(second.state, "done", how);
+    agree(server, device);
+    device.set(TEMPERATURE, { type: "float", value: 77 });
+    world.run("10 s");
+    assert.equal(server.notifications().at(-1), `${TEMPERATURE} 77`, how);
+  }
+});

@@ -114,6 +114,65 @@ for (const strategy of STRATEGIES) {
     });
   }
 
+  for (const how of ["revoked", "replaced"] as const)
+    test(`${strategy}: a credential that a full disk does not let be ${how}: nothing has changed, in memory or store`, () => {
+      const world = new World({ seed: 13 });
+      const { server, device } = pair(world, {
+        endpoint: "lamp",
+        security: { ...SECURED, strategy },
+        lifetime: 600,
+        keepAlive: 60,
+      });
+      server.observe(device, "/3303/0/5700");
+      world.run("10 s");
+      const before = server.registration(device);
+      const rows = structuredClone(server.tables);
+      const associations = (): unknown => server.tables.get("dtls.association");
+      server.full = true;
+      if (how === "revoked") server.removeCredential("psk:dev01");
+      else
+        server.addCredential({ kind: "psk", endpoint: "lamp", identity: "dev01", key: OTHER_KEY });
+      world.run("100 ms");
+      const { ok } = server.events.findLast(({ type }) => type === "credential") as { ok: boolean };
+      assert.equal(ok, false);
+      assert.deepEqual(server.registration(device), before);
+      assert.deepEqual(server.observed(device), ["/3303/0/5700 active"]);
+      assert.deepEqual(associations(), rows.get("dtls.association"));
+      server.full = false;
+      device.set("/3303/0/5700", { type: "float", value: 7 });
+      world.run("30 s");
+      assert.equal(server.notifications().at(-1), "/3303/0/5700 7", "in the same session");
+      assert.equal(server.registration(device)?.session, before?.session);
+      server.restartWith();
+      world.run("1 h");
+      assert.equal(server.registration(device)?.id, before?.id);
+      assert.equal(server.observed(device).length, 1);
+    });
+
+  test(`${strategy}: a revocation is finished once the disk, full since its commit, has room, or by the next start`, () => {
+    for (const restarts of [false, true]) {
+      const world = new World({ seed: 14 });
+      const { server, device } = pair(world, {
+        endpoint: "lamp",
+        security: { ...SECURED, strategy },
+        lifetime: 600,
+      });
+      server.observe(device, "/3303/0/5700");
+      world.run("10 s");
+      server.removeCredential("psk:dev01");
+      world.run("6 ms");
+      server.full = true;
+      world.run("10 s");
+      assert.equal(server.registration(device), undefined);
+      assert.ok(leftovers(server).includes("credentialChange"));
+      server.full = false;
+      if (restarts) server.restartWith();
+      world.run("10 s");
+      assert.deepEqual(leftovers(server), []);
+      assert.equal(server.registration(device), undefined);
+    }
+  });
+
   test(`A1: ${strategy}: three restarts, each with a new handshake, leave one row of each sort, and it is read and observed`, () => {
     const world = new World({ seed: 8 });
     const { server, device } = pair(world, {
@@ -195,6 +254,31 @@ test("A4: an endpoint that is given a credential is not spoken to without it any
   const [ended] = server.events.filter(({ type }) => type === "deregistered");
   assert.equal(ended?.type === "deregistered" && ended.why, "refused");
   assert.ok(device.count("refused") > 0);
+});
+
+test("commands for one credential are carried out one after the other, each once the one before is durable", () => {
+  const world = new World({ seed: 15 });
+  const server = new TestServer(world);
+  const psk = { kind: "psk", endpoint: "lamp", identity: "dev01" } as const;
+  server.addCredential({ ...psk, key: KEY });
+  server.removeCredential("psk:dev01");
+  server.addCredential({ ...psk, endpoint: "other", key: OTHER_KEY });
+  server.addCredential({ ...psk, key: KEY });
+  world.run("1 s");
+  const told = server.events.flatMap((one) => (one.type === "credential" ? [one] : []));
+  assert.deepEqual(
+    told.map(({ ok, why }) => [ok, why]),
+    [
+      [true, undefined],
+      [true, undefined],
+      [true, undefined],
+      [false, "psk:dev01 belongs to the endpoint other already"],
+    ],
+  );
+  assert.deepEqual(
+    server.stack.credentials().map(({ endpoint }) => endpoint),
+    ["other"],
+  );
 });
 
 test("a path that registers nobody costs no write, and no number that a row has is given out again", () => {

@@ -28,6 +28,13 @@ export type CredentialSealer = {
   open(sealed: Uint8Array, context: string): Uint8Array;
 };
 
+/** A change of the book that waits for its rows to be durable. */
+export type BookChange = {
+  readonly rows: readonly StoreChange[];
+  /** The book has it from now on. */
+  readonly take: () => void;
+};
+
 type Entry = { readonly credential: Credential; readonly generation: Generation };
 
 /**
@@ -124,11 +131,11 @@ export class CredentialBook {
   }
 
   /**
-   * Adds or replaces one; the same once more stays what it is. Returns what must be stored.
+   * Adding or replacing one; the same once more stays what it is. Nothing has changed until `take`.
    *
    * @throws UsageError if its public part is another endpoint's
    */
-  add(credential: Credential): readonly StoreChange[] {
+  adding(credential: Credential): BookChange & { readonly isKnown: boolean } {
     checkCredential(credential);
     const id = credentialId(credential);
     const before = this.#byId.get(id);
@@ -136,37 +143,29 @@ export class CredentialBook {
     if (owner !== undefined && owner !== credential.endpoint) {
       throw new UsageError(`${id} belongs to the endpoint ${owner} already`);
     }
-    const known = before !== undefined && sameCredential(before.credential, credential);
-    const generation = known ? before.generation : this.#nextGeneration();
-    this.#put(id, { credential, generation });
+    const isKnown = before !== undefined && sameCredential(before.credential, credential);
+    const generation = isKnown ? before.generation : this.#nextGeneration();
     const sealed = this.#sealer.seal(encode({ credential, generation }), context(id));
-    return [
-      { table: CREDENTIAL_TABLE, key: id, value: sealed },
-      { table: SECURED_TABLE, key: id, value: encodeOwner(credential.endpoint) },
-    ];
+    return {
+      isKnown,
+      rows: [
+        { table: CREDENTIAL_TABLE, key: id, value: sealed },
+        { table: SECURED_TABLE, key: id, value: encodeOwner(credential.endpoint) },
+      ],
+      take: () => this.#put(id, { credential, generation }),
+    };
   }
 
-  /** Returns what must be stored, or undefined if there is none such. */
-  remove(id: string): readonly StoreChange[] | undefined {
+  /** Removing one; undefined if there is none such. Nothing has changed until `take`. */
+  removing(id: string): BookChange | undefined {
     const endpoint = this.ownerOf(id);
     if (endpoint === undefined) return undefined;
-    this.#drop(id, endpoint);
-    return [
-      { table: CREDENTIAL_TABLE, key: id, value: undefined },
-      { table: SECURED_TABLE, key: id, value: undefined },
-    ];
-  }
-
-  /** How it is now, to come back to by `undo`. */
-  remember(id: string): { readonly undo: () => void } {
-    const [entry, unreadable] = [this.#byId.get(id), this.#unreadable.get(id)];
     return {
-      undo: () => {
-        const now = this.ownerOf(id);
-        if (now !== undefined) this.#drop(id, now);
-        if (entry !== undefined) this.#put(id, entry);
-        if (unreadable !== undefined) this.#lock(id, unreadable);
-      },
+      rows: [
+        { table: CREDENTIAL_TABLE, key: id, value: undefined },
+        { table: SECURED_TABLE, key: id, value: undefined },
+      ],
+      take: () => this.#drop(id, endpoint),
     };
   }
 

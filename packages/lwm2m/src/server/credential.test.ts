@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FormatError, UsageError, concat, hex, toHex, utf8 } from "@godwit/base";
+import { FormatError, UsageError, concat, hex, toHex, utf8, type StoreChange } from "@godwit/base";
 import { CREDENTIAL_TABLE, CredentialBook, SECURED_TABLE } from "./credential-book.ts";
 import {
   checkCredential,
@@ -62,7 +62,7 @@ for (const credential of credentials) {
 
 test("a book keeps what it is given, over a restart, and shows no secret", () => {
   const book = new CredentialBook(sealer);
-  const stored = credentials.flatMap((credential) => book.add(credential));
+  const stored = credentials.flatMap((credential) => put(book, credential));
   const revived = new CredentialBook(sealer);
   const rows = (table: string): { key: string; value: Uint8Array }[] =>
     stored
@@ -86,11 +86,11 @@ test("a replaced credential is of another generation, the same once more is not,
   const [psk] = credentials as [Extract<Credential, { kind: "psk" }>];
   const identity = identityOf(psk);
   const book = new CredentialBook(sealer);
-  book.add(psk);
+  put(book, psk);
   const first = book.generationOf(identity)!; // it was added
-  book.add({ ...psk });
+  put(book, { ...psk });
   assert.equal(book.vouches(identity, first), "good");
-  const [row] = book.add({ ...psk, key: hex("ff".repeat(16)) });
+  const [row] = put(book, { ...psk, key: hex("ff".repeat(16)) });
   assert.equal(book.vouches(identity, first), "gone");
   const revived = new CredentialBook(sealer);
   revived.restore({ key: row!.key, value: row!.value! }); // adding stores a value
@@ -108,7 +108,7 @@ test("a record of a release without generations is read as generation 0", () => 
 
 test("a credential that cannot be read locks its endpoint until it is given again or removed", () => {
   const [psk] = credentials as [Extract<Credential, { kind: "psk" }>];
-  const [, owner] = new CredentialBook(sealer).add(psk);
+  const [, owner] = put(new CredentialBook(sealer), psk);
   const locked = (): CredentialBook => {
     const book = new CredentialBook(sealer);
     book.restoreOwner({ key: owner!.key, value: owner!.value! }); // adding stores a value
@@ -120,29 +120,29 @@ test("a credential that cannot be read locks its endpoint until it is given agai
   assert.equal(book.vouches(identityOf(psk), 1), "unreadable");
   const shown = { id: "psk:dev01", kind: "psk", endpoint: "a", subject: "dev01", unreadable: true };
   assert.deepEqual(book.views(), [shown]);
-  assert.throws(() => book.add({ ...psk, endpoint: "other" }), /belongs to the endpoint a/);
-  book.add(psk);
+  assert.throws(() => put(book, { ...psk, endpoint: "other" }), /belongs to the endpoint a/);
+  put(book, psk);
   assert.equal(book.endpointOf(identityOf(psk)), "a");
-  book.remove("psk:dev01");
+  remove(book, "psk:dev01");
   assert.equal(book.isSecured("a"), false);
   const other = locked();
-  assert.notEqual(other.remove("psk:dev01"), undefined);
+  assert.notEqual(remove(other, "psk:dev01"), undefined);
   assert.equal(other.isSecured("a"), false);
 });
 
 test("a credential stands for one endpoint; the last one removed leaves it unsecured", () => {
   const book = new CredentialBook(sealer);
   const [psk] = credentials as [Extract<Credential, { kind: "psk" }>];
-  book.add(psk);
-  assert.throws(() => book.add({ ...psk, endpoint: "other" }), /belongs to the endpoint a/);
-  book.add({ ...psk, key: hex("ff".repeat(16)) });
+  put(book, psk);
+  assert.throws(() => put(book, { ...psk, endpoint: "other" }), /belongs to the endpoint a/);
+  put(book, { ...psk, key: hex("ff".repeat(16)) });
   assert.equal(book.pskOf("dev01")?.[0], 0xff);
-  book.add({ ...psk, identity: "dev01-next" });
-  book.remove("psk:dev01");
+  put(book, { ...psk, identity: "dev01-next" });
+  remove(book, "psk:dev01");
   assert.equal(book.isSecured("a"), true);
-  book.remove("psk:dev01-next");
+  remove(book, "psk:dev01-next");
   assert.equal(book.isSecured("a"), false);
-  assert.equal(book.remove("psk:dev01"), undefined);
+  assert.equal(remove(book, "psk:dev01"), undefined);
 });
 
 const bad: readonly { what: string; credential: Credential; says: RegExp }[] = [
@@ -222,7 +222,7 @@ for (const [what, from, to, make] of limits) {
       if (length < 0) continue;
       const says = new RegExp(`the ${what} has ${length} bytes; ${from} to ${to} are possible`);
       assert.throws(() => checkCredential(make(length)), says);
-      assert.throws(() => new CredentialBook(sealer).add(make(length)), says, "in the book");
+      assert.throws(() => put(new CredentialBook(sealer), make(length)), says, "in the book");
     }
   });
 }
@@ -295,4 +295,16 @@ test("RFC 8613 3.3: an ID Context tells two credentials of one Recipient ID apar
 
 function psk(): Extract<Credential, { kind: "psk" }> {
   return { kind: "psk", endpoint: "a", identity: "dev01", key: some(16) };
+}
+
+function put(book: CredentialBook, credential: Credential): readonly StoreChange[] {
+  const { rows, take } = book.adding(credential);
+  take();
+  return rows;
+}
+
+function remove(book: CredentialBook, id: string): readonly StoreChange[] | undefined {
+  const change = book.removing(id);
+  change?.take();
+  return change?.rows;
 }

@@ -124,7 +124,11 @@ export class Observing {
     const { state, owners } = observation;
     if (owners.length > 0) this.#steps.store([observation]);
     else if (state.name === "active") this.#ending(observation, state);
-    else this.#steps.end(observation);
+    else {
+      const own = this.#askers(observation).filter(({ id }) => this.#joining.get(id) === owner);
+      for (const { id } of own) this.#joining.delete(id);
+      this.#handOver(observation, new Set(own));
+    }
     return undefined;
   }
 
@@ -259,7 +263,7 @@ export class Observing {
       state.operation = undefined;
       this.#steps.unasked.add(operation.endpoint);
     } else if (state.name === "asking" && state.operation === operation.id) {
-      if (state.first) return this.#steps.end(observation);
+      if (state.first) return this.#handOver(observation, new Set([operation]));
       this.#steps.want(observation, "registered");
     }
   }
@@ -426,22 +430,46 @@ export class Observing {
 
   #refused(
     observation: WantedObservation,
-    { path, id }: Operation,
+    operation: Operation,
     { code }: Response,
     now: Instant,
   ): Observed {
+    const { path, id } = operation;
     const { state } = observation;
     const fault = isSuccess(code)
       ? `the device answered ${formatCode(code)}, and does not observe ${path}: without Observe in the answer no notification will come (RFC 7641 2)`
       : undefined;
     if (state.name === "asking" && state.operation === id && state.first)
-      this.#steps.end(observation);
+      this.#handOver(observation, new Set([operation]));
     else {
       this.#answeredBy(state, id);
       this.#steps.become(observation, { name: "refused", code, at: now });
       this.#steps.tell(observation, now);
     }
     return { fault };
+  }
+
+  /** Whoever asked first does not get it, or leaves: it ends, unless another waits for the same path. */
+  #handOver(observation: WantedObservation, without: ReadonlySet<Operation>): void {
+    const next = this.#askers(observation).find((one) => !without.has(one));
+    if (next === undefined) return this.#steps.end(observation);
+    const { id, request } = next;
+    observation.owners.splice(0, Infinity, this.#joining.get(id) ?? ANYBODY);
+    observation.request = request;
+    this.#steps.become(observation, { name: "asking", operation: id, first: true });
+  }
+
+  /** Orders of users that ask for it and have no answer yet. */
+  #askers({ endpoint, path }: WantedObservation): readonly Operation[] {
+    return this.#core.operations
+      .of(endpoint)
+      .filter(
+        (one) =>
+          one.kind === "observe" &&
+          one.path === path &&
+          one.internal !== true &&
+          !isFinal(one.state),
+      );
   }
 
   /** The order has its answer: what it asked for again is over, or goes on as this. */

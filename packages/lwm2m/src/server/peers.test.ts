@@ -18,10 +18,14 @@ const IN_TIME = 1_800_000_000_000; // January 2027
 
 function book(): CredentialBook {
   const empty = new CredentialBook({ seal: (secret) => secret, open: (sealed) => sealed });
-  empty.add({ kind: "x509", endpoint: "lamp", name: "urn:dev:ops:32473-lamp-1" });
-  empty.add({ kind: "x509", endpoint: "pinned", fingerprint: hex(fingerprint("clientOnly")) });
-  empty.add({ kind: "x509", endpoint: "server", fingerprint: hex(fingerprint("serverOnly")) });
-  empty.add({ kind: "rpk", endpoint: "bare", spki });
+  empty.adding({ kind: "x509", endpoint: "lamp", name: "urn:dev:ops:32473-lamp-1" }).take();
+  empty
+    .adding({ kind: "x509", endpoint: "pinned", fingerprint: hex(fingerprint("clientOnly")) })
+    .take();
+  empty
+    .adding({ kind: "x509", endpoint: "server", fingerprint: hex(fingerprint("serverOnly")) })
+    .take();
+  empty.adding({ kind: "rpk", endpoint: "bare", spki }).take();
   return empty;
 }
 

@@ -50,6 +50,12 @@ export class Quarantine {
     return { items, limit: this.#limit, leftInPlace: this.#leftInPlace };
   }
 
+  /** Whether a record of this table is here. */
+  holds(table: string): boolean {
+    for (const item of this.#items.values()) if (item.table === table) return true;
+    return false;
+  }
+
   /** What this start has set aside, or would have. */
   get found(): readonly Quarantined[] {
     return this.#found;

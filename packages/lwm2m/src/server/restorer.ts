@@ -6,6 +6,7 @@
 import { type Instant, type ReservedCounter, type SessionId, type StoreChange } from "@godwit/base";
 import { TABLES as DTLS_TABLES, cutNumber } from "@godwit/dtls";
 import type { ServerTransports } from "../server-transports.ts";
+import { CHANGED_TABLE, decodeChanged, type ChangedCredential } from "./credential-commands.ts";
 import { CREDENTIAL_TABLE, SECURED_TABLE, type CredentialBook } from "./credential-book.ts";
 import { credentialId, credentialIdOf, type Credential } from "./credential.ts";
 import type { StoredRecord } from "./events.ts";
@@ -24,12 +25,14 @@ import { decodeObservation, numberOf } from "./observation-record.ts";
 import { TABLES, decodeRegistration } from "./records.ts";
 import type { Registration } from "./registration.ts";
 import { StoredRows } from "./stored-rows.ts";
+import { USED_TABLE, type UsedContexts } from "./used-contexts.ts";
 
 export type RestorerOptions = {
   readonly load: (table: string) => Iterable<StoredRecord>;
   readonly quarantine: Quarantine;
   readonly numbers: Numbers;
   readonly credentials: CredentialBook;
+  readonly used: UsedContexts;
   /** Whether sequence numbers in the store have not been used: it is as it was left. */
   readonly trusted: boolean;
   readonly now: Instant;
@@ -60,6 +63,14 @@ export class Restorer {
       },
     );
     this.#credentials();
+    this.#rows.each(USED_TABLE, (row) => options.used.restore(row));
+  }
+
+  /** Changes of credentials that an earlier run did not finish. */
+  get changedCredentials(): readonly ChangedCredential[] {
+    const changed: ChangedCredential[] = [];
+    this.#rows.each(CHANGED_TABLE, (row) => void changed.push(decodeChanged(row)));
+    return changed;
   }
 
   /** What must be written of it, each group as one. */

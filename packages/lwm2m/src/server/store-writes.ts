@@ -86,8 +86,11 @@ export class StoreWrites {
     this.#send(ticket, this.#covered(ticket, changes));
   }
 
-  /** All that is written while `act` runs becomes one write: a death leaves all of it or nothing. */
-  atomically(act: () => void, then: Written = ignore): void {
+  /**
+   * All that is written while `act` runs becomes one write, written until the store takes it: a death leaves all of it or
+   * nothing. `then`: the store has answered for the first time.
+   */
+  atomically(act: () => void, then: () => void = ignore): void {
     const batch: Batch = { changes: [], then: [] };
     this.#batch = batch;
     try {
@@ -97,7 +100,8 @@ export class StoreWrites {
     }
     this.write(batch.changes, (ok, now, why) => {
       for (const one of batch.then) one(ok, now, why);
-      then(ok, now, why);
+      if (!ok) this.#unwritten.add(batch.changes, now + RETRY);
+      then();
     });
   }
 

@@ -15,6 +15,7 @@ export const CHECKED_TABLES: ReadonlySet<string> = new Set([
   "counter",
   "quarantine",
   "secured",
+  "credentialChange",
 ]);
 
 /** As it goes to the store. */

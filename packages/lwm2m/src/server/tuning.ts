@@ -52,6 +52,8 @@ export type ServerTuning = {
   readonly maxTakeovers: number;
   /** Records that a start could not restore and has set aside; those beyond stay where they are. */
   readonly maxQuarantined: number;
+  /** Keys of fixed OSCORE contexts that are remembered after their credential is gone; two a credential. */
+  readonly maxUsedContexts: number;
 };
 
 export const serverTuning: ServerTuning = {
@@ -84,4 +86,5 @@ export const serverTuning: ServerTuning = {
   maxProbeSeconds: 600,
   maxTakeovers: 1_000,
   maxQuarantined: 10_000,
+  maxUsedContexts: 100_000,
 };

@@ -13,9 +13,7 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
     can: (model) => model.serverOn,
     act(story, { device }) {
       const model = story.model.at(device);
-      // A context without a handshake would begin its numbers anew: such a secret is given once.
-      const version = onceOnly(model) ? ++story.model.lastKey : model.keyVersion;
-      add(story, model, version, () => provision(story, model, version));
+      add(story, model, model.keyVersion, () => {});
       return `the operator adds the credential that ${model.strategy} has`;
     },
   },
@@ -59,13 +57,10 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
   },
 ];
 
-function onceOnly({ strategy, serverKey, keyVersion }: ModelDevice): boolean {
-  return strategy === "oscore" && serverKey !== keyVersion;
-}
-
 function add(story: Story, model: ModelDevice, version: KeyVersion, then: () => void): void {
   story.server.addCredential(credentialOf(model.strategy, version), (ok) => {
     if (!ok) return;
+    if (model.serverKey !== version) model.revived = undefined;
     model.serverKey = version;
     story.model.disturbed(story.world.now, [model]);
     story.model.review(story.world.now);

@@ -1,7 +1,7 @@
 import type { ModelDevice } from "../model.ts";
 import { OUTAGES, inWords, pick, type Command, type StepChoice } from "../step.ts";
 import type { Story } from "../story.ts";
-import type { DeviceState } from "../device.ts";
+import { observedIn, type DeviceState } from "../device.ts";
 import { isOscore } from "../strategies.ts";
 
 /** What happens to a device. */
@@ -58,7 +58,10 @@ export const DEVICE_COMMANDS: readonly Command[] = [
       story.device(model.strategy).kill(0);
       forgets(story, model);
       story.rule(model.strategy).putBack();
-      const outage = backLater(story, model, choice, states.at(-age));
+      const state = states.at(-age);
+      const known = observedIn(state?.snapshot);
+      for (const path of model.wants) if (!known.has(path)) model.unknown.add(path);
+      const outage = backLater(story, model, choice, state);
       return `${model.strategy} reboots with its state of ${age} steps before, back after ${inWords(outage)}`;
     },
   },

@@ -1,7 +1,6 @@
-import { isFinal, type RegistrationView } from "@godwit/lwm2m";
+import { isFinal, type ObservationView, type RegistrationView } from "@godwit/lwm2m";
 import type { Story } from "../story.ts";
 import { WRITTEN } from "./bounds.ts";
-import { knownObservations, type KnownObservation } from "./known-observations.ts";
 
 /** Store and memory agree: a server that started now would know what this one knows. */
 export function storeAgrees(story: Story): string | undefined {
@@ -30,7 +29,7 @@ export function storeAgrees(story: Story): string | undefined {
     if (fault !== undefined) return `${endpoint}: ${fault} after a restart`;
   }
   for (const { strategy } of model.devices) {
-    const [a, b] = [here, there].map((one) => pathsOf(knownObservations(story, strategy, one)));
+    const [a, b] = [here, there].map((one) => pathsOf(one.observationsOf(strategy, now)));
     if (a !== b) return `observed of ${strategy}: ${a}; after a restart ${b}`;
   }
   for (const { id, word, accepted } of story.operations.all) {
@@ -50,7 +49,7 @@ export function storeAgrees(story: Story): string | undefined {
   return undefined;
 }
 
-function pathsOf(observations: readonly KnownObservation[]): string {
+function pathsOf(observations: readonly ObservationView[]): string {
   return observations
     .map(({ path }) => path)
     .toSorted((a, b) => a.localeCompare(b))

@@ -26,7 +26,7 @@ function delivers(story: Story, welcome: readonly ModelDevice[]): void {
   for (const { device, paths } of wanted)
     for (const path of paths) {
       const value = story.readings.get(`${device.strategy} ${path}`);
-      if (!device.wants.has(path) || newer(value, n)) continue;
+      if (!device.wants.has(path) || device.unknown.has(path) || newer(value, n)) continue;
       story.broken(
         "observations",
         `${device.strategy} ${path} changed to ${n}, and the server has heard of ${value ?? "nothing"}`,

@@ -1,7 +1,6 @@
 import { DTLS_TABLES } from "@godwit/lwm2m";
 import type { Story } from "../story.ts";
 import { WRITTEN } from "./bounds.ts";
-import { knownObservations } from "./known-observations.ts";
 import { isDtls, isOpen, isOscore } from "../strategies.ts";
 
 /** One association a device, and no row that nobody owns. */
@@ -35,6 +34,7 @@ export function rowsHaveOwners(story: Story): string | undefined {
 function strayRow(story: Story): string | undefined {
   const rows = (table: string): ReadonlyMap<string, Uint8Array> => story.server.disk.rows(table);
   const machine = story.server.stack.server;
+  const now = Math.floor(story.server.host.now);
   for (const key of rows("operation").keys()) {
     if (story.damagedRows.has(`operation ${key}`)) continue;
     if (machine.operation(Number.parseInt(key, 16)) === undefined)
@@ -43,7 +43,7 @@ function strayRow(story: Story): string | undefined {
   for (const key of rows("observation").keys()) {
     const [endpoint = "", path = ""] = key.split(" ");
     if (story.damagedRows.has(`observation ${key}`) || isEnding(story, endpoint, path)) continue;
-    if (!knownObservations(story, endpoint, machine).some((one) => one.path === path))
+    if (!machine.observationsOf(endpoint, now).some((one) => one.path === path))
       return `the row observation ${key} is no observation of the server's`;
   }
   for (const key of rows("touch").keys())
