@@ -3,7 +3,7 @@
 //   --modes random,…   random, preserve, noinref, cgn (all)
 //   --phase SECONDS    before and after the blow (180)
 //   --seed N           of the gaps between readings
-//   --short            the modes random and cgn, 70 s a phase
+//   --short            the mode random, 70 s a phase
 //   --json
 //
 // A mapping lives 10 s (one way) or 15 s (both ways), a reading is made each 25 to 40 s. Between the two phases the server
@@ -25,9 +25,7 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
   },
 });
-const modes = (values.modes ?? (values.short ? "random,cgn" : Object.keys(MODES).join())).split(
-  ",",
-);
+const modes = (values.modes ?? (values.short ? "random" : Object.keys(MODES).join())).split(",");
 const unknown = modes.find((mode) => !Object.hasOwn(MODES, mode));
 if (unknown !== undefined)
   throw new Error(`--modes: ${unknown} is none of ${Object.keys(MODES).join(", ")}`);
