@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
+import { CONTENT_SUM_LENGTH, contentSum } from "@godwit/io";
 
 /** JSON with a sum over its content: a byte that was changed on the disk is not taken for one that was written. */
 export function writeChecked(layout: number, content: string): string {
-  return `{"layout":${layout},"sum":"${sumOf(content)}","content":${content}}`;
+  return `{"layout":${layout},"sum":"${contentSum(content)}","content":${content}}`;
 }
 
 /**
@@ -13,18 +13,12 @@ export function readChecked(layout: number, text: string): string | undefined {
   const head = `{"layout":${layout},"sum":"`;
   if (!text.startsWith(head) || !text.endsWith("}")) return undefined;
   const [sum, content] = [
-    text.slice(head.length, head.length + SUM),
-    text.slice(head.length + SUM),
+    text.slice(head.length, head.length + CONTENT_SUM_LENGTH),
+    text.slice(head.length + CONTENT_SUM_LENGTH),
   ];
   if (!content.startsWith(MIDDLE)) return undefined;
   const inner = content.slice(MIDDLE.length, -1);
-  return sumOf(inner) === sum ? inner : undefined;
-}
-
-function sumOf(content: string): string {
-  return createHash("sha256").update(content).digest("hex").slice(0, SUM);
+  return contentSum(inner) === sum ? inner : undefined;
 }
 
 const MIDDLE = '","content":';
-/** Hex digits: damage is to be found, not an attacker. */
-const SUM = 16;

@@ -73,7 +73,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     this.#end = last;
   }
 
-  /** The number the next session will get: store it, with a stride, so that none is given out twice. */
+  /** The number the next session will get. */
   get nextSession(): SessionId {
     return this.#next;
   }

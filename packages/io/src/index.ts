@@ -17,6 +17,7 @@ export {
   type Other,
   type Timers,
 } from "./driver.ts";
+export { CONTENT_SUM_LENGTH, contentSum } from "./content-sum.ts";
 export { systemRng } from "./entropy.ts";
 export { guardedStore } from "./guarded-store.ts";
 export { joinPorts } from "./join-ports.ts";

@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { contentSum } from "./content-sum.ts";
 import { isFileIdentity, type FileIdentity } from "./file-identity.ts";
 
 /** What is noted beside a store of how far it and its clock had come, and of which files they were. */
@@ -29,7 +29,7 @@ export type Boot = { readonly id: string; readonly uptime: number };
 /** The mark as its file has it: JSON whose last field is a sum over the rest, so that a flipped bit is no other number. */
 export function formatMark(mark: Mark): string {
   const content = JSON.stringify(mark);
-  return `${content.slice(0, -1)},"sum":"${sumOf(content)}"}`;
+  return `${content.slice(0, -1)},"sum":"${contentSum(content)}"}`;
 }
 
 /** Undefined where there is none, or none that can be read or that is as it was written, which proves as little. */
@@ -39,7 +39,7 @@ export function readMark(file: string): Mark | undefined {
     const text = readFileSync(file, "utf8");
     // Earlier versions wrote no sum.
     const [, content, sum] = /^(\{.*),"sum":"([^"]*)"\}\s*$/s.exec(text) ?? [];
-    if (content !== undefined && sumOf(`${content}}`) !== sum) return undefined;
+    if (content !== undefined && contentSum(`${content}}`) !== sum) return undefined;
     read = JSON.parse(text);
   } catch {
     return undefined;
@@ -71,9 +71,4 @@ function isBoot(value: unknown): value is Boot {
   if (typeof value !== "object" || value === null) return false;
   const { id, uptime } = value as Partial<Record<keyof Boot, unknown>>;
   return typeof id === "string" && typeof uptime === "number";
-}
-
-/** Damage is to be found, not an attacker. */
-function sumOf(content: string): string {
-  return createHash("sha256").update(content).digest("hex").slice(0, 16);
 }

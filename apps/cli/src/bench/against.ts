@@ -17,7 +17,7 @@ import type { RunFigures } from "./loop-process.ts";
 import type { Ask } from "./messages.ts";
 import { Helper, plainSubject, serveSubject, type Subject } from "./processes.ts";
 import { medianInterval, spread } from "./statistics.ts";
-import { WARM_UP, answered } from "./trial.ts";
+import { WARM_UP, registered } from "./trial.ts";
 
 /** What a row came to: the new server's rate over the old one's, and the interval that covers the median with 95 %. */
 export type Ratio = {
@@ -94,16 +94,10 @@ export function formatRatios(ratios: readonly Ratio[]): string {
 }
 
 async function rowsOf(name: string, root: string, bench: Bench, size: Size): Promise<Row[]> {
-  const makers: ReadonlyMap<string, (root: string) => Promise<readonly Named[]>> = new Map([
-    ["coap", (one: string) => plain(one, bench, size)],
-    ["oscore", (one: string) => oscore(one, bench, size)],
-    ["dtls", (one: string) => dtls(one, bench, size)],
-  ]);
-  const make = makers.get(name);
-  if (make === undefined)
-    throw new Error(`--against measures ${[...makers.keys()].join(", ")}, not ${name}`);
-  const before = await make(root);
-  const now = await make(OWN_ROOT);
+  const make = MAKERS.get(name);
+  if (make === undefined) throw new Error(`--against measures ${COMPARED.join(", ")}, not ${name}`);
+  const before = await make(root, bench, size);
+  const now = await make(OWN_ROOT, bench, size);
   return now.map((side, i) => ({ name: side.name, before: before[i]!, now: side })); // as many of both
 }
 
@@ -119,9 +113,10 @@ async function plain(root: string, bench: Bench, size: Size): Promise<Named[]> {
     const serve = await serveSubject(join(directory, `plain-${subjects.length}`), undefined, root);
     subjects.push(server, serve);
     const hello = Array.from({ length: count }, (): Ask => ({ kind: "get", path: "/hello" }));
-    const register = hello.map((_, n): Ask => ({ kind: "register", endpoint: `bench-${n}` }));
-    const locations = await answered(clients, serve, register, size.registering, false);
-    const update = locations.map((location): Ask => ({ kind: "update", location }));
+    const update = await registered(
+      hello.map((_, n) => `bench-${n}`),
+      { clients, subject: serve, turns: size.registering, secured: false },
+    );
     sides.push(
       asking(bench, `coap: get, ${count} clients`, server, hello, size.registering, false),
       asking(bench, `coap: update, ${count} clients`, serve, update, size.turns, false),
@@ -140,11 +135,13 @@ async function oscore(root: string, bench: Bench, size: Size): Promise<Named[]> 
     await writeFile(file, JSON.stringify(credentials), { mode: 0o600 });
     const serve = await serveSubject(join(directory, `oscore-${subjects.length}`), file, root);
     subjects.push(serve);
-    const register = credentials.map((_, client): Ask => {
-      return { kind: "register", endpoint: endpointName(client) };
+    const endpoints = credentials.map((_, client) => endpointName(client));
+    const update = await registered(endpoints, {
+      clients,
+      subject: serve,
+      turns: size.registering,
+      secured: true,
     });
-    const locations = await answered(clients, serve, register, size.registering, true);
-    const update = locations.map((location): Ask => ({ kind: "update", location }));
     sides.push(asking(bench, `oscore: update, ${count} clients`, serve, update, size.turns, true));
   }
   return sides;
@@ -206,6 +203,14 @@ function ratioOf({ name, before, now }: Row): Ratio {
   return { row: name, median: spread(ratios).median, low, high, before: old!, now: own! };
 }
 
+const MAKERS: ReadonlyMap<string, (root: string, bench: Bench, size: Size) => Promise<Named[]>> =
+  new Map([
+    ["coap", plain],
+    ["oscore", oscore],
+    ["dtls", dtls],
+  ]);
+/** The benchmarks that can be held against another checkout. */
+export const COMPARED: readonly string[] = [...MAKERS.keys()];
 const FULL = {
   clients: [1, 1_000, 10_000],
   sessions: [16, 1_000, 10_000],

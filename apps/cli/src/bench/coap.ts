@@ -15,7 +15,7 @@ import {
 } from "./processes.ts";
 import { atLeast, load, machine, type Figure, type Report, type Target } from "./report.ts";
 import type { Retained } from "./retained.ts";
-import { answered, measure, rate, throughputOf, WARM_UP, type Trial } from "./trial.ts";
+import { answered, measure, rate, registered, throughputOf, WARM_UP, type Trial } from "./trial.ts";
 
 //   a server of each kind for each number of clients, all started first
 //   each round: every one of them for some seconds, one after the other
@@ -141,9 +141,10 @@ async function startAll(
       );
       trials.push({ ...get, server: "libcoap", subject: libcoap, rounds: [] });
     }
-    const register = hello.map((_, n): Ask => ({ kind: "register", endpoint: `bench-${n}` }));
-    const locations = await answered(clients, lwm2m, register, size.getTurns, false);
-    const asks = locations.map((location): Ask => ({ kind: "update", location }));
+    const asks = await registered(
+      hello.map((_, n) => `bench-${n}`),
+      { clients, subject: lwm2m, turns: size.getTurns, secured: false },
+    );
     const update = { test: "update", server: "godwit", turns: size.updateTurns } as const;
     trials.push({ ...update, subject: lwm2m, asks, rounds: [], secured: false });
   }

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { benchAgainst, formatRatios } from "./against.ts";
+import { COMPARED, benchAgainst, formatRatios } from "./against.ts";
 import { benchCoap } from "./coap.ts";
 import { benchOscore } from "./oscore.ts";
 import { benchDtls } from "./dtls/dtls.ts";
@@ -37,7 +37,16 @@ export function benchCommand(): Command {
       const progress = (text: string): void => {
         if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
       };
-      if (options.against !== undefined) return await compare(name, options.against, options);
+      if (options.against !== undefined) {
+        const names = name === undefined ? COMPARED : [name];
+        const ratios = [];
+        for (const one of names)
+          ratios.push(...(await benchAgainst(one, options.against, { ...options, progress })));
+        progress("");
+        const told = options.json ? JSON.stringify({ ratios }) : formatRatios(ratios);
+        process.stdout.write(`${told}\n`);
+        return;
+      }
       const reports: Report[] = [];
       for (const run of chosen(name)) reports.push(await run({ ...options, progress }));
       progress("");
@@ -52,18 +61,6 @@ type Options = Omit<BenchOptions, "progress"> & {
   readonly json: boolean;
   readonly against?: string;
 };
-
-async function compare(name: string | undefined, against: string, options: Options): Promise<void> {
-  const names = name === undefined ? ["coap", "oscore", "dtls"] : [name];
-  const progress = (text: string): void => {
-    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
-  };
-  const ratios = [];
-  for (const one of names)
-    ratios.push(...(await benchAgainst(one, against, { ...options, progress })));
-  progress("");
-  process.stdout.write(`${options.json ? JSON.stringify({ ratios }) : formatRatios(ratios)}\n`);
-}
 
 const BENCHMARKS: ReadonlyMap<string, (options: BenchOptions) => Promise<Report>> = new Map([
   ["coap", benchCoap],

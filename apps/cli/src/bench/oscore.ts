@@ -4,16 +4,15 @@ import { join } from "node:path";
 import type { BenchOptions } from "./command.ts";
 import { credentialJson, endpointName } from "./context-peers.ts";
 import type { Idle } from "./idle.ts";
-import type { Ask } from "./messages.ts";
 import { Helper, inHelper, serveSubject, stopAll, type Subject } from "./processes.ts";
 import { atLeast, load, machine, type Figure, type Report, type Target } from "./report.ts";
 import { spread } from "./statistics.ts";
 import {
   WARM_UP,
-  answered,
   measure,
   perCpuSecond,
   rate,
+  registered,
   throughputOf,
   type Trial,
 } from "./trial.ts";
@@ -97,16 +96,13 @@ async function startPair(
     const store = join(directory, `${secured ? "oscore" : "plain"}-${count}`);
     const subject = await serveSubject(store, secured ? file : undefined);
     subjects.push(subject);
-    const register = credentials.map((_, client): Ask => ({
-      kind: "register",
-      endpoint: endpointName(client),
-    }));
-    const locations = await answered(clients, subject, register, REGISTERING, secured);
+    const endpoints = credentials.map((_, client) => endpointName(client));
+    const asks = await registered(endpoints, { clients, subject, turns: REGISTERING, secured });
     return {
       test: secured ? "oscore update" : "plain update",
       server: "godwit",
       subject,
-      asks: locations.map((location): Ask => ({ kind: "update", location })),
+      asks,
       turns,
       secured,
       rounds: [],

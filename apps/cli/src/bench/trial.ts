@@ -32,6 +32,26 @@ export async function answered(
   return locations;
 }
 
+/** Registers a device of each name, and returns the Update that each sends from then on. */
+export async function registered(
+  endpoints: readonly string[],
+  {
+    clients,
+    subject,
+    turns,
+    secured,
+  }: {
+    readonly clients: Helper;
+    readonly subject: Subject;
+    readonly turns: number;
+    readonly secured: boolean;
+  },
+): Promise<readonly Ask[]> {
+  const asks = endpoints.map((endpoint): Ask => ({ kind: "register", endpoint }));
+  const locations = await answered(clients, subject, asks, turns, secured);
+  return locations.map((location): Ask => ({ kind: "update", location }));
+}
+
 export async function measure(clients: Helper, trial: Trial, seconds: number): Promise<void> {
   const { subject, asks, turns, secured, rounds } = trial;
   const before = subject.usage();
