@@ -4,12 +4,15 @@
  * subscriber has all that follow. Anything that is no address is a network of its own.
  */
 export function addressPrefix(host: string): string {
-  const mapped = MAPPED.exec(host);
-  const text = mapped?.[1] ?? host;
-  if (!text.includes(":")) {
-    const end = text.lastIndexOf(".");
-    return end < 0 ? text : `${text.slice(0, end)}.0/24`;
-  }
+  const own = subscriberPrefix(host);
+  const end = own.includes(":") ? -1 : own.lastIndexOf(".");
+  return end < 0 ? own : `${own.slice(0, end)}.0/24`;
+}
+
+/** What a single subscriber has: an IPv4 address, also where it is written as IPv6, or the first 64 bits of any other IPv6 address. */
+export function subscriberPrefix(host: string): string {
+  const text = MAPPED.exec(host)?.[1] ?? host;
+  if (!text.includes(":")) return text;
   const zone = text.indexOf("%");
   const [head = "", tail] = (zone < 0 ? text : text.slice(0, zone)).split("::");
   const groups = groupsOf(head);

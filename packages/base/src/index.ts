@@ -1,4 +1,4 @@
-export { addressPrefix } from "./address-prefix.ts";
+export { addressPrefix, subscriberPrefix } from "./address-prefix.ts";
 export { aesCcm, type AesCcm } from "./aes/ccm.ts";
 export { Arena } from "./arena.ts";
 export { base64, fromBase64, toBase64 } from "./base64.ts";

@@ -73,7 +73,7 @@ export type ServerStackInput =
   | Extract<ServerInput, { type: "operate" | "cancelOperation" | "remove" }>
   /** Adds or replaces a credential; throws UsageError for one that cannot be. Answered by `credential` once it is durable. */
   | { readonly type: "addCredential"; readonly ref: number; readonly credential: Credential }
-  /** Revokes one: whoever uses it is cut off at once. */
+  /** Revokes one: once that is durable, whoever uses it is cut off. */
   | { readonly type: "removeCredential"; readonly ref: number; readonly id: string }
   /** A clean stop follows: protected sessions go on after it without being asked for proof. */
   | { readonly type: "park" };
@@ -258,16 +258,6 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     });
   }
 
-  /** Records that could not go on at a start, and were set aside. */
-  get quarantine(): QuarantineView {
-    return this.#quarantine.view;
-  }
-
-  /** Those of this start; also what should have been there and is missing. */
-  get setAside(): readonly Quarantined[] {
-    return this.#quarantine.found;
-  }
-
   /** A credential that cannot be used stays, locks its endpoint, and is named. */
   #openMissing(credential: OscoreCredential, mayBeUsed: boolean, now: Instant): void {
     try {
@@ -276,6 +266,16 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       if (!(fault instanceof UsageError)) throw fault;
       this.#quarantine.note(fault.message, credentialId(credential), now);
     }
+  }
+
+  /** Records that could not go on at a start, and were set aside. */
+  get quarantine(): QuarantineView {
+    return this.#quarantine.view;
+  }
+
+  /** Those of this start; also what should have been there and is missing. */
+  get setAside(): readonly Quarantined[] {
+    return this.#quarantine.found;
   }
 
   get wakeAt(): Instant | undefined {

@@ -14,7 +14,6 @@ import type { Answer } from "./task.ts";
 /** What a loop needs of its server. */
 export type LoopHost = {
   readonly observers: Observers<ObservationLoop>;
-  readonly loops: Set<ObservationLoop>;
   writeAttributes(where: Where, attributes: string): Promise<void>;
   /** Sends Observe; the reading is the answer's. `stop` gives it up. */
   setUp(where: Where): { readonly reading: Promise<Reading>; stop(): void };
@@ -70,10 +69,10 @@ export class ObservationLoop implements AsyncIterableIterator<Reading, void, voi
   }
 
   /** A notification of this path, or its end. */
-  notified(where: Where, answer: Answer, at: number): void {
-    if (!this.#isMine(where)) return;
+  notified(answer: Answer, at: number): void {
+    const { endpoint, path } = this.#where;
     try {
-      const reading = readingOf(where.endpoint, where.path, answer, at);
+      const reading = readingOf(endpoint, path, answer, at);
       if (this.#path !== undefined) this.#path.last = reading;
       if (this.#state === "opening") this.#early.push(reading);
       else this.#feed.push(reading);
@@ -83,14 +82,15 @@ export class ObservationLoop implements AsyncIterableIterator<Reading, void, voi
   }
 
   /** Nobody wants the observation any more. */
-  ended(where: Where): void {
-    if (this.#isMine(where) && this.#state === "open") this.end();
+  ended(): void {
+    if (this.#state === "open") this.end();
   }
 
   /** The device does not observe the path any more, and says why. */
-  refused(where: Where, reason: string): void {
-    if (!this.#isMine(where) || this.#state !== "open") return;
-    const words = `${where.path} of ${where.endpoint} is no longer observed: ${reason}`;
+  refused(reason: string): void {
+    if (this.#state !== "open") return;
+    const { endpoint, path } = this.#where;
+    const words = `${path} of ${endpoint} is no longer observed: ${reason}`;
     this.fail(new DeviceError("NOT_OBSERVED", words));
   }
 
@@ -107,12 +107,11 @@ export class ObservationLoop implements AsyncIterableIterator<Reading, void, voi
 
   async #open(): Promise<void> {
     this.#state = "opening";
-    const { observers, loops } = this.#host;
+    const { observers } = this.#host;
     try {
       this.#signal?.throwIfAborted();
       const path = observers.join(this.#where, this, this.#attributes);
       this.#path = path;
-      loops.add(this);
       if (this.#signal) this.#listenNoMore = onAbort(this.#signal, (why) => this.fail(why));
       if (this.#attributes !== "" && path.attributes === "") {
         path.attributes = this.#attributes;
@@ -156,15 +155,10 @@ export class ObservationLoop implements AsyncIterableIterator<Reading, void, voi
     if (this.#isOver) return false;
     this.#state = "over";
     this.#listenNoMore?.();
-    this.#host.loops.delete(this);
     return this.#host.observers.leave(this.#where, this);
   }
 
   get #isOver(): boolean {
     return this.#state === "over";
-  }
-
-  #isMine({ endpoint, path }: Where): boolean {
-    return path === this.#where.path && endpoint === this.#where.endpoint;
   }
 }

@@ -32,6 +32,16 @@ export class Observers<Loop> {
     return path;
   }
 
+  /** Those of one path: a notification concerns no others. */
+  at(where: Where): readonly Loop[] {
+    const path = this.#paths.get(keyOf(where));
+    return path === undefined ? NONE : [...path.loops];
+  }
+
+  all(): readonly Loop[] {
+    return [...this.#paths.values()].flatMap(({ loops }) => [...loops]);
+  }
+
   /** A loop ends; true: it was the last one of its path. */
   leave(where: Where, loop: Loop): boolean {
     const key = keyOf(where);
@@ -59,3 +69,5 @@ export type Path<Loop> = {
 export function keyOf({ endpoint, path }: Where): string {
   return `${endpoint} ${path}`;
 }
+
+const NONE: readonly never[] = [];

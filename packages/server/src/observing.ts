@@ -31,7 +31,6 @@ export type ObservingHost = {
 /** The loops of this program over paths of devices. */
 export class Observing {
   readonly #host: ObservingHost;
-  readonly #loops = new Set<ObservationLoop>();
   readonly #observers = new Observers<ObservationLoop>();
   /** Goodbyes that may still wait for their device, by path. */
   readonly #goodbyes = new Map<string, string>();
@@ -41,7 +40,7 @@ export class Observing {
   }
 
   close(): void {
-    for (const loop of [...this.#loops]) loop.end();
+    for (const loop of this.#observers.all()) loop.end();
   }
 
   /** @throws UsageError for a path or an option that cannot be */
@@ -58,13 +57,13 @@ export class Observing {
   }
 
   notified(where: Where, answer: Answer, at: number): void {
-    for (const loop of [...this.#loops]) loop.notified(where, answer, at);
+    for (const loop of this.#observers.at(where)) loop.notified(answer, at);
   }
 
   changed(event: Events["observation"]): void {
-    for (const loop of [...this.#loops]) {
-      if (event.state === "ended") loop.ended(event);
-      else if (event.state === "refused") loop.refused(event, event.reason);
+    for (const loop of this.#observers.at(event)) {
+      if (event.state === "ended") loop.ended();
+      else if (event.state === "refused") loop.refused(event.reason);
     }
   }
 
@@ -72,7 +71,6 @@ export class Observing {
     const host = this.#host;
     return {
       observers: this.#observers,
-      loops: this.#loops,
       writeAttributes: async (where, attributes) => {
         const request = writeAttributesRequest(givenPath(where.path), attributes.split("&"));
         await succeeded(host.give(where, "writeAttributes", request, order));

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { subscriberPrefix } from "@godwit/base";
 import type { FailureReason } from "@godwit/dtls";
 import type { RefusalReason } from "@godwit/lwm2m";
 import { ADVICE } from "./refusal-words.ts";
@@ -112,18 +113,7 @@ export class Refusals {
 export function sourceOf(address: string): string {
   const host =
     isIP(address) === 6 ? address : address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, "");
-  if (isIP(host) !== 6) return host;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(host)?.[1];
-  if (mapped !== undefined) return mapped;
-  const [head = "", tail] = host.replace(/%.*$/, "").split("::");
-  const left = head === "" ? [] : head.split(":");
-  const right = tail === undefined || tail === "" ? [] : tail.split(":");
-  const missing = tail === undefined ? 0 : Math.max(0, 8 - left.length - right.length);
-  const groups = [...left, ...Array<string>(missing).fill("0"), ...right];
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(":")}::/64`;
+  return subscriberPrefix(host);
 }
 
 function cut(text: string | undefined): string | undefined {

@@ -200,9 +200,10 @@ export class CredentialCommands {
   #cutOff(id: string, endpoint: string, credential: Credential | undefined, now: Instant): void {
     const { credentials, quarantine, transports, server, write } = this.#around;
     write(quarantine.forget(id));
-    if (credential !== undefined)
+    if (credential !== undefined) {
       transports.handle({ type: "revoke", identity: identityOf(credential) }, now);
-    if (credential !== undefined) this.#close(id, now);
+      this.#close(id, now);
+    }
     const registration = server.registration(endpoint, now);
     if (registration !== undefined && credentialIdOf(registration.identity) === id)
       server.handle({ type: "remove", endpoint, why: "revoked" }, now);

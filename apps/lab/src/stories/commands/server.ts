@@ -84,7 +84,7 @@ function restartLater(story: Story, outage: number): void {
   });
 }
 
-/** The secrets of `oscore` are given once: see the credential commands. */
+/** `oscore` has a fixed context: its secret is refused once it was in use. */
 const FILES = [
   { words: "nothing", of: () => [] },
   {
