@@ -137,7 +137,7 @@ export class ServerCore {
 
   /** The store refused them: later. */
   recordLater(changes: readonly StoreChange[], now: Instant): void {
-    this.unwritten.add(changes, now + UNWRITTEN_RETRY);
+    this.unwritten.add(changes, now);
   }
 
   recordDue(now: Instant): void {
@@ -241,5 +241,3 @@ export class ServerCore {
 const NOBODY: Identity = { kind: "none" };
 /** s, for a device that was refused for want of room. */
 export const RETRY_AFTER = 60;
-/** ms */
-const UNWRITTEN_RETRY = 5_000;

@@ -75,7 +75,7 @@ export class StoreWrites {
   /** Writes until the store takes it, as a whole; what is written of the same rows meanwhile counts instead. */
   insist(changes: readonly StoreChange[]): void {
     this.write(changes, (ok, now) => {
-      if (!ok) this.#unwritten.add(changes, now + RETRY);
+      if (!ok) this.#unwritten.add(changes, now);
     });
   }
 
@@ -100,7 +100,7 @@ export class StoreWrites {
     }
     this.write(batch.changes, (ok, now, why) => {
       for (const one of batch.then) one(ok, now, why);
-      if (!ok) this.#unwritten.add(batch.changes, now + RETRY);
+      if (!ok) this.#unwritten.add(batch.changes, now);
       then();
     });
   }
@@ -128,7 +128,7 @@ export class StoreWrites {
       ({ table, value }) =>
         table === SESSION_TABLE || (value === undefined && TABLES_OF_DTLS.has(table)),
     );
-    if (ours.length > 0) this.#unwritten.add(ours, now + RETRY);
+    if (ours.length > 0) this.#unwritten.add(ours, now);
   }
 
   #covered(ticket: number, changes: readonly StoreChange[]): readonly StoreChange[] {
@@ -154,5 +154,3 @@ function pathsIn(changes: readonly StoreChange[]): readonly StoreChange[] | unde
 }
 
 const TABLES_OF_DTLS: ReadonlySet<string> = new Set([DTLS_TABLES.association, DTLS_TABLES.session]);
-/** ms */
-const RETRY = 5_000;

@@ -16,8 +16,10 @@ export class Unwritten {
     return this.#changes.size > 0 && this.#changes.has(nameOf(table, key));
   }
 
-  add(changes: readonly StoreChange[], retryAt: Instant): void {
+  /** The store has just refused them. */
+  add(changes: readonly StoreChange[], now: Instant): void {
     for (const change of changes) this.#changes.set(nameOf(change.table, change.key), change);
+    const retryAt = now + RETRY;
     if (this.#changes.size > 0) this.#retryAt = Math.min(retryAt, this.#retryAt ?? retryAt);
   }
 
@@ -41,3 +43,6 @@ export class Unwritten {
 function nameOf(table: string, key: string): string {
   return `${table} ${key}`;
 }
+
+/** ms */
+const RETRY = 5_000;
