@@ -386,3 +386,31 @@ test("RFC 7641 4.4: an observation from before a restart goes on above the value
   assert.ok(sent?.type === "notify");
   assert.equal(findObserve(sent.response.options), 301);
 });
+
+for (const [what, happens] of [
+  ["is never acknowledged", (o: Observers) => void o.timedOut(1, 7)],
+  [
+    "is answered by RST, as by a peer that has forgotten it",
+    (o: Observers) => void o.reset(1, 7, 1),
+  ],
+  ["is under way when its session closes", (o: Observers) => o.closed(1)],
+  ["is under way when its session is another", (o: Observers) => o.moved(1, 2, 1)],
+] as const) {
+  test(`RFC 7641 4.2: the last word of a lasting observation that ${what} is given back, another notification is not`, () => {
+    for (const [last, told] of [
+      [response(Code.NotFound), ["unnotified:1"]],
+      [state("1"), what === "is never acknowledged" ? ["unnotified:1"] : []],
+    ] as const) {
+      const o = new Observers(coapTuning(), true);
+      add(o, 1, "/a");
+      o.notify(1, last, true, 0);
+      for (let one = o.poll(); one; one = o.poll())
+        if (one.type === "notify") o.sent(1, one.exchange, 7, 0);
+      happens(o);
+      const all: string[] = [];
+      for (let one = o.poll(); one; one = o.poll())
+        if (one.type === "unnotified") all.push(`${one.type}:${one.exchange}`);
+      assert.deepEqual(all, told);
+    }
+  });
+}

@@ -157,7 +157,10 @@ export class Observers {
     const state = this.#sessions.get(session);
     if (state === undefined) return false;
     const flight = state.flights.find((f) => f.mid === mid || f.superseded.includes(mid));
-    if (flight !== undefined) this.#land(state, flight);
+    if (flight !== undefined) {
+      this.#land(state, flight);
+      if (flight.isLast) this.#unheard(flight, session);
+    }
     const observation =
       flight === undefined
         ? state.observations.find((o) => o.mid === mid)
@@ -180,6 +183,7 @@ export class Observers {
     if (observation?.waiting === undefined) return undefined;
     flight.superseded.push(mid);
     flight.mid = undefined;
+    flight.isLast = isLastWord(observation);
     return this.#dispatch(state, observation, true, now);
   }
 
@@ -234,6 +238,8 @@ export class Observers {
   closed(session: SessionId): void {
     for (const observation of [...(this.#sessions.get(session)?.observations ?? [])])
       this.#end(observation, "closed");
+    for (const flight of this.#sessions.get(session)?.flights ?? [])
+      if (flight.isLast) this.#unheard(flight, session);
     this.#sessions.delete(session);
     this.#deadlines.stop(session);
   }
@@ -305,6 +311,7 @@ export class Observers {
           superseded: [],
           sentAt: now,
           repeated: false,
+          isLast: isLastWord(next),
         });
       else state.pace = Math.max(state.pace, now) + this.#interval(state);
       this.#outbox.push({ type: "notify", ...this.#dispatch(state, next, confirmable, now) });
@@ -347,11 +354,12 @@ export class Observers {
     };
   }
 
-  #confirmable({ waiting, confirmedAt }: Observation, now: Instant): boolean {
+  #confirmable(observation: Observation, now: Instant): boolean {
+    const { waiting, confirmedAt } = observation;
     if (waiting === undefined) return false;
     return (
       waiting.confirmable ||
-      !isSuccess(waiting.response.code) ||
+      isLastWord(observation) ||
       now - confirmedAt >= this.#tuning.confirmableNotifyInterval
     );
   }
@@ -396,6 +404,11 @@ export class Observers {
 
   #land(state: Session, flight: Flight): void {
     state.flights.splice(state.flights.indexOf(flight), 1);
+  }
+
+  /** The peer may not know that the observation has ended. */
+  #unheard({ exchange }: Flight, session: SessionId): void {
+    if (this.#lasting) this.#outbox.push({ type: "unnotified", exchange, session });
   }
 
   #end(observation: Observation, why: UnobservedReason | undefined): void {
@@ -467,7 +480,14 @@ type Flight = {
   readonly superseded: number[];
   sentAt: Instant;
   repeated: boolean;
+  /** It ends its observation. */
+  isLast: boolean;
 };
+
+/** What waits ends the observation: a class 4 or 5 code (4.2). */
+function isLastWord({ waiting }: Observation): boolean {
+  return waiting !== undefined && !isSuccess(waiting.response.code);
+}
 
 type Session = {
   /** Who waited longest comes first. */

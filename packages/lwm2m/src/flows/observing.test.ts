@@ -312,6 +312,32 @@ test("4.04 of an instance that vanished: refused, and wanted again when the obje
   assert.deepEqual(reports(staged, 30), [`${TEMPERATURE} 30`]);
 });
 
+test("4.04 of an instance that vanished is lost with the session under it: the device registers, and both ends agree", () => {
+  const world = new World({ seed: 0 });
+  const nat = world.nat("rfc4787", { ports: "random" });
+  const { server, device } = pair(world, { security: RESUME, behind: nat, lifetime: 3_600 });
+  server.observe(device, TEMPERATURE);
+  world.run("10 s");
+  nat.renumber();
+  world.run("5 s");
+  device.set(TEMPERATURE, { type: "float", value: 1 });
+  world.run("5 s");
+  device.values.delete(TEMPERATURE);
+  device.announce([{ id: 3, version: undefined, instances: [0] }]);
+  device.changed(TEMPERATURE);
+  world.run("30 s");
+  device.values.set(TEMPERATURE, { type: "float", value: 21 });
+  device.announce([
+    { id: 3, version: undefined, instances: [0] },
+    { id: 3303, version: undefined, instances: [0] },
+  ]);
+  world.run("15 minutes");
+  assert.deepEqual(
+    [server.observed(device), device.observed],
+    [[`${TEMPERATURE} active`], [TEMPERATURE]],
+  );
+});
+
 test("RFC 7641 3.6: a notification is answered by RST: the device drops it and registers, at most once a minute", () => {
   const staged = stage();
   const { world, server, device } = staged;
