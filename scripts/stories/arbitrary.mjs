@@ -9,6 +9,9 @@ import { STRATEGIES } from "../../apps/lab/dist/stories/strategies.js";
 const CAST = 3;
 /** So many are drawn for each step that is played: some have nothing to do when their turn comes. */
 const SPARE = 4;
+/** Commands that are frequent in one story. */
+const THEME = 3;
+const FREQUENT = 4;
 
 /** Sequences that are long enough from the start; shorter ones come from shrinking alone. */
 class LongSequences extends fc.Arbitrary {
@@ -44,20 +47,32 @@ const choice = fc.record({
   wait: fc.nat(WAITS.length - 1),
 });
 
-/** Of each sequence the model plays the first `steps` that can be done. */
-export function sequences(steps) {
-  const drawn = COMMANDS.flatMap((command) => {
+/** Of each sequence the model plays the first `steps` that can be done. Some commands are frequent in the story of a seed, in turn. */
+export function sequences(steps, seed) {
+  const themes = Math.ceil(COMMANDS.length / THEME);
+  const drawn = COMMANDS.flatMap((command, at) => {
     const step = choice.map((chosen) => new Step(command, chosen));
-    return Array.from({ length: command.weight }, () => step);
+    const isFrequent = at % themes === seed % themes;
+    return Array.from({ length: command.weight * (isFrequent ? FREQUENT : 1) }, () => step);
   });
   const least = steps * SPARE;
   const commands = fc.commands(drawn, { maxCommands: least + 20, size: "max" });
   return new LongSequences(commands, least);
 }
 
-/** The strategies of a story: `only` those, or some of all. */
-export function cast(only) {
-  return only === undefined
-    ? fc.shuffledSubarray([...STRATEGIES], { minLength: CAST, maxLength: CAST })
-    : fc.constant([only]);
+/** The strategies of the story of a seed: `only` this one, or some of all, each combination in its turn. */
+export function cast(only, seed) {
+  if (only !== undefined) return fc.constant([only]);
+  const [first, ...others] = STRATEGIES;
+  const half = combinations(others, CAST - 1).map((rest) => [first, ...rest]);
+  // Each after half of them is followed by those who are not in it: every theme meets every strategy.
+  const all = [...half, ...half.map((some) => STRATEGIES.filter((one) => !some.includes(one)))];
+  return fc.constant(all[seed % all.length]);
+}
+
+function combinations(list, n) {
+  if (n === 0) return [[]];
+  return list.flatMap((one, at) =>
+    combinations(list.slice(at + 1), n - 1).map((rest) => [one, ...rest]),
+  );
 }

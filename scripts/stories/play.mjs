@@ -12,7 +12,7 @@ export function play({ seed, start, steps, only, shrinkFor, tolerate }) {
   let last;
   let played = 0;
   let until = Infinity;
-  const property = fc.property(cast(only), sequences(steps), (strategies, commands) => {
+  const property = fc.property(cast(only, seed), sequences(steps, seed), (strategies, commands) => {
     if (performance.now() > until) return;
     played += 1;
     const story = perform({ strategies, commands, seed, start, steps, tolerate });

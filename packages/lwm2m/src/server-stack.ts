@@ -144,7 +144,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   constructor(options: ServerStackOptions) {
     const { rng, coap = {}, server = {}, load = () => [], now, sealer } = options;
     const { protection, dtls, rolledBack } = options;
-    const numbers = new Numbers();
+    const numbers = new Numbers(rng);
     this.#numbers = numbers;
     this.#rng = rng;
     this.#writes = new StoreWrites(numbers, (output) => this.#out.push(output));

@@ -167,6 +167,19 @@ test("one machine may have several sockets; a path's local end says from which i
   assert.deepEqual(peer.sources, [`${host}:5683`, `${host}:5684`]);
 });
 
+test("a socket that is closed hears nothing, and its node goes on with the others", () => {
+  const world = new World({ seed: 1, start: 0 });
+  const server = new Talker(world.host("server"), 5_683, { answers: true });
+  const second = server.node.bind(5_684);
+  const peer = new Talker(world.host("peer"), 9);
+  server.node.unbind(second);
+  assert.throws(() => server.node.unbind(second), UsageError);
+  peer.say(second);
+  peer.say(server.address);
+  world.run("1 s");
+  assert.deepEqual(peer.sources, [`${server.address.host}:5683`]);
+});
+
 test("without a port a socket gets a free one, and taken ports and addresses are refused", () => {
   const world = new World({ seed: 1, start: 0 });
   const host = world.host("a", { address: "198.51.100.7" });

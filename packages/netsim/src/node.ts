@@ -111,6 +111,16 @@ export class Node<I, O extends Output> implements Timed {
     return this.#core.book.address(endpoint);
   }
 
+  /** Closes one of its sockets: nothing arrives there any more, and what is sent from there is dropped. */
+  unbind(address: SocketAddress): void {
+    const endpoint = this.#core.book.endpoint(address);
+    const at = this.#endpoints.indexOf(endpoint);
+    if (at < 0) throw new UsageError(`${address.host}:${address.port} is no socket of this node`);
+    this.#endpoints.splice(at, 1);
+    this.#network.unbind(endpoint);
+    this.#former.add(endpoint);
+  }
+
   /** The machine is gone, another takes its sockets: a reboot, with or without what was stored. */
   replace(machine: Machine<I, O> & TakesDatagrams): void {
     this.#machine = machine;

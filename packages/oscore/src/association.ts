@@ -47,6 +47,8 @@ export class Association {
 
   // ── the path ──
   carrier: SessionId | undefined;
+  /** We chose `carrier`: what comes by another one does not change it. */
+  anchored = false;
   /** The peer has shown to be at `carrier`. */
   carrierProven = false;
   /** Where it was, proven, before it claimed to be at `carrier`. */

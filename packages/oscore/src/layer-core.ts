@@ -36,9 +36,13 @@ export class LayerCore {
     return association.source.derive(idContext, this.tuning.replayWindow);
   }
 
-  /** The path follows each verified message that is newer than all before, on whatever it came. */
+  /**
+   * The path follows each verified message that is newer than all before, on whatever it came; not one that we chose: who is on the
+   * path may pass a message on from an address of its own.
+   */
   follow(association: Association, carrier: SessionId, piv: number, validated: boolean): void {
     if (association.carrier !== carrier) {
+      if (association.anchored) return;
       if (association.carrierProven) association.provenCarrier = association.carrier;
       association.carrierProven = false;
       association.movedBy = piv;

@@ -41,7 +41,7 @@ export type OscoreInput =
     }
   /** The credential is revoked: keys, exchanges and record go at once. */
   | { readonly type: "remove"; readonly session: SessionId }
-  /** The carrier is another one, on our decision; proven as it is. */
+  /** The carrier is another one, on our decision; proven as it is. From then on it follows the peer nowhere. */
   | { readonly type: "carrier"; readonly session: SessionId; readonly carrier: SessionId }
   /** The peer is at its present carrier: it returned an Echo, or an ACK to our own CON. */
   | { readonly type: "validated"; readonly session: SessionId }

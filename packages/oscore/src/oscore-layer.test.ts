@@ -176,7 +176,7 @@ test("the path follows a verified newer request, and nothing else", () => {
   ]);
   assert.equal(server.layer.carrierOf(2), 701);
   for (const [outer, kind] of [
-    [older, "request"], // late, by another path: obeyed, but no news of the path
+    [older, "reply"], // late, by another path: asked for an Echo, and no news of the path
     [first.requests[0]!, "duplicate"],
     [withPayload(newer), "reply"],
   ] as const)
@@ -185,6 +185,17 @@ test("the path follows a verified newer request, and nothing else", () => {
   assert.equal(server.layer.carrierOf(2), 701);
   const down = server.layer.protectRequest(2, request(Code.GET, { path: "/3/0/0" }), 0);
   assert.ok(down.kind === "send" && down.carrier === 701);
+});
+
+test("a peer without Echo that is behind its own numbers is served by another path, once it was asked", () => {
+  const { client, server } = ends("fixed");
+  talk(client, server);
+  const [one, two, newer] = [sentBy(client), sentBy(client), sentBy(client)];
+  assert.equal(receive(server, newer).kind, "request");
+  const asked = receive(server, one, 701);
+  assert.ok(asked.kind === "reply" && asked.response.code === Code.Changed, "protected");
+  assert.equal(receive(server, two, 701).kind, "request");
+  assert.equal(server.layer.carrierOf(2), CARRIER);
 });
 
 test("a request repeated by a new path after its answer was lost is told apart from a replay by who has the answer", () => {

@@ -190,6 +190,7 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
       case "carrier": {
         const association = this.#known(input.session);
         association.carrier = input.carrier;
+        association.anchored = true;
         this.#core.proven(association);
         break;
       }

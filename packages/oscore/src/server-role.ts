@@ -235,6 +235,19 @@ export class ServerRole {
     this.#keeper.raiseWindow(association, context, binding.piv, now);
     if (context.heard(binding.piv))
       this.#core.follow(association, incoming.carrier, binding.piv, validated);
+    else if (isActive && this.#isElsewhere(association, incoming)) {
+      const echo = request && findOption(request.options, OptionNumber.Echo);
+      const isEcho =
+        echo && this.#mint.verify(association.session, incoming.carrier, echo.value, now);
+      if (request !== undefined && isEcho === true) {
+        request = { ...request, options: withoutOption(request.options, OptionNumber.Echo) };
+        validated = true;
+        this.#core.follow(association, incoming.carrier, binding.piv, validated);
+      } else if (association.negotiates && !association.initiates)
+        return this.#response1(association, binding, context.idContext ?? EMPTY, now);
+      else if (association.challenged !== incoming.carrier)
+        return this.#challenge(association, binding, incoming, now);
+    }
     if (request === undefined) {
       this.#core.drop(association.session, "malformed");
       return this.#reply(association, binding, response(Code.BadRequest), now);
@@ -245,6 +258,14 @@ export class ServerRole {
     }
     const exchange = new ServerExchange(association, binding);
     return { kind: "request", session: association.session, request, exchange, validated };
+  }
+
+  /**
+   * A new message with an older number than what came by the present path: somebody passes it on late, or the device was put
+   * back to an old state. The path does not follow it; the device is asked to show that it is there. Who cannot is served, once asked.
+   */
+  #isElsewhere({ carrier, anchored }: Association, incoming: Incoming): boolean {
+    return carrier !== undefined && carrier !== incoming.carrier && !anchored;
   }
 
   /**

@@ -43,7 +43,7 @@ class Pair {
         "/3303/0/5700": 21.5,
         "/3303/0/5701": "C".repeat(how.text ?? 3),
       }),
-      behind: how.behind ?? this.nat,
+      ...(how.behind !== "open" && { behind: how.behind ?? this.nat }),
       link: { delay: 20, ...link },
       security: oscore({ senderId: "43", recipientId: "53", masterSecret: SECRET, derivation }),
       coap: { emptyToken: true, ...how.coap },
@@ -106,7 +106,7 @@ class Pair {
 type PairOptions = {
   readonly seed?: number;
   readonly preset?: Parameters<World["nat"]>[0];
-  readonly behind?: Access;
+  readonly behind?: Access | "open";
   readonly link?: LinkOptions;
   readonly derivation?: "fixed" | "negotiated" | "both";
   readonly lifetime?: number;
@@ -214,6 +214,33 @@ test("F5: an expiry with the same port changes nothing", () => {
   const read = pair.order("read", "/3/0/9");
   pair.world.run("1 s");
   assert.equal(read(), "3837");
+});
+
+test("a request that somebody passes on from another address is answered there, and the device goes on with its server", () => {
+  for (const often of [1, Infinity]) {
+    const pair = new Pair({ behind: "open" });
+    const relay = pair.world.host("relay");
+    let relayed = 0;
+    pair.server.host.link.up.tap(({ bytes, to }) => {
+      if (bytes[0]! >>> 4 !== 4 || relayed === often) return "pass"; // a CON is a request
+      relayed += 1;
+      relay.inject({ from: { host: relay.address, port: 5_683 }, to, bytes });
+      return "drop";
+    });
+    const observed = pair.order("observe", "/3303/0/5700", true);
+    pair.world.run("1 minute");
+    const sent = relay.received.datagrams;
+    assert.ok(relayed > 0 && sent > 0, "answered by the way it came");
+    for (let n = 0; n < 60; n++) {
+      pair.device.set("/3303/0/5700", n);
+      pair.device.update();
+      pair.world.run("20 s");
+    }
+    assert.notEqual(observed(), "gone");
+    assert.equal(pair.count("registered"), 1);
+    assert.equal(pair.count("unreachable"), 0);
+    assert.equal(relay.received.datagrams, sent, "what the device says itself goes to its server");
+  }
 });
 
 test("F17: a server killed and back knows that the Update is new, and goes on with the session", () => {
@@ -481,6 +508,24 @@ test("F22: a device put back to an earlier state is refused, and makes itself ne
   const read = pair.order("read", "/3/0/9");
   pair.world.run("5 s");
   assert.equal(read(), "3837");
+});
+
+test("F22: a device put back to before its notifications, behind a NAT that has moved it, is reached at once", () => {
+  for (const derivation of ["negotiated", "fixed", "both"] as const) {
+    const pair = new Pair({ derivation, lifetime: 86_400 });
+    const old = pair.device.records;
+    pair.order("observe", "/3303/0/5700", true);
+    for (let n = 0; n < 300; n++) {
+      pair.world.run("1 s");
+      pair.device.set("/3303/0/5700", n);
+    }
+    pair.nat.renumber();
+    pair.device.reboot({ kept: "credentials", records: old });
+    pair.world.run("5 s");
+    const read = pair.order("read", "/3/0/9");
+    pair.world.run("5 s");
+    assert.equal(read(), "3837", derivation);
+  }
 });
 
 test("F23: a server put back to an earlier state uses no number again: all keys are made anew", () => {

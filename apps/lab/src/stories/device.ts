@@ -139,8 +139,15 @@ export class StoryDevice {
     }
     this.host.on();
     this.#node.replace(new Watched(this.#stack, this.#hooks.watch()));
-    this.#local = this.#node.bind(undefined);
+    this.#rebind();
     this.connect();
+  }
+
+  /** Another socket in place of the one before. */
+  #rebind(): void {
+    const before = this.#local;
+    this.#local = this.#node.bind(undefined);
+    this.#node.unbind(before);
   }
 
   #boot(): ClientStack {
@@ -205,7 +212,7 @@ export class StoryDevice {
   /** The NAT may hold on to a dead mapping: another socket gets another one. */
   #renew(): void {
     this.#later(() => {
-      this.#local = this.#node.bind(undefined);
+      this.#rebind();
       this.connect();
     }, 1);
   }

@@ -110,9 +110,14 @@ export class StoryOperations {
     for (const operation of this.all) operation.unwritten = false;
   }
 
-  /** The server's process is gone. */
+  /** The server's process is gone, and with it what it could not write down. */
   serverEnded(): void {
-    for (const operation of this.all) if (operation.unwritten) operation.excused = true;
+    for (const operation of this.all) {
+      if (!operation.unwritten) continue;
+      operation.excused = true;
+      if (operation.kind === "observe")
+        this.#model.device(operation.strategy).wants.delete(operation.path);
+    }
   }
 
   /** Nothing is asked any more of what was ordered so far: the records were put back. */
@@ -141,9 +146,21 @@ export class StoryOperations {
     if (state.name !== "done") return;
     const { code, options, payload } = state.response;
     operation.answer = `${code >> 5}.${String(code & 31).padStart(2, "0")} ${new TextDecoder().decode(payload)}`;
-    if (kind === "observe" && findUint(options, OptionNumber.Observe) !== undefined)
-      wants.add(path);
     if (kind === "cancelObserve") wants.delete(path);
+    if (kind !== "observe" || findUint(options, OptionNumber.Observe) === undefined) return;
+    if (!this.#isCancelledSince(operation)) wants.add(path);
+  }
+
+  /** Whether a user ended an observation before the answer to its Observe came. */
+  #isCancelledSince({ strategy, path, id }: StoryOperation): boolean {
+    const later = this.all.slice(this.all.findIndex((one) => one.id === id) + 1);
+    return later.some(
+      (one) =>
+        one.kind === "cancelObserve" &&
+        one.strategy === strategy &&
+        one.path === path &&
+        one.accepted,
+    );
   }
 
   #order(

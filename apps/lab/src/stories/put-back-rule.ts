@@ -1,7 +1,7 @@
 import { toHex } from "@godwit/base";
 import type { Sealed } from "./nonce-audit.ts";
 
-//   as it was left ──putBack──> put back ──sends under a used nonce──> tainted ──exchanged──> forbidden
+//   as it was left ──putBack──> put back ──the server receives what is under a used nonce──> tainted ──exchanged──> forbidden
 //
 // A device that was put back to an old copy of its state cannot know it. It may use a nonce twice; a server that remembers that it
 // received something under it believes nothing of that, and with the first answered exchange the device has other keys. Everybody
@@ -13,8 +13,8 @@ export class PutBackRule {
   /** Keys of which a nonce that the server has seen served twice, since the last answered exchange. */
   readonly #tainted = new Set<string>();
   readonly #forbidden = new Set<string>();
-  /** Datagrams that were sealed so. */
-  readonly #datagrams = new Set<string>();
+  /** Datagrams that were sealed so, with their keys. */
+  readonly #doubtful = new Map<string, readonly string[]>();
   /** What was sealed for each datagram, until it is received. */
   readonly #sealsOf = new Map<string, readonly Sealed[]>();
   /** Key and nonce of what the server has received. */
@@ -49,11 +49,10 @@ export class PutBackRule {
     if (this.#sealing.length === 0) return;
     const datagram = toHex(bytes);
     this.#sealsOf.set(datagram, this.#sealing);
-    for (const { key, nonce, reused } of this.#sealing) {
-      if (!reused || !this.#received.has(`${key} ${nonce}`)) continue; // nobody has seen the first one
-      this.#tainted.add(key);
-      this.#datagrams.add(datagram);
-    }
+    const keys = this.#sealing
+      .filter(({ key, nonce, reused }) => reused && this.#received.has(`${key} ${nonce}`))
+      .map(({ key }) => key); // of the others nobody has seen the first one
+    if (keys.length > 0) this.#doubtful.set(datagram, keys);
   }
 
   /** The server receives a datagram. Whether it was sealed under a nonce under which it has received another. */
@@ -62,12 +61,15 @@ export class PutBackRule {
     const datagram = toHex(bytes);
     const seals = this.#sealsOf.get(datagram) ?? [];
     for (const { key, nonce } of seals) this.#received.add(`${key} ${nonce}`);
-    return this.#datagrams.has(datagram);
+    const keys = this.#doubtful.get(datagram) ?? [];
+    for (const key of keys) this.#tainted.add(key);
+    return keys.length > 0;
   }
 
   /** The server does not know any more what it received: its process was killed, or its directory put back. */
   serverForgets(): void {
     this.#received.clear();
+    this.#doubtful.clear();
     this.#tainted.clear();
   }
 

@@ -90,6 +90,22 @@ test("a put-back rule asks nothing of a server that has not received the first m
   }
 });
 
+test("a put-back rule: what is under a used nonce and never arrives cannot be noticed, the retransmission that arrives can", () => {
+  const rule = new PutBackRule();
+  rule.sealed({ key: "k", nonce: "n", reused: false });
+  rule.sent(hex("01"));
+  rule.received(hex("01"));
+  rule.putBack();
+  rule.begins();
+  rule.sealed({ key: "k", nonce: "n", reused: true });
+  rule.sent(hex("02"));
+  rule.exchanged();
+  assert.equal(rule.sealed({ key: "k", nonce: "m", reused: false }), undefined);
+  assert.equal(rule.received(hex("02")), true);
+  rule.exchanged();
+  assert.match(rule.sealed({ key: "k", nonce: "o", reused: false }) ?? "", /goes on under keys/);
+});
+
 test("what a server says to a device that is shut out: refusals are none, everything else is something", () => {
   const coap = (code: number): Uint8Array =>
     encodeMessage({ type: CON, mid: 1, token: hex(""), code, options: [], payload: hex("") });

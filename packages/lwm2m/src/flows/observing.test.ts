@@ -577,3 +577,53 @@ test("two ask for one path while the device is away: when the first gives up, or
     assert.equal(server.notifications().at(-1), `${TEMPERATURE} 77`, how);
   }
 });
+
+test("orders of one path that wait for the device are obeyed in their order, over a restart too: who asks after an end observes", () => {
+  for (const restarts of [0, 1, 2])
+    for (const [owner, last] of [
+      [undefined, undefined],
+      ["chart", "chart"],
+      ["chart", undefined],
+    ]) {
+      const world = new World({ seed: 13 });
+      const { server, device } = pair(world, { lifetime: 86_400 });
+      world.run("5 s");
+      device.host.off();
+      server.read(device, "/3/0/9"); // in vain: what follows waits
+      world.run("5 min");
+      server.observe(device, TEMPERATURE, owner);
+      server.cancelObserve(device, TEMPERATURE, owner);
+      const wanted = server.observe(device, TEMPERATURE, last);
+      world.run("1 s");
+      for (let n = 0; n < restarts; n++) server.restartWith();
+      device.host.on();
+      device.reboot({ kept: true });
+      world.run("10 min");
+      assert.equal(wanted.state, "done");
+      agree(server, device);
+      server.cancelObserve(device, TEMPERATURE, last);
+      device.update();
+      world.run("10 s");
+      agree(server, device, []);
+    }
+});
+
+test("the end of an observation that one run wanted, still waiting at a restart, ends nobody else's", () => {
+  const world = new World({ seed: 14 });
+  const { server, device } = pair(world, { lifetime: 86_400 });
+  server.observe(device, TEMPERATURE);
+  server.observe(device, TEMPERATURE, "run:page 1");
+  world.run("5 s");
+  device.host.off();
+  server.read(device, "/3/0/9"); // in vain: what follows waits
+  world.run("5 min");
+  const end = server.cancelObserve(device, TEMPERATURE, "run:page 1");
+  world.run("1 s");
+  assert.equal(end.state, "waiting");
+  server.restartWith();
+  device.host.on();
+  device.reboot({ kept: true });
+  world.run("10 min");
+  assert.equal(end.state, "failed", "this owner wants nothing any more");
+  agree(server, device);
+});

@@ -21,6 +21,8 @@ import { notAhead, restoredExpiry, restoredOperation } from "./restored-times.ts
 
 /** What the rows need to know of the world around them. */
 export type FleetGuide = {
+  /** Whether the rows are the newest there were. Those of a directory that was put back may be older than what devices know. */
+  readonly trusted: boolean;
   /** Hands each row to `take`, and sets aside what is damaged or what `take` throws at. */
   readonly each: (table: string, take: (row: StoredRecord) => void) => void;
   /** Where the device is: the session of this number that is open, or the one its identity has now. */
@@ -147,7 +149,7 @@ class FleetRestore {
       const stored = decodeObservation(value);
       if (observationKey(stored) !== key)
         throw new FormatError(`the observation of ${stored.path} under the key of another`);
-      this.#observing.restore(stored, this.#now);
+      this.#observing.restore(stored, this.#guide.trusted, this.#now);
     });
     for (const operation of this.#core.operations.all())
       if (operation.kind === "observe" && !isFinal(operation.state))

@@ -6,6 +6,7 @@ import {
   ReservedCounter,
   SERIALS_PER_SLOT,
   UsageError,
+  type Rng,
   type SessionId,
   type StoreChange,
 } from "@godwit/base";
@@ -33,16 +34,22 @@ export class Numbers {
   readonly operations: ReservedCounter = counter("operation", 1, SERIALS_PER_SLOT - 1);
   /** Of credentials: see `Generation` of DTLS. */
   readonly generations: ReservedCounter = counter("generation", 1, SERIALS_PER_SLOT - 1);
+  readonly #rng: Rng;
   readonly #all = [this.raw, this.protected, this.secured, this.operations, this.generations];
   /** Whose bounds are in a write that was not answered yet, by its ticket. */
   readonly #writing = new Map<number, readonly ReservedCounter[]>();
 
+  constructor(rng: Rng) {
+    this.#rng = rng;
+  }
+
   /**
    * Goes on at the stored bounds. A counter whose row is not there or cannot be read goes on far above all numbers that
-   * `used` has seen, unless it has seen none.
+   * `used` has seen, unless it has seen none; so do all where the rows are not `trusted`: numbers were given out after them.
    */
   restore(
     rows: Iterable<{ readonly key: string; readonly value: Uint8Array }>,
+    trusted: boolean,
     used: (counter: ReservedCounter) => Iterable<number>,
     refuse: (key: string, reason: string) => void,
   ): void {
@@ -53,6 +60,7 @@ export class Numbers {
         found?.restore(value);
         if (found === undefined) refuse(key, "no such counter");
         else missing.delete(found);
+        if (!trusted && found !== undefined) this.#skip(found);
       } catch (fault) {
         refuse(key, fault instanceof Error ? fault.message : String(fault));
       }
@@ -63,8 +71,13 @@ export class Numbers {
         one.passed(number);
         any = true;
       }
-      if (any) one.skip(UNKNOWN);
+      if (any) this.#skip(one);
     }
+  }
+
+  /** One copy may be put back several times: each goes on elsewhere. */
+  #skip(counter: ReservedCounter): void {
+    counter.skip(UNKNOWN + Math.floor(this.#rng.float() * UNKNOWN));
   }
 
   /** Tells a new credential from all before it. */

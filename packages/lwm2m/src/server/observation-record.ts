@@ -65,18 +65,21 @@ export function numberOf({ state }: StoredObservation): number | undefined {
   return state.name === "asking" ? state.operation : undefined;
 }
 
-/** What a state has become over a restart. undefined: it is wanted no more. `isAsked`: the order that asks for it waits on. */
+/**
+ * What a state has become over a restart. undefined: it is wanted no more. `trusted`: no newer state than this was ever stored.
+ * `isAsked`: the order that asks for it waits on.
+ */
 export function restoredState(
   state: StoredState,
   registration: Registration | undefined,
-  isAsked: boolean,
-  dueBy: Instant,
+  { trusted, isAsked, dueBy }: RestoredAround,
 ): ObservationState | undefined {
   switch (state.name) {
     case "active": {
       if (registration === undefined) return { name: "wanted", why: "unregistered" };
-      // RFC 8613 B.1.3: what notifications are bound to is lost.
-      if (registration.identity.kind === "oscore") return { name: "wanted", why: "restart" };
+      // RFC 8613 B.1.3: what notifications are bound to is lost. A device may have been told since that it is over.
+      const isLost = registration.identity.kind === "oscore" || !trusted;
+      if (isLost) return { name: "wanted", why: "restart" };
       const { request, token, heardAt = registration.updatedAt } = state;
       const { session } = registration;
       return {
@@ -104,6 +107,12 @@ export function restoredState(
       return unreachable(state);
   }
 }
+
+type RestoredAround = {
+  readonly trusted: boolean;
+  readonly isAsked: boolean;
+  readonly dueBy: Instant;
+};
 
 function decodeActive(r: Reader, layout: 1 | 2): StoredObservation {
   const id = layout === 1 ? Number(r.u64()) : r.u56();

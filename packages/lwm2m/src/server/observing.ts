@@ -94,8 +94,8 @@ export class Observing {
   }
 
   /** An order that asks for an observation is about to be stored: what is stored with it. */
-  join(operation: Operation, owner: string = ANYBODY): WantedObservation | undefined {
-    const { endpoint, path, request, id } = operation;
+  join(operation: Operation): WantedObservation | undefined {
+    const { endpoint, path, request, id, owner = ANYBODY } = operation;
     const { observations } = this.#core;
     this.#joining.set(id, owner);
     const known = observations.find(endpoint, path);
@@ -114,8 +114,8 @@ export class Observing {
     return undefined;
   }
 
-  /** An owner does not want it any more. Returns why not, if so. */
-  leave({ endpoint, path, owner = ANYBODY }: ObserveOrder): string | undefined {
+  /** The owner of the order does not want it any more; what it asked for after that stays. Returns why not, if so. */
+  leave({ endpoint, path, id, owner = ANYBODY }: Operation): string | undefined {
     const observation = this.#core.observations.find(endpoint, path);
     if (observation === undefined) return "this path is not observed";
     const place = observation.owners.indexOf(owner);
@@ -125,8 +125,10 @@ export class Observing {
     if (owners.length > 0) this.#steps.store([observation]);
     else if (state.name === "active") this.#ending(observation, state);
     else {
-      const own = this.#askers(observation).filter(({ id }) => this.#joining.get(id) === owner);
-      for (const { id } of own) this.#joining.delete(id);
+      const own = this.#askers(observation).filter(
+        (one) => one.id < id && this.#joining.get(one.id) === owner,
+      );
+      for (const one of own) this.#joining.delete(one.id);
       this.#handOver(observation, new Set(own));
     }
     return undefined;
@@ -385,7 +387,7 @@ export class Observing {
   // ── restart ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** An observation of an earlier run; registrations and orders are there already. @throws FormatError for one too many */
-  restore(stored: StoredObservation, now: Instant): void {
+  restore(stored: StoredObservation, trusted: boolean, now: Instant): void {
     const { endpoint } = stored;
     const { observations, tuning, lost } = this.#core;
     if (observations.count(endpoint) >= tuning.maxObservationsPerEndpoint)
@@ -405,7 +407,7 @@ export class Observing {
     const operation = asking === undefined ? undefined : this.#core.operations.get(asking);
     const isAsked = operation !== undefined && !isFinal(operation.state);
     const dueBy = now + this.#steps.span(observation); // it may have reported while we were away
-    const state = restoredState(stored.state, registration, isAsked, dueBy);
+    const state = restoredState(stored.state, registration, { trusted, isAsked, dueBy });
     if (state !== undefined) observation.state = state;
     if (number !== undefined) this.#core.lastId = Math.max(this.#core.lastId, number);
     observations.add(observation);
@@ -420,10 +422,12 @@ export class Observing {
     if (isOpen) this.#steps.resume(observation, state);
   }
 
-  /** An order of an earlier run that asks, stored before observations had records of their own from the start. */
+  /** An order of an earlier run that asks waits on. Its observation may have ended, or was stored before it had a record of its own. */
   restoreOrder(operation: Operation): void {
-    if (this.#core.observations.find(operation.endpoint, operation.path) === undefined)
-      this.join(operation);
+    const { id, endpoint, path, owner = ANYBODY } = operation;
+    if (owner.startsWith(OF_ONE_RUN)) return;
+    if (this.#core.observations.find(endpoint, path) === undefined) this.join(operation);
+    else this.#joining.set(id, owner);
   }
 
   // ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────

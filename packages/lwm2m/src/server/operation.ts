@@ -19,7 +19,7 @@ export type Operation = {
   /** Under which it was first sent: sent again under the same, a device that has it answers without acting twice. */
   again: { readonly mid: number; readonly token: Uint8Array } | undefined;
   state: OperationState;
-  /** Of cancelObserve: who wants it no more. Not stored: an order of an earlier run is anybody's. */
+  /** Of observe and cancelObserve: who wants it, or no more; anybody unless given. */
   owner?: string | undefined;
   /** The server's own, to observe again: nobody is told of it, and it does not outlive a restart. */
   readonly internal?: true;

@@ -78,9 +78,8 @@ export class Orders {
     }
     this.#core.operations.add(operation);
     this.#accepting.add(operation);
-    if (kind === "cancelObserve") operation.owner = input.owner;
-    const observation =
-      kind === "observe" ? this.#observing.join(operation, input.owner) : undefined;
+    if (OBSERVES.has(kind)) operation.owner = input.owner;
+    const observation = kind === "observe" ? this.#observing.join(operation) : undefined;
     const changes = [this.#core.operationChange(operation)];
     if (observation !== undefined) changes.push(observationChange(observation));
     this.#core.store(changes, { kind: "accept", operation });

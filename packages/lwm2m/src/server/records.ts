@@ -125,6 +125,7 @@ export function encodeOperation(o: Operation): Uint8Array {
   }
   message(w, o.request);
   encodeState(w, o.state);
+  if (o.owner !== undefined) text(w, o.owner);
   return w.bytes();
 }
 
@@ -142,6 +143,7 @@ export function decodeOperation(bytes: Uint8Array): Operation {
   const leastIdle = again === undefined ? undefined : r.u48();
   const request = readMessage(r);
   const state = decodeState(r);
+  const owner = r.left > 0 ? readText(r) : undefined; // in older records never there
   r.end("the operation record");
   return {
     id,
@@ -156,6 +158,7 @@ export function decodeOperation(bytes: Uint8Array): Operation {
     again,
     request,
     state,
+    ...(owner !== undefined && { owner }),
   };
 }
 

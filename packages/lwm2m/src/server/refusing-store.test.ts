@@ -50,6 +50,7 @@ class Bench {
     );
     this.server.restore(
       {
+        trusted: true,
         each: (table, take) => {
           for (const [key, value] of this.#records.get(table) ?? []) take({ key, value });
         },

@@ -57,6 +57,7 @@ export class Restorer {
     options.quarantine.restore(this.#rows.of(QUARANTINE_TABLE));
     options.numbers.restore(
       this.#rows.of(COUNTER_TABLE),
+      options.trusted,
       usedNumbers(this.#rows),
       (key, reason) => {
         this.#refuse(COUNTER_TABLE, { key, value: new Uint8Array(0) }, reason);
@@ -167,8 +168,9 @@ export class Restorer {
     readonly secured: (registration: Registration) => SessionId | undefined;
     readonly isOpenToAll: boolean;
   }): FleetGuide {
-    const { credentials, numbers } = this.#options;
+    const { credentials, numbers, trusted } = this.#options;
     return {
+      trusted,
       each: (table, take) => this.#rows.each(table, take),
       sessionOf: (registration) =>
         registration.identity.kind === "none"

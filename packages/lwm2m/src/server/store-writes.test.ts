@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hex, type StoreChange, type StoreOutput } from "@godwit/base";
+import { hex, seededRng, type StoreChange, type StoreOutput } from "@godwit/base";
 import { TABLES } from "@godwit/dtls";
 import { Numbers } from "./numbers.ts";
 import { SESSION_TABLE } from "./path-records.ts";
@@ -15,7 +15,7 @@ class Bench {
   readonly #asked: StoreOutput[] = [];
 
   constructor() {
-    this.writes = new StoreWrites(new Numbers(), (output) => this.#asked.push(output));
+    this.writes = new StoreWrites(new Numbers(seededRng(7)), (output) => this.#asked.push(output));
   }
 
   answer(): void {

@@ -9,7 +9,7 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
   {
     name: "credential added",
     about: "device",
-    weight: 5,
+    weight: 6,
     can: (model) => model.serverOn,
     act(story, { device }) {
       const model = story.model.at(device);
@@ -40,7 +40,7 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
   {
     name: "credential revoked",
     about: "device",
-    weight: 6,
+    weight: 12,
     can: (model, { device }) => model.serverOn && model.at(device).serverKey !== undefined,
     act(story, { device }) {
       const model = story.model.at(device);

@@ -24,7 +24,7 @@ export const DATA_COMMANDS: readonly Command[] = [
   {
     name: "data put back",
     about: "world",
-    weight: 3,
+    weight: 7,
     can: (model) => model.serverOn && model.copied !== undefined,
     act(story, choice) {
       const { copied } = story.model;
@@ -43,7 +43,7 @@ export const DATA_COMMANDS: readonly Command[] = [
   {
     name: "disk full",
     about: "world",
-    weight: 2,
+    weight: 3,
     can: (model) => !model.diskFull,
     act(story) {
       story.server.disk.full = true;
@@ -55,7 +55,7 @@ export const DATA_COMMANDS: readonly Command[] = [
   {
     name: "disk free",
     about: "world",
-    weight: 5,
+    weight: 14,
     can: (model) => model.diskFull,
     act(story) {
       freeDisk(story);

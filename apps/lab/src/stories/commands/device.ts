@@ -34,7 +34,7 @@ export const DEVICE_COMMANDS: readonly Command[] = [
   {
     name: "device reset",
     about: "device",
-    weight: 3,
+    weight: 4,
     can: (model, { device }) => model.at(device).on,
     act(story, choice) {
       const model = story.model.at(choice.device);
@@ -49,7 +49,7 @@ export const DEVICE_COMMANDS: readonly Command[] = [
   {
     name: "device put back",
     about: "device",
-    weight: 4,
+    weight: 5,
     can: (model, { device }) => model.at(device).on,
     act(story, choice) {
       const model = story.model.at(choice.device);

@@ -40,7 +40,7 @@ export const NETWORK_COMMANDS: readonly Command[] = [
   {
     name: "link cut",
     about: "device",
-    weight: 5,
+    weight: 8,
     can: (model, { device }) => !model.at(device).cut,
     act(story, { device }) {
       const model = story.model.at(device);
@@ -53,7 +53,7 @@ export const NETWORK_COMMANDS: readonly Command[] = [
   {
     name: "link healed",
     about: "device",
-    weight: 12,
+    weight: 40,
     can: (model, { device }) => model.at(device).cut,
     act(story, { device }) {
       const model = story.model.at(device);

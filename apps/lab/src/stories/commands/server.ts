@@ -33,7 +33,7 @@ export const SERVER_COMMANDS: readonly Command[] = [
   {
     name: "NoSec switched",
     about: "world",
-    weight: 1,
+    weight: 2,
     can: (model) => model.serverOn,
     act(story, choice) {
       const nosec = !story.server.settings.nosec;
@@ -47,7 +47,7 @@ export const SERVER_COMMANDS: readonly Command[] = [
   {
     name: "credentials file changed",
     about: "world",
-    weight: 1,
+    weight: 2,
     can: (model) => model.serverOn,
     act(story, choice) {
       const file = pick(FILES, choice.a);
@@ -60,7 +60,7 @@ export const SERVER_COMMANDS: readonly Command[] = [
   {
     name: "tuning changed",
     about: "world",
-    weight: 1,
+    weight: 2,
     can: (model) => model.serverOn,
     act(story, choice) {
       const tuning = pick(TUNINGS, choice.a);

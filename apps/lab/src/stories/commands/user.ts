@@ -18,13 +18,17 @@ export const USER_COMMANDS: readonly Command[] = [
   {
     name: "observation cancelled",
     about: "device",
-    weight: 14,
-    can: (model, { device }) => model.serverOn && model.at(device).wants.size > 0,
+    weight: 7,
+    can: (model) => model.serverOn,
     act(story, { device, a, b }) {
       const model = story.model.at(device);
-      const [path, expires] = [pick([...model.wants], a), pick(EXPIRIES, b)];
+      const isObserved = model.wants.size > 0;
+      const path = pick(isObserved ? [...model.wants] : PATHS, a);
+      const expires = pick(EXPIRIES, b);
+      if (!isObserved) story.operations.observe(model, path, expires);
       story.operations.cancelObserve(model, path, expires);
-      return `a user ends the observation of ${path} of ${model.strategy}, ${inWords(expires)} at most`;
+      const first = isObserved ? "" : "observes and at once ";
+      return `a user ${first}ends the observation of ${path} of ${model.strategy}, ${inWords(expires)} at most`;
     },
   },
   {
@@ -42,7 +46,7 @@ export const USER_COMMANDS: readonly Command[] = [
   {
     name: "operation cancelled",
     about: "device",
-    weight: 3,
+    weight: 5,
     can: (model) => model.serverOn,
     act(story, { device, a }) {
       const model = story.model.at(device);
@@ -57,7 +61,7 @@ export const USER_COMMANDS: readonly Command[] = [
   {
     name: "lifetime changed",
     about: "device",
-    weight: 3,
+    weight: 5,
     can: (model, { device }) => model.at(device).on,
     act(story, { device, a }) {
       const { strategy } = story.model.at(device);
@@ -70,7 +74,7 @@ export const USER_COMMANDS: readonly Command[] = [
   {
     name: "reading changed",
     about: "device",
-    weight: 3,
+    weight: 5,
     can: (model, { device }) => model.at(device).on,
     act(story, { device }) {
       return `${story.model.at(device).strategy} measures ${story.change()}, and so do all`;
