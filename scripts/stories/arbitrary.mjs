@@ -8,7 +8,7 @@ import { STRATEGIES } from "../../apps/lab/dist/stories/strategies.js";
 /** Devices in a story. */
 const CAST = 3;
 /** So many are drawn for each step that is played: some have nothing to do when their turn comes. */
-const SPARE = 4;
+const SPARE = 6;
 /** Commands that are frequent in one story. */
 const THEME = 3;
 const FREQUENT = 4;

@@ -1,7 +1,7 @@
 import { toHex } from "@godwit/base";
 import type { Sealed } from "./nonce-audit.ts";
 
-//   as it was left ──putBack──> put back ──the server receives what is under a used nonce──> tainted ──exchanged──> forbidden
+//   as it was left ──putBack──> put back ──the server refuses what is under a used nonce──> tainted ──exchanged──> forbidden
 //
 // A device that was put back to an old copy of its state cannot know it. It may use a nonce twice; a server that remembers that it
 // received something under it believes nothing of that, and with the first answered exchange the device has other keys. Everybody
@@ -55,14 +55,17 @@ export class PutBackRule {
     if (keys.length > 0) this.#doubtful.set(datagram, keys);
   }
 
-  /** The server receives a datagram. Whether it was sealed under a nonce under which it has received another. */
-  received(bytes: Uint8Array): boolean {
+  /**
+   * The server receives a datagram. Whether it was sealed under a nonce under which it has received another. `isHeard`: what the
+   * server says to that reaches the device, which else cannot know of it.
+   */
+  received(bytes: Uint8Array, isHeard = true): boolean {
     if (this.#sealsOf.size === 0) return false;
     const datagram = toHex(bytes);
     const seals = this.#sealsOf.get(datagram) ?? [];
     for (const { key, nonce } of seals) this.#received.add(`${key} ${nonce}`);
     const keys = this.#doubtful.get(datagram) ?? [];
-    for (const key of keys) this.#tainted.add(key);
+    if (isHeard) for (const key of keys) this.#tainted.add(key);
     return keys.length > 0;
   }
 

@@ -101,6 +101,9 @@ test("a put-back rule: what is under a used nonce and never arrives cannot be no
   rule.sent(hex("02"));
   rule.exchanged();
   assert.equal(rule.sealed({ key: "k", nonce: "m", reused: false }), undefined);
+  assert.equal(rule.received(hex("02"), false), true);
+  rule.exchanged();
+  assert.equal(rule.sealed({ key: "k", nonce: "l", reused: false }), undefined, "not heard of");
   assert.equal(rule.received(hex("02")), true);
   rule.exchanged();
   assert.match(rule.sealed({ key: "k", nonce: "o", reused: false }) ?? "", /goes on under keys/);

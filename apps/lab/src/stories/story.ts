@@ -285,10 +285,16 @@ export class Story {
     };
   }
 
+  #hears(actor: string): boolean {
+    const device = this.model.devices.find(({ strategy }) => strategy === actor);
+    return device !== undefined && !device.cut && !this.model.natSilent;
+  }
+
   /** Whose datagram it is, if it was sealed under a nonce that had served before. */
   #usedTwice({ bytes }: DatagramEvent): string | undefined {
     let found: string | undefined;
-    for (const [actor, rule] of this.#rules) if (rule.received(bytes)) found = actor;
+    for (const [actor, rule] of this.#rules)
+      if (rule.received(bytes, this.#hears(actor))) found = actor;
     return found;
   }
 

@@ -153,6 +153,6 @@ class FleetRestore {
     });
     for (const operation of this.#core.operations.all())
       if (operation.kind === "observe" && !isFinal(operation.state))
-        this.#observing.restoreOrder(operation);
+        this.#observing.restoreOrder(operation, this.#now);
   }
 }

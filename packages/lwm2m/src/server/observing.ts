@@ -422,10 +422,13 @@ export class Observing {
     if (isOpen) this.#steps.resume(observation, state);
   }
 
-  /** An order of an earlier run that asks waits on. Its observation may have ended, or was stored before it had a record of its own. */
-  restoreOrder(operation: Operation): void {
-    const { id, endpoint, path, owner = ANYBODY } = operation;
-    if (owner.startsWith(OF_ONE_RUN)) return;
+  /**
+   * An order of an earlier run that asks waits on; one that is over by the clock waits for its end alone. Its observation may have
+   * ended, or was stored before it had a record of its own.
+   */
+  restoreOrder(operation: Operation, now: Instant): void {
+    const { id, endpoint, path, expiresAt, owner = ANYBODY } = operation;
+    if (owner.startsWith(OF_ONE_RUN) || expiresAt <= now) return;
     if (this.#core.observations.find(endpoint, path) === undefined) this.join(operation);
     else this.#joining.set(id, owner);
   }

@@ -20,7 +20,7 @@ export const CREDENTIAL_COMMANDS: readonly Command[] = [
   {
     name: "credential replaced",
     about: "device",
-    weight: 4,
+    weight: 6,
     can: (model, { device }) => model.serverOn && model.at(device).on,
     act(story, { device, a }) {
       const model = story.model.at(device);

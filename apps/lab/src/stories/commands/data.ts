@@ -24,7 +24,7 @@ export const DATA_COMMANDS: readonly Command[] = [
   {
     name: "data put back",
     about: "world",
-    weight: 7,
+    weight: 10,
     can: (model) => model.serverOn && model.copied !== undefined,
     act(story, choice) {
       const { copied } = story.model;

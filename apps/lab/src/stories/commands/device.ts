@@ -22,7 +22,7 @@ export const DEVICE_COMMANDS: readonly Command[] = [
   {
     name: "device rebooted",
     about: "device",
-    weight: 4,
+    weight: 5,
     can: (model, { device }) => model.at(device).on,
     act(story, choice) {
       const model = story.model.at(choice.device);
