@@ -12,6 +12,8 @@ export type Operation = {
   readonly createdAt: Instant;
   readonly expiresAt: Instant;
   attempts: number;
+  /** How often the device answered 5.03, since we started. */
+  putOff?: number;
   /** The shortest silence of the device, in ms, before it was sent; `undefined`: never sent. Durable for what is not idempotent. */
   leastIdle: number | undefined;
   /** Whether it may have been heard, as the store knows it; `undefined`: the store knows of no sending. */
@@ -44,11 +46,12 @@ export type OperationState =
 
 /** A copy that no later change reaches. */
 export type OperationView = Readonly<
-  Omit<Operation, "again" | "leastIdle" | "storedHeard" | "internal" | "owner">
+  Omit<Operation, "again" | "leastIdle" | "storedHeard" | "putOff" | "internal" | "owner">
 >;
 
 export function viewOperation(operation: Operation): OperationView {
-  const { again: _1, leastIdle: _2, storedHeard: _3, internal: _4, owner: _5, ...view } = operation;
+  const { again: _1, leastIdle: _2, storedHeard: _3, ...rest } = operation;
+  const { putOff: _4, internal: _5, owner: _6, ...view } = rest;
   return view;
 }
 

@@ -206,7 +206,8 @@ export class Orders {
 
   /** 5.03: the device has not obeyed and may do so later (RFC 7252 5.9.3.4). */
   #isBusy(operation: Operation, { code }: Response): boolean {
-    return code === Code.ServiceUnavailable && operation.attempts < this.#core.tuning.busyAttempts;
+    const { busyAttempts } = this.#core.tuning;
+    return code === Code.ServiceUnavailable && (operation.putOff ?? 0) + 1 < busyAttempts;
   }
 
   /** To be sent anew: under the old message id the device would only say 5.03 again. */
@@ -217,6 +218,7 @@ export class Orders {
     now: Instant,
   ): void {
     operation.state = { name: "waiting" };
+    operation.putOff = (operation.putOff ?? 0) + 1;
     operation.again = undefined;
     operation.leastIdle = undefined;
     operation.storedHeard = undefined;

@@ -484,6 +484,21 @@ test("RFC 7252 5.9.3.4: an order that meets 5.03 is sent anew after Max-Age or t
   assert.equal(bench.state(id), "done");
 });
 
+test("what was lost on the way is no 5.03: an order that was sent often in vain is put off as any other", () => {
+  const bench = new Bench({ busyAttempts: 2 });
+  const location = bench.enrol(1, "dev");
+  const id = bench.order("dev", "observe", observeRequest([3, 0, 9]));
+  for (let n = 0; n < 5; n++) {
+    bench.lose(id, 1);
+    bench.update(1, location);
+  }
+  bench.reply(id, 1, response(Code.ServiceUnavailable, { maxAge: 20 }));
+  assert.equal(bench.state(id), "waiting");
+  bench.update(1, location);
+  bench.reply(id, 1, response(Code.ServiceUnavailable, { maxAge: 20 }));
+  assert.equal(bench.state(id), "done");
+});
+
 test("a lost push teaches how long the mapping lives; later orders wait instead of being lost", () => {
   const bench = new Bench();
   const location = bench.enrol(1, "dev");

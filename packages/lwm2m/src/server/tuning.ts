@@ -18,7 +18,7 @@ export type ServerTuning = {
   readonly shortestBinding: number;
   /** How long an incumbent has to answer before an unproven newcomer may take its endpoint name. */
   readonly takeoverProbe: number;
-  /** So many times an order is sent to a device that answers 5.03; then that is its answer. */
+  /** So many times a device may answer an order 5.03; then that is its answer. */
   readonly busyAttempts: number;
   /** A notification is due this long after pmax (MAX_TRANSMIT_WAIT), or so long after the last where there is no pmax. */
   readonly observationMargin: number;
