@@ -91,6 +91,7 @@ export class TestServer {
   #stack: ServerStack;
   /** Grows with each life; what an earlier one left behind is void. */
   #life = 0;
+  #rolledBack = false;
 
   constructor(
     world: World,
@@ -245,8 +246,21 @@ export class TestServer {
     this.#node.replace(this.#stack);
   }
 
+  /** A copy of what is durable. */
+  copy(): TestServer["tables"] {
+    return new Map([...this.tables].map(([table, rows]) => [table, new Map(rows)]));
+  }
+
+  /** As `restartWith`, and the next start knows that the tables are an old copy. */
+  putBack(tables: TestServer["tables"]): void {
+    this.#rolledBack = true;
+    this.restartWith(tables);
+    this.#rolledBack = false;
+  }
+
   #boot(tables = this.tables, tuning: Partial<ServerTuning> = {}): ServerStack {
     return new ServerStack({
+      ...(this.#rolledBack && { rolledBack: { settled: SETTLED } }),
       rng: this.#world.rng(`server ${this.#life}`),
       server: { nosec: true, ...this.#tuning, ...tuning },
       coap: this.#coap ?? {},
@@ -593,6 +607,8 @@ type DeviceSaid = Exclude<
 >;
 
 /** As a cipher with a tag: what was not sealed, was changed or is another's is not opened. */
+/** As the server of production has it: a row says that the directory was put back, until the server has drawn its conclusions. */
+const SETTLED: StoreChange = { table: "meta", key: "rolledBack", value: undefined };
 export const SEALER: CredentialSealer = {
   seal: (secret: Uint8Array, context: string) =>
     checkedRow(

@@ -627,3 +627,22 @@ test("the end of an observation that one run wanted, still waiting at a restart,
   assert.equal(end.state, "failed", "this owner wants nothing any more");
   agree(server, device);
 });
+
+test("a directory that is put back, twice from one copy: what it has as observed is asked for again, and no number is given out twice", () => {
+  const { world, server, device } = stage();
+  const copy = server.copy();
+  const numbers: number[] = [];
+  for (let life = 0; life < 3; life++) {
+    if (life > 0) server.putBack(copy);
+    device.update();
+    world.run("10 s");
+    agree(server, device);
+    const order = server.cancelObserve(device, TEMPERATURE);
+    device.update();
+    world.run("10 s");
+    assert.equal(order.state, "done");
+    agree(server, device, []);
+    numbers.push(order.id, server.stack.server.operationId());
+  }
+  assert.equal(new Set(numbers).size, numbers.length);
+});
