@@ -19,6 +19,7 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { sendProblem } from "./problem.ts";
 import { flag, numberBetween, secondsUpTo } from "./query-values.ts";
+import { StrayBodyError } from "./stray-body.ts";
 
 /** Devices, and what can be done to them. Paths below a device are its LwM2M paths. */
 export function deviceRoutes(root: FastifyInstance, server: Server): void {
@@ -84,6 +85,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
   app.put("/api/v1/devices/:endpoint/*", below.put, async ({ params, query, body }, reply) =>
     order(reply, params, query, (path) => {
       if (query.attributes !== undefined) {
+        refuse(body);
         return ["writeAttributes", writeAttributesRequest(path, query.attributes.split("&"))];
       }
       return ["write", writeRequest(path, nodes(params.endpoint, path, body))];
@@ -99,7 +101,10 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
 
   app.post("/api/v1/devices/:endpoint/*", below.post, async ({ params, query, body }, reply) =>
     order(reply, params, query, (path) => {
-      if (query.observe !== undefined) return ["observe", observeRequest(path)];
+      if (query.observe !== undefined) {
+        refuse(body);
+        return ["observe", observeRequest(path)];
+      }
       if (path.length === 3) {
         return [
           "execute",
@@ -229,18 +234,27 @@ const waiting = z.strictObject({
   /** s after which the order is given up. */
   expires: numberBetween(1, 31_536_000).optional(),
 });
+const READS_BODY = { readsBody: true } as const;
 const below = {
   get: belowDevice(waiting.extend({ discover: flag })),
-  put: belowDevice(waiting.extend({ attributes: z.string().max(200).optional() })),
-  patch: belowDevice(waiting),
-  post: belowDevice(waiting.extend({ observe: flag })),
+  put: belowDevice(waiting.extend({ attributes: z.string().max(200).optional() }), READS_BODY),
+  patch: belowDevice(waiting, READS_BODY),
+  post: belowDevice(waiting.extend({ observe: flag }), READS_BODY),
   delete: belowDevice(waiting.extend({ observe: flag })),
 };
 const plain = z.union([z.string().max(65_536), z.number(), z.boolean()]);
 const UNASSIGNED = 65_535;
 
-function belowDevice<Q>(querystring: Q): {
+function belowDevice<Q>(
+  querystring: Q,
+  config: { readonly readsBody?: true } = {},
+): {
   readonly schema: { readonly params: typeof pathed; readonly querystring: Q };
+  readonly config: { readonly readsBody?: true };
 } {
-  return { schema: { params: pathed, querystring } };
+  return { schema: { params: pathed, querystring }, config };
+}
+
+function refuse(body: unknown): void {
+  if (body !== undefined && body !== null) throw new StrayBodyError();
 }

@@ -1,5 +1,6 @@
 import type { Server } from "@godwit/server";
 import type { FastifyInstance, FastifyReply } from "fastify";
+import { sendProblem } from "./problem.ts";
 
 /**
  * `GET /api/v1/events`: what happens, as server-sent events. A reader that comes back with Last-Event-ID gets what it
@@ -42,9 +43,11 @@ export function eventStream(app: FastifyInstance, server: Server): () => void {
   }, 15_000);
   beat.unref();
 
-  app.get("/api/v1/events", async (request, reply) => {
+  app.get("/api/v1/events", { exposeHeadRoute: false }, async (request, reply) => {
     if (readers.size >= MAX_READERS) {
-      return await reply.code(503).header("retry-after", "10").send();
+      const detail = `There are ${MAX_READERS} readers of events already. Try again when one of them has left.`;
+      reply.header("retry-after", "10");
+      return await sendProblem(reply, { status: 503, title: "Too many readers", detail });
     }
     reply.hijack();
     reply.raw.writeHead(200, {

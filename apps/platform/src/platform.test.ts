@@ -112,6 +112,52 @@ suite("the HTTP face", () => {
     for (const { id } of server.tasksOf("sleeper")) server.cancel(id);
   });
 
+  test("what nobody reads or knows is refused with the name of it, and every refusal is a problem", async () => {
+    const faults: readonly [method: string, path: string, body: unknown, words: RegExp][] = [
+      ["DELETE", "/api/v1/devices/nobody", { force: true }, /takes no body/],
+      ["GET", "/api/v1/devices/%ff", undefined, /%ff|url|URL/],
+      ["PUT", "/api/v1/devices/thermo/3303/0?attributes=pmin=5", { value: 1 }, /takes no body/],
+      ["POST", "/api/v1/devices/thermo/3303/0/5700?observe", { value: 1 }, /takes no body/],
+      [
+        "PUT",
+        "/api/v1/devices/thermo/3303/0",
+        { value: { "05700": 1 } },
+        /"05700" is no resource id/,
+      ],
+      ["GET", "/api/v1/refusals?reason=foo", undefined, /"reason": write one of alert, .*wrongKey/],
+      [
+        "GET",
+        `/api/v1/devices?q=${"a".repeat(256)}`,
+        undefined,
+        /"q": write at most 255 characters/,
+      ],
+      [
+        "POST",
+        "/api/v1/credentials",
+        { kind: "magic" },
+        /kind: write one of psk, oscore, rpk, x509/,
+      ],
+      ["POST", "/api/v1/credentials", { kind: "psk", endpoint: "e" }, /identity: it is missing/],
+      ["POST", "/api/v1/credentials", undefined, /./],
+    ];
+    for (const [method, path, body, words] of faults) {
+      const { status, json, headers } = await call(method, path, body);
+      assert.equal(status, 400, path);
+      assert.match(json.detail, words, path);
+      assert.match(headers.get("content-type") ?? "", /^application\/problem\+json/);
+    }
+    const head = { authorization: `Bearer ${PASSWORD}`, "content-type": "text/csv" };
+    const csv = await fetch(`${url}/api/v1/credentials`, {
+      method: "POST",
+      headers: head,
+      body: "a",
+    });
+    assert.equal(csv.status, 415);
+    assert.match(((await csv.json()) as { detail: string }).detail, /Send JSON/);
+    const look = await fetch(`${url}/api/v1/events`, { method: "HEAD", headers: head });
+    assert.equal(look.status, 404, "nobody waits for the events of a HEAD");
+  });
+
   test("the list pages by a cursor and finds by name", async () => {
     const first = await call("GET", "/api/v1/devices?limit=1");
     assert.equal(first.json.next, "sleeper");

@@ -19,6 +19,8 @@ import { credentialRoutes } from "./credentials.ts";
 import { deviceRoutes } from "./devices.ts";
 import { eventStream } from "./event-stream.ts";
 import { metrics } from "./metrics.ts";
+import { refuseStrayBodies } from "./stray-body.ts";
+import { speakPlainly } from "./plain-words.ts";
 import { refuseOtherOrigins } from "./origin.ts";
 import { sendProblem } from "./problem.ts";
 import { quarantineRoutes } from "./quarantine.ts";
@@ -49,8 +51,11 @@ export type Platform = {
 export async function createPlatform(options: PlatformOptions): Promise<Platform> {
   const { server, auth, log, simulation } = options;
   const http = { ...HTTP_TUNING, ...options.http };
+  speakPlainly();
   const app: FastifyInstance = fastify({
     bodyLimit: 1_048_576,
+    frameworkErrors: (fault, _request, reply) =>
+      void sendProblem(reply, { status: 400, title: "Bad request", detail: fault.message }),
     routerOptions: { maxParamLength: 1_024 },
     forceCloseConnections: true,
     ...timeouts(http),
@@ -71,13 +76,15 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   await app.register(fastifyHelmet, HEADERS);
   await app.register(fastifyCookie);
   await app.register(fastifyRateLimit, { global: false, cache: MAX_SOURCES });
+  refuseStrayBodies(app);
   refuseOtherOrigins(app, auth, FREE);
   authenticate(app, auth, FREE, options.onWrongPassword);
   app.get("/livez", async () => ({ status: "alive" }));
   app.get("/readyz", async (_request, reply) => {
     try {
       const health = server.storeHealth;
-      if (health.state === "working") return { status: "ready", coap: server.addresses };
+      const { addresses: coap, secureAddresses: coaps } = server;
+      if (health.state === "working") return { status: "ready", coap, coaps };
       const reason = health.error.message;
       return await reply.code(503).send({ status: "not ready", store: health.state, reason });
     } catch {
@@ -131,7 +138,10 @@ function answerFaults(app: FastifyInstance, log: Logger | undefined): void {
     }
     const status = fault.statusCode ?? 500;
     if (status >= 500) log?.error({ err: fault }, "request failed");
-    const detail = status >= 500 ? "The server failed. Its log says why." : fault.message;
+    const detail =
+      status >= 500
+        ? "The server failed. Its log says why."
+        : `${fault.message}${status === 415 ? ". Send JSON, with Content-Type: application/json." : ""}`;
     return await sendProblem(reply, {
       status,
       title: status >= 500 ? "Our fault" : "Bad request",

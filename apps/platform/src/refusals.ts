@@ -1,4 +1,4 @@
-import type { Server } from "@godwit/server";
+import { refusalReasons, type Server } from "@godwit/server";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -15,6 +15,6 @@ export function refusalRoutes(root: FastifyInstance, server: Server): void {
 
 const wanted = z.strictObject({
   limit: numberBetween(1, 1_000).default(100),
-  reason: z.string().max(50).optional(),
+  reason: z.enum(refusalReasons()).optional(),
   endpoint: z.string().max(255).optional(),
 });

@@ -14,6 +14,11 @@ export const RULES: Readonly<Partial<Record<RefusedFor, string>>> = {
   badOption: "the OSCORE option cannot be read",
 };
 
+/** All that somebody is refused for, by name. */
+export function refusalReasons(): readonly [RefusedFor, ...RefusedFor[]] {
+  return Object.keys(ADVICE).toSorted() as [RefusedFor, ...RefusedFor[]]; // it has them all
+}
+
 /** What somebody can do about it. */
 export const ADVICE: Readonly<Record<RefusedFor, string>> = {
   unknownIdentity:

@@ -75,6 +75,7 @@ export function load(): readonly number[] {
 
 export function formatReport(report: Report): string {
   const { processor, cores, kernel, node } = report.machine;
+  const isShort = report.settings["short"] === true;
   const [before, after] = [report.load.before, report.load.after].map((l) => l.join(" "));
   return [
     `${report.benchmark}: ${processor}, ${cores} cores, Linux ${kernel}, Node ${node}`,
@@ -85,10 +86,13 @@ export function formatReport(report: Report): string {
     ...(report.inProcess === undefined ? [] : [formatInProcess(report.inProcess), ""]),
     ...report.figures.map(({ name, value, unit }) => `${name}: ${brief(value)} ${unit}`),
     "",
-    ...report.targets.map(
-      ({ name, wanted, reached, met }) =>
-        `${met ? "met   " : "missed"} ${name}: ${brief(reached)} (wanted ${wanted})`,
-    ),
+    ...report.targets.map(({ name, wanted, reached, met }) => {
+      const verdict = met ? "met   " : "missed";
+      return `${isShort ? "short " : verdict} ${name}: ${brief(reached)} (wanted ${wanted})`;
+    }),
+    ...(isShort
+      ? ["note: a short run measures code that is not warm: it meets and misses nothing"]
+      : []),
     ...report.notes.map((note) => `note: ${note}`),
   ].join("\n");
 }

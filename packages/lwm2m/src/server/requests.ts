@@ -104,7 +104,7 @@ export function nodesOf(
 ): readonly ValueNode[] {
   if (isPlain(value)) return [typed(path, value, definitions)];
   return Object.entries(value).map(([id, plain]) => {
-    if (!/^\d{1,5}$/.test(id)) throw new UsageError(`"${id}" is no resource id`);
+    if (!/^(?:0|[1-9]\d{0,4})$/.test(id)) throw new UsageError(`"${id}" is no resource id`);
     return typed([...path, Number(id)], plain, definitions);
   });
 }
