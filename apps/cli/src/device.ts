@@ -90,6 +90,7 @@ async function run(options: Options): Promise<void> {
     device.on("keyLog", ({ line }) => writeKeyLog(keylog, line));
   }
   let weather: NodeJS.Timeout | undefined;
+  const stillWaiting = sayWhileSilent(device, options.server);
   try {
     await stopping.during(device.start());
     weather = setInterval(() => {
@@ -100,8 +101,28 @@ async function run(options: Options): Promise<void> {
     say("stopping");
   } finally {
     clearInterval(weather);
+    clearTimeout(stillWaiting);
     await device.stop({ deregister: options.state === undefined });
   }
+}
+
+/** Retransmissions take minutes before they are given up: people want to know sooner that nobody answers. */
+function sayWhileSilent(device: Device, server: string): NodeJS.Timeout {
+  const timer = setTimeout(() => {
+    const { hostname, port } = new URL(server);
+    say(
+      `no answer yet: does a server listen at ${hostname}${port === "" ? "" : `:${port}`}, and does its log say anything of us?`,
+    );
+  }, SILENCE_AFTER);
+  for (const sign of [
+    "registered",
+    "refused",
+    "secured",
+    "handshakeFailed",
+    "unreachable",
+  ] as const)
+    device.on(sign, () => clearTimeout(timer));
+  return timer;
 }
 
 /** A state that cannot be written is found out here, not at the first registration. */
@@ -145,9 +166,11 @@ function listen(device: Device): void {
   );
   on("note", ({ text }) => text);
   on("written", ({ path }) => `written: ${path}`);
-  on(
+  device.on(
     "fault",
-    ({ fault, path }) => `fault${path === undefined ? "" : ` at ${path}`}: ${fault.message}`,
+    limited(({ fault, path }) =>
+      say(`fault${path === undefined ? "" : ` at ${path}`}: ${fault.message}`),
+    ),
   );
   on("secured", ({ how }) => HOW[how]);
   on("handshakeStalled", ({ why }) => why);
@@ -165,6 +188,27 @@ const SILENCE: Partial<Record<DeviceEvents["unreachable"]["why"], string>> = {
   reset: "the server rejects what we send (RST)",
   badResponse: "the server's answer cannot be understood",
 };
+
+/** A machine that faults may do so at each datagram: some a minute are told, the rest are counted. */
+function limited<E>(tell: (event: E) => void): (event: E) => void {
+  let [began, told, untold] = [0, 0, 0];
+  return (event) => {
+    const now = Date.now();
+    if (now - began >= FAULT_WINDOW) {
+      if (untold > 0) say(`fault: ${untold} more in the minute before`);
+      [began, told, untold] = [now, 0, 0];
+    }
+    if (told < FAULTS_TOLD) {
+      told += 1;
+      tell(event);
+    } else untold += 1;
+  };
+}
+
+/** ms */
+const SILENCE_AFTER = 5_000;
+const FAULT_WINDOW = 60_000;
+const FAULTS_TOLD = 5;
 
 const HOW = {
   full: "secured by a full handshake",

@@ -18,6 +18,7 @@ export async function godwit(only?: string): Promise<Command> {
  * has open. GODWIT_DEBUG=1 adds the stack.
  */
 export async function main(argv: readonly string[]): Promise<void> {
+  process.stdout.on("error", endWithReader);
   try {
     await (await godwit(argv[2])).parseAsync([...argv]);
   } catch (fault) {
@@ -43,6 +44,12 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ["demo", async () => (await import("./demo.ts")).demoCommand()],
   ["bench", async () => (await import("./bench/command.ts")).benchCommand()],
 ]);
+
+/** Whoever read our words is gone, as `head` is after its lines. */
+function endWithReader(fault: NodeJS.ErrnoException): void {
+  if (fault.code === "EPIPE") process.exit(0);
+  throw fault;
+}
 
 /** What commander finds wrong comes out as a fault like any other, in one line. */
 function throwFaults(command: Command, name: string): void {

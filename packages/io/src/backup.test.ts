@@ -164,11 +164,22 @@ test("what stands in the way of a backup or a restore is said, and nothing has c
     writeFileSync(damaged, readFileSync(good).fill(0xa5, 5_000));
     writeFileSync(join(root, "diary"), "this is a diary".repeat(1_000));
     mkdirSync(join(root, "empty"));
+    mkdirSync(join(root, "both"));
+    for (const name of ["godwit.db", "godwit-2026-11-30T12-00-00-000Z.db"])
+      copyFileSync(good, join(root, "both", name));
     const fresh = join(root, "fresh");
     const cases: readonly (readonly [RegExp, () => Promise<unknown>])[] = [
       [
         /good\.db exists already; nothing was written over it/,
         () => backUpData(directory, good, NOW),
+      ],
+      [
+        /data\/godwit-.*Z\.db is in the data directory: name a place outside it/,
+        () => backUpData(directory, directory, NOW),
+      ],
+      [
+        /both holds a store \(godwit\.db\) and backups \(godwit-2026-.*\): name the file that you mean/,
+        () => restored(join(root, "both"), fresh),
       ],
       [/empty is no data directory/, () => backUpData(join(root, "empty"), join(root, "x"), NOW)],
       [/data is in use by a server: stop it first/, () => restored(good, directory)],
@@ -192,7 +203,7 @@ test("what stands in the way of a backup or a restore is said, and nothing has c
     assert.deepEqual(content(data), { a: "a" });
     await data.close();
     const left = readdirSync(root).toSorted();
-    assert.deepEqual(left, ["damaged.db", "data", "diary", "empty", "fresh", "good.db"]);
+    assert.deepEqual(left, ["both", "damaged.db", "data", "diary", "empty", "fresh", "good.db"]);
     assert.deepEqual(readdirSync(fresh), []);
   }));
 

@@ -8,7 +8,7 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, resolve, sep } from "node:path";
 import { utf8 } from "@godwit/base";
 import { syncDirectory, syncFile } from "./atomic-file.ts";
 import { requestBackup } from "./backup-request.ts";
@@ -39,6 +39,10 @@ export async function backUpData(directory: string, to: string, now: number): Pr
   const isDirectory = to.endsWith("/") || (existsSync(to) && statSync(to).isDirectory());
   const file = isDirectory ? join(to, `godwit-${timeName(now)}.db`) : to;
   if (existsSync(file)) throw new Error(`${file} exists already; nothing was written over it`);
+  if (isWithin(resolve(file), resolve(directory)))
+    throw new Error(
+      `${file} is in the data directory: name a place outside it, best on another disk`,
+    );
   makeDirectory(dirname(resolve(file)));
   const partial = `${file}.${randomBytes(6).toString("hex")}.tmp`;
   try {
@@ -71,6 +75,10 @@ async function copyStopped(files: DataFiles, to: string): Promise<boolean> {
     if (error instanceof StoreError && error.fault === "locked") return false;
     throw error;
   }
+}
+
+function isWithin(file: string, directory: string): boolean {
+  return file.startsWith(directory.endsWith(sep) ? directory : `${directory}${sep}`);
 }
 
 function isOpen(files: DataFiles): boolean {
@@ -150,9 +158,14 @@ function sourceOf(from: string): string {
   if (!statSync(from).isDirectory()) return from;
   const backups = readdirSync(from).filter((name) => /^godwit-.*Z\.db$/.test(name));
   const newest = backups.toSorted().at(-1);
-  if (newest !== undefined) return join(from, newest);
   const copied = join(from, "godwit.db");
-  if (existsSync(copied)) return copied;
+  const isCopied = existsSync(copied);
+  if (newest !== undefined && isCopied)
+    throw new Error(
+      `${from} holds a store (godwit.db) and backups (${newest}): name the file that you mean. Nothing was restored`,
+    );
+  if (newest !== undefined) return join(from, newest);
+  if (isCopied) return copied;
   throw new Error(`${from} holds no backup: no godwit-….db, and no godwit.db`);
 }
 
