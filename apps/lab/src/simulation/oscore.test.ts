@@ -272,6 +272,29 @@ test("F17: an order given while the server was down is delivered after it, witho
   assert.equal(read(), "3837");
 });
 
+test("F17: what is observed, and what waits, is asked for after a restart of the server, without a word of the device; twice", () => {
+  for (const derivation of ["negotiated", "fixed"] as const) {
+    const pair = new Pair({ derivation, behind: "open", lifetime: 86_400 });
+    pair.order("observe", "/3303/0/5700", true);
+    pair.world.run("5 s");
+    for (let n = 0; n < 2; n++) {
+      pair.server.host.link.set({ cut: true });
+      const read = pair.order("read", "/3/0/9");
+      pair.world.run("1 s");
+      pair.server.host.link.set({ cut: false });
+      pair.server.restart();
+      pair.world.run("10 s");
+      assert.equal(read(), "3837");
+      const [observed] = pair.server.stack.server.observationsOf(ENDPOINT, pair.world.now);
+      assert.equal(observed?.state, "active");
+      const before = pair.heard.length;
+      pair.device.set("/3303/0/5700", 30 + n);
+      pair.world.run("5 s");
+      assert.ok(pair.heard.slice(before).some(({ type }) => type === "notification"));
+    }
+  }
+});
+
 test("F21: a device that restarts with its state goes on in two datagrams, without it by B.2 in four", () => {
   for (const [kept, datagrams] of [
     [true, 2],

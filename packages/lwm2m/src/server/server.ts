@@ -18,6 +18,7 @@ import {
 } from "@godwit/base";
 import { ServerCore, type ServerSurroundings } from "./core.ts";
 import type { ServerInput, ServerOutput } from "./events.ts";
+import { FirstRound } from "./first-round.ts";
 import { restoreFleet, type FleetGuide } from "./fleet-restore.ts";
 import { isFinal, viewOperation, type OperationView } from "./operation.ts";
 import { Orders } from "./orders.ts";
@@ -32,12 +33,14 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
   readonly #orders: Orders;
   readonly #observing: Observing;
   readonly #registering: Registering;
+  readonly #firstRound: FirstRound;
 
   constructor(around: ServerSurroundings, tuning: Partial<ServerTuning> = {}) {
     this.#core = new ServerCore(around, { ...serverTuning, ...tuning });
     this.#observing = new Observing(this.#core);
     this.#orders = new Orders(this.#core, this.#observing);
     this.#registering = new Registering(this.#core, this.#orders, this.#observing);
+    this.#firstRound = new FirstRound(this.#core.tuning);
   }
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -89,7 +92,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       this.#registering.wakeAt,
       earlier(
         earlier(this.#core.operations.nextDeadline, this.#core.unwritten.wakeAt),
-        earlier(this.#observing.wakeAt, this.#orders.wakeAt),
+        earlier(earlier(this.#observing.wakeAt, this.#orders.wakeAt), this.#firstRound.wakeAt),
       ),
     );
   }
@@ -109,6 +112,11 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       const why = guide.refusal(registration);
       if (why !== undefined) this.#registering.remove(registration.endpoint, why, now);
     }
+    const all = [...this.#core.registry.all()];
+    this.#firstRound.begin(
+      all.filter(({ queue, endpoint }) => queue.length > 0 || this.#observing.hasToAsk(endpoint)),
+      now,
+    );
   }
 
   // ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,6 +181,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     this.#registering.wake(now);
     this.#observing.wake(now);
     this.#orders.wake(now);
+    for (const registration of this.#firstRound.due(now)) this.#core.wanting.add(registration);
     this.#core.recordDue(now);
     const { operations } = this.#core;
     for (let o = operations.due(now); o !== undefined; o = operations.due(now)) {

@@ -10,6 +10,9 @@ export type ServerTuning = {
   readonly lifetimeGrace: number;
   /** After a restart no registration ends before this much time has passed: its device could not update. */
   readonly restartGrace: number;
+  /** So many devices are asked at once after a start, and as many after each pause, if an earlier run left something to ask. */
+  readonly startAsks: number;
+  readonly startPause: number;
   /** How long a device in queue mode listens after its last message (LwM2M 1.2 6.5: MAX_TRANSMIT_WAIT). */
   readonly awakeWindow: number;
   /** Silence after which a NAT may have forgotten the device, as long as nothing better is known. */
@@ -62,6 +65,8 @@ export const serverTuning: ServerTuning = {
   boundLocationLength: 1,
   lifetimeGrace: 0,
   restartGrace: 300_000,
+  startAsks: 50,
+  startPause: 100,
   awakeWindow: 93_000,
   trustedBinding: 25_000,
   shortestBinding: 10_000,
