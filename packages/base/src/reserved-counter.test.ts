@@ -73,7 +73,9 @@ test("at the end of the range there are no more numbers, and it stays so over a 
 
 test("a row that is none of this counter is refused", () => {
   const counter = new ReservedCounter({ ...KIND, first: 100, last: 200 });
-  for (const row of [reservedRow(1), new Uint8Array(3), new Uint8Array(8)])
+  const own = new ReservedCounter({ ...KIND, first: 100, last: 200 }).reserve().value!;
+  const longer = Uint8Array.of(...own, 0);
+  for (const row of [reservedRow(1), new Uint8Array(3), new Uint8Array(8), own.subarray(1), longer])
     throws(() => counter.restore(row), FormatError);
   throws(() => counter.reserved(true), UsageError);
   throws(() => new ReservedCounter({ kind: "x", slot: 256 }), UsageError);
