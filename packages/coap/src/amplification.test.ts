@@ -30,6 +30,15 @@ test("an Echo from before the clock's 24 bits of seconds wrap is still young aft
   assert.equal(mint.verify(0.5, mint.make(0.5, wrap - 1_000), wrap + 1_000), true);
 });
 
+test("RFC 9175 2.3: who takes over a path is known there by the Echo that was sent to it, and not by that of its old path", () => {
+  const mint = new EchoMint(tuning, seededRng(1));
+  const [own, other] = [new PathProof(0.25, false), new PathProof(0.5, false)];
+  const echoes = [own, other].map(({ nonce }) => mint.make(nonce, 10_000));
+  own.takeOver(other);
+  const known = echoes.map((echo) => mint.verify(own.nonce, echo, 10_000));
+  assert.deepEqual(known, [false, true]);
+});
+
 test("RFC 9175 2.4: what was sent never exceeds three times what came, until the path is proven", () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat(1_500), fc.nat(5_000))), (steps) => {

@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { seededRng } from "@godwit/base";
+import { seededRng, type Path } from "@godwit/base";
 import { CoapNode } from "./coap-node.ts";
 import { Code } from "./codes.ts";
 import { encodeMessage } from "./message-codec.ts";
 import { CON } from "./message.ts";
 import { request, response } from "./options.ts";
+import { coapTuning } from "./tuning.ts";
+import { UdpSessions } from "./udp-sessions.ts";
 
 const SESSIONS = 10_000;
 /**
@@ -64,3 +66,36 @@ test(`limit: an idle session takes at most ${MOST_BYTES_PER_IDLE_SESSION} bytes`
   assert.ok(each > 100, `${each} is no measurement`);
   assert.ok(each <= MOST_BYTES_PER_IDLE_SESSION, `${each} bytes`);
 });
+
+for (const [order, next] of [
+  ["the newest first", -1],
+  ["the oldest first", 1],
+] as const) {
+  test(`sessions that ended, ${order}, take no memory, nor do their hosts and what stays beside them`, () => {
+    const tuning = coapTuning({ maxUnpinnedSessions: 2 * SESSIONS });
+    const sessions = new UdpSessions(tuning);
+    const path = (round: number, n: number): Path => ({
+      local: { host: "192.0.2.1", port: 5_683 },
+      remote: { host: `10.${round}.${n >> 9}.${(n >> 1) & 0xff}`, port: n & 1 },
+    });
+    const bytes = Uint8Array.of(0x40, 0, 0, 1);
+    const fill = (round: number): void => {
+      const first = sessions.nextSession;
+      const last = first + SESSIONS - 1;
+      for (let n = 0; n < SESSIONS; n++)
+        sessions.handle({ type: "datagram", path: path(round, n), bytes }, 0);
+      for (const session of [first, last]) sessions.handle({ type: "pin", session }, 0);
+      for (let n = 1; n < SESSIONS - 1; n++) {
+        const session = next > 0 ? first + n : last - n;
+        sessions.handle({ type: "close", session }, 0);
+      }
+      while (sessions.poll() !== undefined);
+    };
+    fill(1); // what is made once for all
+    const before = used();
+    fill(2);
+    const each = (used() - before) / SESSIONS;
+    assert.equal(sessions.size, 4);
+    assert.ok(each < 60, `${each} bytes`);
+  });
+}

@@ -434,13 +434,26 @@ function optionIn(bytes: Uint8Array, number: number): Uint8Array | undefined {
   return bytes.subarray(from, from + (found % 0x1_0000));
 }
 
-test("one option is found in a message as it is in the whole of it, and in bytes that are none nothing breaks", () => {
+test("one option is found in a message as it is in the whole of it, in one that is cut short whole or not at all", () => {
   for (const [name, bytes] of EXAMPLES) {
     const { options } = decodeMessage(bytes, 300);
     if ((bytes[0]! & 0x0f) > 8) continue; // there are four; longer tokens are for peers that are known
     for (const number of [0, 6, 9, 11, 12, 13, 268, 269, 282, 0xffff]) {
       assert.deepEqual(optionIn(bytes, number), findOption(options, number)?.value, name);
     }
+  }
+  for (let token = 0; token < 16; token++) {
+    const bytes = concat(Uint8Array.of(0x40 | token, 1, 0, 1), new Uint8Array(token), hex("b161"));
+    assert.equal(optionIn(bytes, 11)?.length, token > 8 ? undefined : 1, `a token of ${token}`);
+  }
+  for (const [name, bytes] of EXAMPLES) {
+    if ((bytes[0]! & 0x0f) > 8) continue; // likewise
+    for (let cut = 0; cut < bytes.length; cut++)
+      for (const number of [11, 13, 268]) {
+        const found = optionIn(bytes.subarray(0, cut), number);
+        if (found !== undefined)
+          assert.deepEqual(found, optionIn(bytes, number), `${name}, ${cut}`);
+      }
   }
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(300), (bytes, number) => {

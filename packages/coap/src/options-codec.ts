@@ -60,7 +60,7 @@ export function scanBody(bytes: Uint8Array, at: number): Body | string {
  */
 export function optionAt(message: Uint8Array, number: number): number {
   const end = message.length;
-  const token = end < 4 ? LONGEST_PLAIN_TOKEN + 1 : message[0]! & 0x0f; // there are four
+  const token = message[0]! & 0x0f; // without a first byte 0, and nothing stands behind it
   if (token > LONGEST_PLAIN_TOKEN) return -1;
   let at = 4 + token;
   let current = 0;

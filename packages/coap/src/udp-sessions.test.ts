@@ -148,6 +148,19 @@ test("rebind: the session goes on at the new path with both accounts, the provis
   assert.deepEqual(said(sessions), ["opened 3", "received 3"], "the old address is a stranger's");
 });
 
+test("rebind: an unpinned session was heard by it, and ends after those that were silent since before", () => {
+  const sessions = new UdpSessions(coapTuning({ maxUnpinnedSessions: 3 }));
+  for (const port of [1, 2, 3])
+    sessions.handle({ type: "datagram", path: from(port), bytes: ping }, port);
+  sessions.handle({ type: "rebind", from: 3, into: 1 }, 10);
+  assert.equal(sessions.wakeAt, 2 + coapTuning().sessionLifetime);
+  drain(sessions);
+  for (const port of [4, 5, 6])
+    sessions.handle({ type: "datagram", path: from(port), bytes: ping }, 20);
+  const closed = said(sessions).filter((one) => one.startsWith("closed"));
+  assert.deepEqual(closed, ["closed 2", "closed 1"]);
+});
+
 test("rebind of sessions that are gone, or of one onto itself, changes nothing", () => {
   const sessions = new UdpSessions(coapTuning());
   sessions.handle({ type: "datagram", path: from(1), bytes: ping }, 0);
@@ -173,10 +186,12 @@ test("restore: a session comes back pinned under its number, and no number is gi
   assert.equal(sessions.wakeAt, 1_300_000);
 });
 
-test("connect twice is one session; close ends it", () => {
+test("connect twice is one session; close ends it, and nothing is sent in it any more", () => {
   const sessions = new UdpSessions(coapTuning());
   const session = sessions.connect(from(1), 0);
   assert.equal(sessions.connect(from(1), 0), session);
+  sessions.handle({ type: "datagram", path: from(1), bytes: ping }, 0);
+  drain(sessions);
   sessions.handle({ type: "close", session }, 0);
   sessions.handle({ type: "send", session, bytes: ping }, 0);
   assert.deepEqual(drain(sessions), [{ type: "closed", session, why: "asked" }]);

@@ -268,7 +268,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
 
   #forget(session: UdpSession): void {
     this.#sessions.delete(session.id);
-    if (this.#last === session) this.#last = undefined;
+    this.#last = undefined;
     this.#unmap(session);
     this.#displaced.delete(session);
     if (!session.pinned) this.#unlist(session);
@@ -315,12 +315,12 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     if (this.#displaced.has(session)) return;
     const { host, port } = session.path.remote;
     const { hosts } = this.#local(session.path);
-    const there = hosts.get(host);
-    if (there === session) hosts.delete(host);
-    else if (there instanceof Map) {
+    const there = hosts.get(host); // the session or a map with it: who has a path stands there
+    if (there instanceof Map) {
       there.delete(port);
-      if (there.size === 0) hosts.delete(host);
+      if (there.size > 0) return;
     }
+    hosts.delete(host);
   }
 
   #local(path: Path): Local {
