@@ -178,6 +178,19 @@ test("RFC 6347 4.1.2.6: a record is received once, and one that does not verify 
   assert.equal(end.own.isAt(HOME), true);
 });
 
+test("RFC 6347 4.1: a record of an epoch that has no keys is counted as such, and is no forgery", () => {
+  const end = new End(tuned({ forgeryLimit: 1 }));
+  for (const epoch of [0, 2, 0xffff]) {
+    const record = end.record(ContentType.applicationData, utf8("a"));
+    record[3] = epoch >>> 8;
+    record[4] = epoch;
+    assert.equal(end.deliver(record), false);
+  }
+  assert.equal(end.drops("epoch"), 3);
+  assert.equal(end.own.forgeries, 0);
+  assert.deepEqual(end.logged, []);
+});
+
 test("RFC 9146 6: only the newest record moves the path, and only of a peer that may move", () => {
   const end = new End();
   const late = end.record(ContentType.applicationData, utf8("late"));
@@ -383,6 +396,45 @@ test("RFC 6347 4.1: an association ends before its numbers are used up", () => {
   for (let i = 0; i < 3; i++) end.established.send(end.own, utf8("a"));
   assert.equal(end.sent.length, 2);
   assert.deepEqual(end.logged, ["end: sequence numbers used up"]);
+});
+
+const finished = (messageSeq: number): Uint8Array =>
+  Uint8Array.of(20, 0, 0, 12, 0, messageSeq, 0, 0, 0, 0, 0, 12, ...new Uint8Array(12));
+
+/** As after a handshake that this end finished last, at NOW. */
+function justOpened(): End {
+  const end = new End();
+  end.own.lastFlight = {
+    items: [{ epoch: 1, type: ContentType.handshake, bytes: finished(7) }],
+    asksAgain: 3,
+    until: NOW + DEFAULT_TUNING.lastFlightKept,
+    plainSequence: 0,
+    sentAt: NOW,
+  };
+  return end;
+}
+
+for (const [what, times, answers] of [
+  ["at once gets nothing, the answer is on its way", [249], 0],
+  ["gets our last flight", [250], 1],
+  ["and again gets it once in 250 ms", [250, 499, 500, 501], 2],
+  ["four minutes later gets it", [240_000], 1],
+  ["later still gets nothing, to the millisecond", [240_001], 0],
+] as const) {
+  test(`RFC 6347 4.2.4: a Finished that comes again ${what}`, () => {
+    const end = justOpened();
+    for (const after of times) end.tell(ContentType.handshake, finished(3), HOME, NOW + after);
+    assert.deepEqual(end.out, Array(answers).fill(`1 22 ${toHex(finished(7))}`));
+  });
+}
+
+test("RFC 6347 4.2.4: only the Finished of this handshake asks for our last flight, and only before there was data", () => {
+  const end = justOpened();
+  end.tell(ContentType.handshake, finished(2), HOME, NOW + 1_000);
+  end.data("a", HOME, NOW + 1_000);
+  end.tell(ContentType.handshake, finished(3), HOME, NOW + 1_000);
+  assert.deepEqual(end.out, []);
+  assert.equal(end.drops("lateHandshake"), 2);
 });
 
 test("RFC 7925 17: whoever asks to renegotiate is told that it is not done", () => {

@@ -41,7 +41,6 @@ export class Resumption {
   find(hello: ClientHello, now: Instant): SavedSession | undefined {
     const ticket = findExtension(hello.extensions, ExtensionType.sessionTicket) ?? EMPTY;
     if (ticket.length > 0 && this.#withTickets) return this.#tickets.open(ticket, now);
-    if (hello.sessionId.length === 0) return undefined;
     return this.#sessions.find(hello.sessionId, now);
   }
 

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { seededRng } from "@godwit/base";
+import { EMPTY, Outbox, seededRng } from "@godwit/base";
+import { ExtensionType } from "../codes.ts";
+import type { ClientHello } from "../handshake/client-hello.ts";
+import { latin1 } from "../latin1.ts";
+import { PendingWrites } from "../pending-writes.ts";
+import { Resumption } from "../resumption.ts";
+import type { SavedSession } from "../saved-session.ts";
 import { DtlsServer } from "../server.ts";
+import { SUITES } from "../suites.ts";
+import { DEFAULT_TUNING } from "../tuning.ts";
 import { exchange } from "./exchange.ts";
 import { SEALER, Wire } from "./wire.ts";
 
@@ -32,6 +40,48 @@ test("RFC 5077: a session is resumed by ticket, and the server remembers nothing
   wire.connect(client, "resume");
   assert.equal(client.of("opened").at(-1)?.how, "resumed");
   exchange(wire, client);
+});
+
+test("RFC 5077 3.4: a hello that has a ticket is not resumed by its session id, however short the ticket is", () => {
+  const resumption = new Resumption({
+    tuning: DEFAULT_TUNING,
+    rng: seededRng(1),
+    tickets: true,
+    host: { durable: false, seal: (plain) => plain },
+    writes: new PendingWrites(new Outbox()),
+  });
+  const session: SavedSession = {
+    suite: SUITES[0]!, // there are eleven
+    master: new Uint8Array(48),
+    extended: true,
+    identity: { kind: "psk", identity: "dev01" },
+    generation: 1,
+    serverName: "",
+    expires: 1_000,
+    id: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
+    ticket: EMPTY,
+  };
+  resumption.keep(session, latin1(session.id));
+  const find = (sessionId: Uint8Array, ticket?: Uint8Array): SavedSession | undefined => {
+    const extensions =
+      ticket === undefined ? [] : [{ type: ExtensionType.sessionTicket, body: ticket }];
+    const hello: ClientHello = {
+      version: 0xfefd,
+      random: new Uint8Array(32),
+      sessionId,
+      cookie: EMPTY,
+      suites: [],
+      compression: EMPTY,
+      extensions,
+    };
+    return resumption.find(hello, 999);
+  };
+  for (const ticket of [undefined, EMPTY]) {
+    assert.deepEqual(find(session.id, ticket), session);
+    assert.equal(find(EMPTY, ticket), undefined);
+  }
+  for (const length of [1, 16, 100])
+    assert.equal(find(session.id, new Uint8Array(length)), undefined, `${length} bytes`);
 });
 
 test("RFC 5077 5.5: ticket keys outlive the server, so a restart makes no full handshakes", () => {

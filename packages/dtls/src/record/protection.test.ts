@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { type CipherCCMTypes, createDecipheriv, createHmac } from "node:crypto";
-import { test } from "node:test";
+import crypto, { type CipherCCMTypes, createDecipheriv, createHmac } from "node:crypto";
+import { syncBuiltinESMExports } from "node:module";
+import { mock, test } from "node:test";
 import { EMPTY, FormatError, concat, hex, seededRng, toHex, utf8 } from "@godwit/base";
 import { ContentType } from "../codes.ts";
 import { SUITES, keyLength } from "../suites.ts";
@@ -176,6 +177,35 @@ test("CVE-2026-26014: the explicit nonce is epoch and sequence number, never cha
     assert.equal(toHex(sealed.subarray(13, 21)), toHex(sealed.subarray(3, 11)));
   }
 });
+
+for (const { name, cipher } of CIPHERS.filter(({ cipher }) => cipher.kind !== "cbc")) {
+  test(`${name}: once a record is sealed or opened, the key that was given to node:crypto is all zeros`, () => {
+    const keys = new Uint8Array(keyLength(cipher)).fill(0xee);
+    const given: Uint8Array[] = [];
+    for (const which of ["createCipheriv", "createDecipheriv"] as const) {
+      const real = crypto[which] as (...all: unknown[]) => unknown;
+      mock.method(crypto, which, (...all: unknown[]) => {
+        const key = all[1] as Uint8Array;
+        assert.equal(toHex(key), "ee".repeat(cipher.key));
+        given.push(key);
+        return real(...all);
+      });
+    }
+    syncBuiltinESMExports();
+    try {
+      const content = new Uint8Array(1_000);
+      const plain = { type: 23, epoch: 1, sequence: 1, cid: EMPTY, content };
+      const record = readRecord(sealRecord(cipher, keys, plain, rng), 0, 0);
+      assert.equal(given.map(toHex).join(), "00".repeat(cipher.key));
+      assert.ok(openRecord(cipher, keys, record).ok);
+      assert.equal(given.length, 2);
+      for (const key of given) assert.equal(toHex(key), "00".repeat(cipher.key));
+    } finally {
+      mock.restoreAll();
+      syncBuiltinESMExports();
+    }
+  });
+}
 
 test("record header: every cut is refused, and so is a length beyond the datagram", () => {
   const whole = plainRecord(ContentType.handshake, 7, utf8("abc"));
