@@ -321,8 +321,8 @@ export const REGISTRATION_PATH = "rd";
 export const DEFAULT_LIFETIME = 86_400;
 /** /1/x/1 and `lt` are 32 bits wide in every stack. */
 export const MAX_LIFETIME = 0xffff_ffff;
-export const MAX_ENDPOINT_BYTES = 255;
-export const MAX_PROFILE_IDS = 16;
+const MAX_ENDPOINT_BYTES = 255;
+const MAX_PROFILE_IDS = 16;
 
 /** Control characters, and those that reverse the direction of the text around them. */
 const UNPRINTABLE = /[\p{Cc}\u{2028}\u{2029}\u{202a}-\u{202e}\u{2066}-\u{2069}]/u;

@@ -168,6 +168,16 @@ test("whole numbers take 1, 2, 4 or 8 bytes and lose nothing", () => {
   }
 });
 
+test("OMA Core appendix C: a Boolean is one byte, 0 or 1", () => {
+  for (const [value, bytes] of [
+    [false, "00"],
+    [true, "01"],
+  ] as const) {
+    assert.equal(toHex(encodeValue({ type: "boolean", value })), bytes);
+    assert.deepEqual(decodeValue(hex(bytes), "boolean"), { type: "boolean", value });
+  }
+});
+
 test("a resource that no definition names is opaque", () => {
   assert.deepEqual(decodeTlv([9_999, 0], hex("c2 07 abcd"), definitions), [
     { path: [9_999, 0, 7], value: { type: "opaque", value: hex("abcd") } },
