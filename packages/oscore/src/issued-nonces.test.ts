@@ -57,6 +57,13 @@ test("RFC 8613 B.2.1: an R2 is good for the lifetime of a run, to the millisecon
   assert.notDeepEqual(nonces.issue(ID, piv(1), 1_500), first);
 });
 
+test("RFC 8613 B.2.1: a request 1 that comes again after the lifetime of its run gets another R2, whatever came between", () => {
+  const nonces = fresh();
+  const given = [1, 2, 3].map((n) => nonces.issue(ID, piv(n), 0));
+  const again = [1, 2, 3].map((n) => nonces.issue(ID, piv(n), 1_000));
+  assert.equal(new Set([...given, ...again].map(toHex)).size, 6);
+});
+
 test("RFC 8613 B.2.1: those that are not remembered end together, and a new key knows none of them", () => {
   const nonces = fresh();
   for (const n of [1, 2]) nonces.issue(ID, piv(n), 0);
