@@ -254,6 +254,18 @@ test("rebind from a pinned session: it stays without a path", () => {
   assert.equal(sessions.sessionAt(from(2)), a, "its end takes nobody's path");
 });
 
+test("rebind from a session that was displaced: it has no path to give, and everybody stays where he is", () => {
+  const sessions = new UdpSessions(coapTuning());
+  const [a, b] = [sessions.connect(from(1), 0), sessions.connect(from(2), 0)];
+  sessions.handle({ type: "displace", session: a }, 0);
+  const there = sessions.sessionAt(from(1));
+  drain(sessions);
+  sessions.handle({ type: "rebind", from: a, into: b }, 0);
+  assert.deepEqual(drain(sessions), []);
+  assert.equal(sessions.sessionAt(from(1)), there);
+  assert.equal(sessions.sessionAt(from(2)), b);
+});
+
 test("restore onto a path that is in use: a pinned session loses it, another ends", () => {
   for (const pinned of [true, false]) {
     const sessions = new UdpSessions(coapTuning());

@@ -208,6 +208,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     const gone = this.#sessions.get(from);
     const stays = this.#sessions.get(into);
     if (gone === undefined || stays === undefined || gone === stays) return;
+    if (this.#displaced.has(gone)) return; // its path is another peer's by now
     if (gone.pinned) this.#lose(gone);
     else {
       this.#forget(gone);
