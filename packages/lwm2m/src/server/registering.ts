@@ -97,11 +97,6 @@ export class Registering {
     }
   }
 
-  /** Whether `id` is the ping that asks an incumbent. */
-  asksIncumbent(id: number): boolean {
-    return this.#takeovers.has(id);
-  }
-
   request(exchange: ExchangeId, session: SessionId, request: Request, now: Instant): void {
     const path = uriPath(request.options);
     if (path[0] === "rd" && path.length === 2) {
@@ -215,6 +210,7 @@ export class Registering {
     this.#core.refuse(exchange, session, INCUMBENT_ANSWERS, endpoint);
   }
 
+  /** If `id` is the ping that asked an incumbent, the newcomer has its name. */
   incumbentSilent(id: number, now: Instant): void {
     const takeover = this.#takeovers.get(id);
     if (takeover === undefined) return;

@@ -99,8 +99,10 @@ test("OMA TS Core 6.2.1: a lifetime ends after its grace, not before; put off it
   registry.expireAt(b, 105, 10);
   assert.equal(registry.nextExpiry, 110);
   assert.equal(registry.expired(109, 10), undefined);
-  registry.expireAt(a, 200, 10);
-  assert.equal(registry.nextExpiry, 110, "it is looked at then, and put off");
+  for (const later of [104, 200]) {
+    registry.expireAt(a, later, 10);
+    assert.equal(registry.nextExpiry, 110, "it is looked at then, and put off");
+  }
   assert.equal(registry.expired(110, 10), undefined);
   assert.equal(registry.nextExpiry, 115);
   assert.equal(registry.expired(115, 10), b);

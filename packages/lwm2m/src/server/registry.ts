@@ -10,7 +10,7 @@ export class Registry {
   readonly #byId = new Map<string, Registration>();
   readonly #byEndpoint = new Map<string, Registration>();
   readonly #bySession = new SelfKeyed(BY_SESSION);
-  readonly #expiry = new Deadlines<string>();
+  readonly #expiry = new Deadlines<Registration>();
   /** Registrations nobody has proven yet. */
   readonly #unproven = new Queue<Registration>();
 
@@ -53,7 +53,7 @@ export class Registry {
   remove(registration: Registration): void {
     this.#byId.delete(registration.id);
     this.#unproven.delete(registration);
-    this.#expiry.stop(registration.id);
+    this.#expiry.stop(registration);
     if (this.#byEndpoint.get(registration.endpoint) === registration) {
       this.#byEndpoint.delete(registration.endpoint);
     }
@@ -96,21 +96,20 @@ export class Registry {
   /** Lifetime runs until `at`; `undefined`: for ever. */
   expireAt(registration: Registration, at: Instant | undefined, grace: number): void {
     registration.expiresAt = at;
-    if (at === undefined) return this.#expiry.stop(registration.id);
+    if (at === undefined) return this.#expiry.stop(registration);
     // Put off: seen when the time noted comes. So an Update does not move it through millions of others.
-    const noted = this.#expiry.at(registration.id);
-    if (noted === undefined || noted > at + grace) this.#expiry.set(registration.id, at + grace);
+    const noted = this.#expiry.at(registration);
+    if (noted === undefined || noted > at + grace) this.#expiry.set(registration, at + grace);
   }
 
   /** Takes out one registration whose lifetime (with grace) is over. */
   expired(now: Instant, grace: number): Registration | undefined {
     for (;;) {
-      const id = this.#expiry.expired(now);
-      const registration = id === undefined ? undefined : this.#byId.get(id);
-      if (registration?.expiresAt === undefined) return undefined; // who has a deadline is here and may end
+      const registration = this.#expiry.expired(now);
+      if (registration?.expiresAt === undefined) return undefined; // who has a deadline may end
       const at = registration.expiresAt + grace;
       if (at <= now) return registration;
-      this.#expiry.set(registration.id, at);
+      this.#expiry.set(registration, at);
     }
   }
 }

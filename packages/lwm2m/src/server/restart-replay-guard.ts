@@ -39,8 +39,8 @@ export class RestartReplayGuard {
   }
 
   forget(session: SessionId): void {
-    if (this.#suspects.size > 0) this.#suspects.delete(session);
-    if (this.#elsewhere.size > 0) this.#elsewhere.delete(session);
+    this.#suspects.delete(session);
+    this.#elsewhere.delete(session);
   }
 
   /** `echoed`: the request carried a good Echo. */

@@ -135,9 +135,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       case "response":
         return this.#orders.answered(input, now);
       case "failed":
-        if (this.#registering.asksIncumbent(input.id)) {
-          return this.#registering.incumbentSilent(input.id, now);
-        }
+        this.#registering.incumbentSilent(input.id, now);
         return this.#orders.unanswered(input.id, input.reason, now);
       case "renamed":
         return this.#orders.renamed(input.id, input.again);
