@@ -106,8 +106,8 @@ export class ServerCore {
   /** Numbers of sessions that were lost with the store: their devices are registered, and found again when they speak. */
   readonly lost: Set<SessionId> = new Set();
   readonly unwritten: Unwritten = new Unwritten();
-  /** Registrations whose end is being written: nothing more is written of them. */
-  readonly leaving: Set<Registration> = new Set();
+  /** Registrations whose end is being written, or was: nothing more is written of them. */
+  readonly leaving: WeakSet<Registration> = new WeakSet();
 
   constructor(around: ServerSurroundings, tuning: ServerTuning) {
     this.around = around;

@@ -161,10 +161,11 @@ export class Enrolling {
   stored({ enrolment }: PendingEnrolment, refusal: string | undefined, now: Instant): void {
     const { exchange, registration, leaving } = enrolment;
     const { session, endpoint } = registration;
-    for (const old of leaving.keys())
-      if (!this.#leavesOtherwise(old, enrolment)) this.#core.leaving.delete(old);
     if (refusal !== undefined) {
-      for (const old of leaving.keys()) this.#core.registry.resume(old);
+      for (const old of leaving.keys()) {
+        if (!this.#leavesOtherwise(old, enrolment)) this.#core.leaving.delete(old);
+        this.#core.registry.resume(old);
+      }
       this.#letGo(enrolment);
       return this.#core.refuseForNow(exchange, session, refusal, endpoint);
     }

@@ -61,8 +61,8 @@ export class Registering {
   /** By ping id. */
   readonly #takeovers = new Map<number, Takeover>();
   readonly #takeoverDue = new Deadlines<number>();
-  /** Sessions that their peer has just come to, by another path or a new association; its Update is on its way. */
-  readonly #rebound = new Set<SessionId>();
+  /** Those whose device has just come by another path or a new association; its Update is on its way. */
+  readonly #rebound = new WeakSet<Registration>();
 
   constructor(core: ServerCore, orders: Orders, observing: Observing) {
     this.#core = core;
@@ -254,14 +254,15 @@ export class Registering {
     const into = registration.session;
     const before = this.#core.registry.bySession(session);
     if (before !== undefined) before.reach.silent = true; // its address is this device's now
-    this.#rebound.add(into);
+    this.#rebound.add(registration);
     this.#core.emit({ type: "rebind", exchange, from: session, into });
     return true;
   }
 
   /** The next Update says so. */
   moved(session: SessionId): void {
-    if (this.#core.registry.bySession(session) !== undefined) this.#rebound.add(session);
+    const registration = this.#core.registry.bySession(session);
+    if (registration !== undefined) this.#rebound.add(registration);
   }
 
   /** Where the session is authenticated, the id is only looked up inside it. */
@@ -290,7 +291,7 @@ export class Registering {
     const parsed = parseUpdate(request, registration.version);
     if (parsed.type === "refused")
       return this.#core.refuse(exchange, session, parsed, registration.endpoint);
-    const moved = this.#rebound.delete(session) || registration.session !== session;
+    const moved = this.#rebound.delete(registration) || registration.session !== session;
     if (registration.session !== session) this.changeSession(registration, session, now);
     const before = agreed(registration, parsed.update);
     const changed = applyUpdate(registration, parsed.update, this.#core.objectLists);
@@ -325,14 +326,13 @@ export class Registering {
       endpoint === undefined ? undefined : this.#core.registry.byEndpoint(endpoint);
     if (registration === undefined || registration.session === session) return;
     if (credentialIdOf(registration.identity) !== id) return;
-    this.#rebound.add(session);
+    this.#rebound.add(registration);
     this.changeSession(registration, session, now);
     registration.reach.silent = true; // a device that forgot all begins by registering
   }
 
   /** Whoever is registered there cannot be spoken to until there is a new association. */
   closed(session: SessionId): void {
-    this.#rebound.delete(session);
     const registration = this.#core.registry.bySession(session);
     if (registration !== undefined) registration.reach.silent = true;
     this.#enrolling.closed(session);
@@ -419,7 +419,6 @@ export class Registering {
         return this.#orders.flush(registration, now);
       }
       case "deregister":
-        this.#core.leaving.delete(registration);
         if (this.#core.registry.byId(registration.id) === registration)
           this.drop(registration, "device", now);
         return this.#core.respond(exchange, buildResponse(Code.Deleted));
