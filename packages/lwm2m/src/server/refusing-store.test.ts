@@ -134,8 +134,9 @@ class Bench {
     this.feed({ type: "cancelOperation", id });
   }
 
-  decide(ok: boolean): void {
-    for (const one of this.#held.splice(0)) this.#commit(one, ok);
+  /** Of all that is held, or of the `first` so many. */
+  decide(ok: boolean, first = this.#held.length): void {
+    for (const one of this.#held.splice(0, first)) this.#commit(one, ok);
     this.#drain();
   }
 
@@ -341,6 +342,21 @@ test("Registers of one endpoint and of one session at once end with one registra
   }
 });
 
+test("F18: a registration that two Registers end is not updated before both are decided", () => {
+  const bench = new Bench();
+  const location = bench.enrol(1, "dev");
+  const update = request(Code.POST, { path: location });
+  bench.store = "hold";
+  const first = bench.register(2, "dev");
+  const last = bench.register(3, "dev");
+  bench.decide(false, 1);
+  assert.equal(bench.code(first), "5.03");
+  assert.equal(bench.code(bench.ask(1, update)), "4.04"); // or its row would be written again
+  bench.decide(true);
+  assert.equal(bench.code(last), "2.01");
+  bench.check();
+});
+
 test("limits hold while registrations are being written", () => {
   const bench = new Bench(undefined, { maxUnproven: 2, maxRegistrations: 4 });
   bench.store = "hold";
@@ -350,6 +366,17 @@ test("limits hold while registrations are being written", () => {
   assert.deepEqual(codes, ["2.01", "2.01", "2.01", "2.01", "5.03"]);
   bench.store = "ok";
   bench.register(6, "dev6");
+  bench.check();
+});
+
+test("F18: an unproven device whose second Register was refused counts as unproven, and makes room at the limit", () => {
+  const bench = new Bench(undefined, { maxUnproven: 1 });
+  bench.enrol(1, "dev1");
+  bench.store = "refuse";
+  assert.equal(bench.code(bench.register(1, "dev1")), "5.03");
+  bench.store = "ok";
+  bench.enrol(2, "dev2");
+  assert.deepEqual([...bench.server.endpoints()], ["dev2"]);
   bench.check();
 });
 

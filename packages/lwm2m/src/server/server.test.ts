@@ -15,6 +15,7 @@ import {
   type Response,
 } from "@godwit/coap";
 import type { ServerEvent, ServerInput, ServerOutput } from "./events.ts";
+import { decodeRegistration } from "./records.ts";
 import { executeRequest, observeRequest, readRequest, writeRequest } from "./requests.ts";
 import { Lwm2mServer } from "./server.ts";
 import type { ServerTuning } from "./tuning.ts";
@@ -94,6 +95,13 @@ class Bench {
     const exchange = ++this.#exchange;
     const token = Uint8Array.of(exchange % 256);
     this.feed({ type: "request", exchange, session, request: req, validated: false, token });
+    return this.answerTo(exchange);
+  }
+
+  /** As `ask`, for a block of a request that began on another path. */
+  askFragment(session: number, req: Request): Response | undefined {
+    const exchange = ++this.#exchange;
+    this.feed({ type: "fragment", exchange, session, request: req });
     return this.answerTo(exchange);
   }
 
@@ -269,9 +277,38 @@ for (const { what, query, code, says } of refusals) {
   });
 }
 
-test("NoSec is off unless switched on", () => {
+test("NoSec is off unless switched on; who is refused is told that, or that the endpoint has credentials", () => {
   const bench = new Bench({ nosec: false });
-  assert.equal(formatCode(bench.register(1, ["ep=a", "lt=60", "lwm2m=1.1"])?.code ?? 0), "4.03");
+  for (const [endpoint, says] of [
+    ["open", "NoSec is switched off"],
+    ["secure", "this endpoint has credentials"],
+  ] as const) {
+    const answer = bench.register(1, [`ep=${endpoint}`, "lt=60", "lwm2m=1.1"]);
+    assert.equal(formatCode(answer?.code ?? 0), "4.03");
+    assert.equal(new TextDecoder().decode(answer?.payload), says);
+  }
+});
+
+test("RFC 6690 4: the server names its resources to who GETs /.well-known/core; no other method or path is served", () => {
+  const bench = new Bench();
+  for (const [code, path, answered] of [
+    [Code.GET, "/.well-known/core", "2.05"],
+    [Code.POST, "/.well-known/core", "4.05"],
+    [Code.GET, "/.well-known", "4.04"],
+    [Code.GET, "/.well-known/core/x", "4.04"],
+    [Code.GET, "/.well-known/other", "4.04"],
+    [Code.GET, "/rd", "4.05"],
+    [Code.GET, "/rd/x", "4.05"],
+    [Code.POST, "/rd/x/y", "4.04"],
+    [Code.POST, "/nat", "4.05"],
+    [Code.GET, "/nat/x", "4.04"],
+    [Code.GET, "/", "4.04"],
+  ] as const) {
+    const answer = bench.ask(1, request(code, { path, query: ["s=1"] }));
+    assert.equal(formatCode(answer?.code ?? 0), answered, `${formatCode(code)} ${path}`);
+    const named = answered === "2.05" ? '</rd>;rt="core.rd",</nat>' : "";
+    assert.equal(new TextDecoder().decode(answer?.payload), named);
+  }
 });
 
 test("a credential registers its own endpoint only, and may leave the name out", () => {
@@ -343,6 +380,19 @@ for (const owner of KINDS) {
   }
 }
 
+test("Locations of many devices that prove who they are differ, the shortest first", () => {
+  const bench = new Bench();
+  const ids = Array.from({ length: 150 }, (_, n) => {
+    const endpoint = `secure${n}`;
+    bench.feed({ type: "opened", session: n, identity: { kind: "psk", identity: endpoint } });
+    const [, id = ""] = bench.enrol(n, endpoint);
+    assert.match(id, /^[\w-]{1,2}$/);
+    return id;
+  });
+  assert.equal(new Set(ids).size, ids.length);
+  assert.deepEqual([...new Set(ids.map(({ length }) => length))], [1, 2]);
+});
+
 for (const { what, restart } of [
   { what: "from the Update on", restart: false },
   { what: "after a restart, too", restart: true },
@@ -376,6 +426,39 @@ test("Core 6.2.2: an Update refreshes the lifetime and changes what it names", (
   assert.equal(bench.records.get("registration")?.size, 0);
 });
 
+for (const { what, query = [], payload, now } of [
+  { what: "the lifetime", query: ["lt=600"], now: { lifetime: 600 } },
+  { what: "the binding", query: ["b=UT"], now: { binding: "UT" } },
+  { what: "queue mode", query: ["Q"], now: { queueMode: true } },
+  { what: "the number for SMS", query: ["sms=4711"], now: { sms: "4711" } },
+  {
+    what: "the objects",
+    payload: "</1/0>",
+    now: {
+      objects: { root: [], formats: [], objects: [{ id: 1, version: undefined, instances: [0] }] },
+    },
+  },
+  { what: "nothing", now: {} },
+] as const) {
+  test(`Core 6.2.2: an Update that names ${what} changes that, durably, and nothing else`, () => {
+    const bench = new Bench();
+    const location = bench.enrol(1, "dev");
+    const row = (): Uint8Array => bench.records.get("registration")!.get(location[1]!)!; // it is registered
+    const before = decodeRegistration(row());
+    const parts = payload === undefined ? {} : { contentFormat: 40, payload };
+    bench.store = "hold";
+    bench.update(1, location, { query, ...parts });
+    assert.deepEqual(
+      bench.held.flatMap(({ changes }) => changes.map(({ table }) => table)),
+      what === "nothing" ? ["touch"] : ["touch", "registration"],
+    );
+    bench.decide(true);
+    assert.deepEqual(decodeRegistration(row()), { ...before, ...now });
+    assert.equal(bench.update(1, location, { query: ["lt=301"] }), "2.04");
+    assert.deepEqual(decodeRegistration(row()), { ...before, ...now, lifetime: 301 });
+  });
+}
+
 test("Core 6.2.3: a De-register removes the registration, durably", () => {
   const bench = new Bench();
   const location = bench.enrol(1, "dev");
@@ -393,6 +476,68 @@ test("an Update from another raw path rebinds the session before it is obeyed", 
   bench.update(1, location); // the endpoint gives it back under the right session
   const updated = bench.events.findLast((e) => e.type === "updated");
   assert.equal(updated?.type === "updated" && updated.moved, true);
+});
+
+test("a device that is heard at the address of another has it from then on: nothing is sent there to the other", () => {
+  const bench = new Bench();
+  const lamp = bench.enrol(1, "lamp");
+  bench.enrol(2, "door");
+  bench.update(2, lamp);
+  assert.equal(bench.server.registration("lamp", bench.now)?.reachability, "reachable");
+  assert.equal(bench.server.registration("door", bench.now)?.reachability, "unreachable");
+  bench.order("door", "read", readRequest([3, 0, 9]));
+  assert.equal(bench.sent().length, 0);
+});
+
+test("RFC 7959 2.9.2: a block from another path moves the session of the registration it is for; any other is to begin again", () => {
+  const bench = new Bench();
+  const [, id = ""] = bench.enrol(1, "dev");
+  for (const path of [["rd"], ["rd", "x"], ["bs", id], ["rd", id, "x"]]) {
+    const answer = bench.askFragment(2, request(Code.POST, { path }));
+    assert.equal(formatCode(answer?.code ?? 0), "4.08", path.join("/"));
+  }
+  assert.ok(!bench.other.some(({ type }) => type === "rebind"));
+  assert.equal(bench.askFragment(2, request(Code.POST, { path: ["rd", id] })), undefined);
+  const rebind = { type: "rebind", exchange: bench.lastExchange, from: 2, into: 1 };
+  assert.deepEqual(bench.other.at(-1), rebind);
+});
+
+test("a registered device that comes by a new association is reached there, once it has spoken; what it observes goes on there", () => {
+  const bench = new Bench();
+  const identity = { kind: "psk", identity: "secure" } as const;
+  bench.feed({ type: "opened", session: 5, identity });
+  const location = bench.enrol(5, "secure");
+  const watch = bench.order("secure", "observe", observeRequest([3303, 0, 5700]));
+  const first = response(Code.Content, { payload: "1", contentFormat: 0 });
+  const accepted = { ...first, options: withOption(first.options, observeOption(1)) };
+  bench.reply(watch, 5, accepted, { final: false });
+  bench.feed({ type: "opened", session: 6, identity });
+  assert.equal(bench.server.registration("secure", bench.now)?.session, 6);
+  const resumed = bench.coap.findLast((c) => c.type === "resumeObservation");
+  assert.deepEqual([resumed?.session, resumed?.token], [6, Uint8Array.of(9)]);
+  const read = bench.order("secure", "read", readRequest([3, 0, 9]));
+  assert.equal(bench.state(read), "waiting"); // it may have forgotten all, and register
+  assert.equal(bench.update(6, location), "2.04");
+  const updated = bench.events.findLast((e) => e.type === "updated");
+  assert.equal(updated?.moved, true);
+  assert.deepEqual([bench.sent().at(-1)?.id, bench.sent().at(-1)?.session], [read, 6]);
+  bench.update(6, location);
+  const again = bench.events.findLast((e) => e.type === "updated");
+  assert.equal(again?.moved, false);
+});
+
+test("an Update that follows a device to another address says so, the next one does not", () => {
+  const bench = new Bench();
+  bench.feed({ type: "moved", session: 5 }); // registered nobody yet
+  const identity = { kind: "oscore", senderId: "05", idContext: undefined } as const;
+  bench.feed({ type: "opened", session: 5, identity });
+  const location = bench.enrol(5, "secure-05");
+  bench.feed({ type: "moved", session: 5 });
+  for (const moved of [true, false]) {
+    assert.equal(bench.update(5, location), "2.04");
+    const updated = bench.events.findLast((e) => e.type === "updated");
+    assert.equal(updated?.moved, moved);
+  }
 });
 
 test("an address that a NAT gave to another device takes nothing from the first", () => {
@@ -422,13 +567,41 @@ test("a NoSec newcomer takes a name only when the incumbent does not answer", ()
   assert.equal(formatCode(bench.answerTo(bench.lastExchange)?.code ?? 0), "2.01");
   assert.equal(bench.server.registration("dev", bench.now)?.session, 2);
   assert.equal(bench.server.registrationCount, 1);
+
+  bench.register(3, ["ep=dev", "lt=60", "lwm2m=1.1"]);
+  const lost = bench.coap.findLast((c) => c.type === "ping");
+  bench.lose(lost!.id, 2); // there is one
+  assert.equal(formatCode(bench.answerTo(bench.lastExchange)?.code ?? 0), "2.01");
+  assert.equal(bench.server.registration("dev", bench.now)?.session, 3);
 });
 
-test("a device that comes back on the same host replaces its registration at once", () => {
+test("as many names are contested at once as `maxTakeovers` says; who comes then is to try later", () => {
+  const bench = new Bench({ maxTakeovers: 1 });
+  for (const [n, endpoint] of ["a", "b"].entries()) bench.enrol(n, endpoint);
+  const contest = (endpoint: string): Response | undefined =>
+    bench.register(7, [`ep=${endpoint}`, "lt=60", "lwm2m=1.1"]);
+  assert.equal(contest("a"), undefined);
+  const busy = contest("b");
+  assert.equal(formatCode(busy?.code ?? 0), "5.03");
+  assert.match(new TextDecoder().decode(busy?.payload), /being checked/);
+  const pings = bench.coap.filter((c) => c.type === "ping");
+  assert.deepEqual(
+    pings.map(({ session }) => session),
+    [0],
+  );
+  bench.feed({ type: "pong", id: pings[0]!.id, session: 0 }); // there is one
+  assert.equal(contest("b"), undefined);
+});
+
+test("a device that comes back on the same host replaces its registration at once, and what is kept of its old session goes with that", () => {
   const bench = new Bench();
   bench.enrol(1, "dev");
+  bench.enrol(1, "dev");
+  const ended = (): readonly unknown[] => bench.other.filter(({ type }) => type === "unkeep");
+  assert.deepEqual(ended(), []);
   bench.sameHost = true;
   bench.enrol(2, "dev");
+  assert.deepEqual(ended(), [{ type: "unkeep", session: 1 }]);
   assert.equal(bench.server.registrationCount, 1);
   assert.equal(bench.records.get("registration")?.size, 1);
 });
@@ -695,11 +868,14 @@ test("limits: unproven registrations make room, proven ones stay; queues are bou
   const bench = new Bench({ maxUnproven: 10, maxOperationsPerEndpoint: 3 });
   const location = bench.enrol(1, "proven");
   assert.equal(bench.update(1, location), "2.04");
+  bench.feed({ type: "opened", session: 5, identity: { kind: "psk", identity: "secure5" } });
+  bench.enrol(5, "secure5");
   for (let i = 0; i < 1_000; i++) bench.enrol(100 + i, `spoof${i}`);
-  assert.equal(bench.server.registrationCount, 11);
-  assert.equal(bench.records.get("registration")?.size, 11);
-  assert.equal(bench.records.get("touch")?.size, 11);
-  assert.notEqual(bench.server.registration("proven", bench.now), undefined);
+  assert.equal(bench.server.registrationCount, 12);
+  assert.equal(bench.records.get("registration")?.size, 12);
+  assert.equal(bench.records.get("touch")?.size, 12);
+  for (const endpoint of ["proven", "secure5"])
+    assert.notEqual(bench.server.registration(endpoint, bench.now), undefined);
   const ids = [1, 2, 3, 4].map(() => bench.order("later", "read", readRequest([3, 0, 9])));
   assert.deepEqual(
     ids.map((id) => bench.state(id)),
@@ -707,6 +883,12 @@ test("limits: unproven registrations make room, proven ones stay; queues are bou
   );
   const refused = bench.events.findLast((e) => e.type === "operation");
   assert.equal(refused?.type === "operation" && refused.operation.state.name, "failed");
+});
+
+test("at the limit of unproven registrations one of them that registers anew makes room for itself", () => {
+  const bench = new Bench({ maxUnproven: 2 });
+  for (const endpoint of ["a", "b", "b"]) bench.enrol(endpoint === "a" ? 1 : 2, endpoint);
+  assert.deepEqual([...bench.server.endpoints()], ["a", "b"]);
 });
 
 test("an observation too many is refused when it is ordered, not after it was made", () => {
