@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { below, hex, seededRng, type StoreChange } from "@godwit/base";
+import { UsageError, below, hex, seededRng, type StoreChange } from "@godwit/base";
 import { oscore } from "@godwit/client";
 import type { Credential } from "@godwit/lwm2m";
 import { World } from "@godwit/netsim";
 import { NonceAudit } from "../stories/nonce-audit.ts";
 import { SimulatedDevice } from "./device.ts";
-import { SimulatedServer, type SimulatedStore } from "./server.ts";
+import { SimulatedServer, type Disk, type SimulatedStore } from "./server.ts";
 import { Values } from "./values.ts";
 
 // A2, J4 under OSCORE: what is revoked or replaced is gone, whenever the server dies, and no damaged record ends a start.
@@ -60,6 +60,27 @@ for (const derivation of DERIVATIONS) {
     }
   });
 }
+
+for (const derivation of DERIVATIONS)
+  test(`A2: OSCORE, ${derivation}, replaced in the middle of a Register, at any moment: the old key registers nobody`, () => {
+    for (let ms = 0; ms <= 300; ms += 10) {
+      const world = new World({ seed: 4 });
+      const slow: Disk = ({ keep, done }) => {
+        world.after("25 ms", () => {
+          keep();
+          done(true);
+        });
+      };
+      const server = new SimulatedServer(world, {}, { disk: slow });
+      server.addCredential(credential(derivation, SECRET));
+      world.run("1 s");
+      sensor(world, server, derivation).start();
+      world.run(`${ms} ms`);
+      server.addCredential(credential(derivation, "ff".repeat(16)));
+      world.run("1 min");
+      assert.equal(server.stack.server.registrationCount, 0, `after ${ms} ms`);
+    }
+  });
 
 for (const derivation of DERIVATIONS)
   test(`J4: OSCORE, ${derivation}: with any record damaged, cut or missing the server starts, and uses no number again`, () => {
@@ -146,6 +167,15 @@ for (const derivation of DERIVATIONS)
     assert.deepEqual(audit.faults, []);
   });
 
+test("an OSCORE credential that cannot be used is refused where it is added, and nothing is stored of it", () => {
+  const world = new World({ seed: 4 });
+  const server = new SimulatedServer(world, {});
+  const unknown = { ...credential("both", SECRET), aead: 99 } as Credential;
+  assert.throws(() => server.addCredential(unknown), UsageError);
+  assert.deepEqual(leftovers(server.store), []);
+  assert.deepEqual(server.stack.credentials(), []);
+});
+
 function story(derivation: Derivation): {
   readonly world: World;
   readonly server: SimulatedServer;
@@ -170,16 +200,20 @@ function story(derivation: Derivation): {
     },
   );
   server.addCredential(credential(derivation, SECRET));
-  const device = new SimulatedDevice(world, server.address, {
+  const device = sensor(world, server, derivation);
+  device.start();
+  world.run("5 s");
+  assert.notEqual(server.stack.server.registration("sensor", world.now), undefined);
+  return { world, server, device, writes };
+}
+
+function sensor(world: World, server: SimulatedServer, derivation: Derivation): SimulatedDevice {
+  return new SimulatedDevice(world, server.address, {
     endpoint: "sensor",
     values: new Values({ "/3/0/9": 87 }),
     security: oscore({ senderId: "43", recipientId: "53", masterSecret: SECRET, derivation }),
     client: { server: { 1: 300 } },
   });
-  device.start();
-  world.run("5 s");
-  assert.notEqual(server.stack.server.registration("sensor", world.now), undefined);
-  return { world, server, device, writes };
 }
 
 function credential(derivation: Derivation, secret: string): Credential {

@@ -256,6 +256,55 @@ test("A4: an endpoint that is given a credential is not spoken to without it any
   assert.ok(device.count("refused") > 0);
 });
 
+test("an endpoint with two credentials: the one that is revoked takes nothing from who registered by the other", () => {
+  const world = new World({ seed: 16 });
+  const { server, device } = pair(world, {
+    endpoint: "lamp",
+    security: { ...SECURED, strategy: "cid" },
+  });
+  const before = server.registration(device);
+  server.addCredential({ kind: "psk", endpoint: "lamp", identity: "dev02", key: OTHER_KEY });
+  world.run("1 s");
+  server.removeCredential("psk:dev02");
+  world.run("1 s");
+  assert.deepEqual(
+    server.stack.credentials().map(({ id }) => id),
+    ["psk:dev01"],
+  );
+  assert.equal(server.registration(device)?.id, before?.id);
+  const read = server.read(device, "/3/0/9");
+  world.run("10 s");
+  assert.equal(read.answer, "2.05 87");
+});
+
+test("a server without OSCORE keeps an OSCORE credential, and its endpoint is not registered without it", () => {
+  const world = new World({ seed: 17 });
+  const server = new TestServer(world);
+  server.addCredential({
+    kind: "oscore",
+    endpoint: "lamp",
+    senderId: hex("53"),
+    recipientId: hex("43"),
+    masterSecret: KEY,
+    masterSalt: undefined,
+    idContext: undefined,
+    aead: undefined,
+    hkdf: undefined,
+    derivation: "both",
+  });
+  world.run("1 s");
+  assert.deepEqual(server.events, [{ type: "credential", ref: 0, ok: true }]);
+  server.restartWith();
+  assert.deepEqual(
+    server.stack.credentials().map(({ id }) => id),
+    ["oscore:43"],
+  );
+  const device = new TestDevice(world, server, { endpoint: "lamp" });
+  device.start();
+  world.run("10 s");
+  assert.ok(device.count("refused") > 0);
+});
+
 test("commands for one credential are carried out one after the other, each once the one before is durable", () => {
   const world = new World({ seed: 15 });
   const server = new TestServer(world);

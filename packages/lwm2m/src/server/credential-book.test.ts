@@ -100,6 +100,17 @@ test("generations count from 1 unless told otherwise, and a credential keeps the
   assert.equal(toHex(row!.value!), `0200000000001234${toHex(encodeCredential(lamp))}`); // adding stores it
 });
 
+test("a record under the key of another credential is refused, and stands for nobody", () => {
+  const [row] = put(new CredentialBook(open), lamp);
+  const book = new CredentialBook(open);
+  const value = row!.value!; // adding stores it
+  assert.throws(() => book.restore({ key: "psk:lamp-2", value }), FormatError);
+  assert.equal(book.size, 0);
+  assert.equal(book.isSecured("lamp"), false);
+  book.restore({ key: id, value });
+  assert.deepEqual(book.get(id), lamp);
+});
+
 test("owners that the store does not know are named, those that it knows are not", () => {
   const book = new CredentialBook(open);
   const [, first] = put(book, lamp);
