@@ -61,6 +61,12 @@ for (const { what, chain, options, says } of [
     says: /^wrong name: no credential has "any use", nor sha256:[0-9a-f]{64}$/,
   },
   {
+    what: "five strange names, of which three are told, and 64 letters of each",
+    chain: ["manyNames"],
+    options: { anchors: ["manyNames"] },
+    says: /has "name-1" or "name-2\.example\.com" or "name-3\.[^"]{57}", nor sha256:/,
+  },
+  {
     what: "no root at all",
     chain: ["sans", "inter"],
     options: { anchors: [] },
