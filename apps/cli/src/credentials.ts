@@ -70,7 +70,7 @@ export function credentialsCommand(): Command {
         id: string;
         endpoint: string;
       };
-      process.stdout.write(`added ${view.id} for ${view.endpoint}\n`);
+      process.stdout.write(`added ${view.id} for ${view.endpoint}, at ${options.http}\n`);
     });
 
   withServer(command.command("remove"))
@@ -78,7 +78,7 @@ export function credentialsCommand(): Command {
     .argument("<id>", "as `list` shows it")
     .action(async (id: string, options: Where) => {
       await call(options, "DELETE", `/api/v1/credentials/${encodeURIComponent(id)}`);
-      process.stdout.write(`removed ${id}\n`);
+      process.stdout.write(`removed ${id}, at ${options.http}\n`);
     });
 
   withServer(command.command("server-key"))

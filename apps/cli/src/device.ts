@@ -151,7 +151,12 @@ function listen(device: Device): void {
     return retryAt === undefined ? what : `${what}, next attempt in ${left(retryAt)}`;
   });
   on("exhausted", () => "no answer after all attempts; tried again later");
-  on("deregistered", () => "de-registered");
+  let isKnown = false;
+  device.on("registered", () => void (isKnown = true));
+  device.on("deregistered", () => {
+    if (isKnown) say("de-registered");
+    isKnown = false;
+  });
   on("asleep", () => "asleep");
   on("keepAlive", ({ state, binding, interval }) => {
     if (interval === undefined)

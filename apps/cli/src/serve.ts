@@ -158,6 +158,8 @@ async function serve(options: Options): Promise<void> {
     const opening = open(options, { material, keylog, opened, log });
     const { server, lines } = await stopping.during(opening);
     process.stdout.write(`${lines.join("\n")}\nReady\n`);
+    const { deviceCount: registrations, addresses: coap, secureAddresses: coaps } = server;
+    log.info({ registrations, coap, coaps }, "ready");
     const failed = untilStoreFails(server, log, options.onStoreFailure);
     const why = await Promise.race([stopping.asked, failed]);
     if (why === "store failed") process.exitCode = STORE_FAILURE_EXIT;

@@ -82,12 +82,18 @@ function drop(endpoint) {
 }
 
 async function order(endpoint) {
-  const path = prompt(`Read which resource of ${endpoint}?`, "/3303/0/5700");
-  if (path === null) return;
+  const text = prompt(`Read which path of ${endpoint}?`, "/3303/0/5700");
+  if (text === null) return;
+  const path = `/${text.trim().replace(/^\/+/, "")}`;
+  if (!/^\/\d+(\/\d+){0,3}$/.test(path)) {
+    say(`${endpoint}: "${text.slice(0, 40)}" is no path such as /3303/0/5700`, "bad");
+    return;
+  }
   say(`${endpoint}: read ${path} ordered`);
   try {
     const answer = await fetch(`/api/v1/devices/${encodeURIComponent(endpoint)}${path}?wait=0&expires=3600`);
-    if (!answer.ok) say(`${endpoint}: ${(await answer.json()).detail}`, "bad");
+    const { detail, task } = await answer.json();
+    if (!answer.ok && task === undefined) say(`${endpoint}: ${detail}`, "bad"); // of a task the events tell
   } catch {
     say(`${endpoint}: the server does not answer`, "bad");
   }
@@ -160,8 +166,7 @@ function listen(stream) {
   on("task", (task) => {
     const what = `${task.endpoint}: ${task.operation} ${task.path}`;
     if (task.state === "done") {
-      const value = task.answer.values?.[0]?.value ?? task.answer.text ?? "";
-      say(`${what}: ${task.answer.code} ${value}`, task.answer.success ? "good" : "bad");
+      say(`${what}: ${task.answer.code} ${valuesOf(task)}`, task.answer.success ? "good" : "bad");
     } else if (task.state === "waiting" && task.attempts > 0) {
       say(`${what}: no answer, waits for the device's next word`);
     } else if (task.state !== "waiting") say(`${what}: ${task.state} ${task.reason ?? ""}`, "bad");
@@ -169,6 +174,13 @@ function listen(stream) {
   on("notification", ({ endpoint, path, answer }) => {
     say(`${endpoint}: ${path} is ${answer.values?.[0]?.value ?? answer.text ?? "?"}`);
   });
+}
+
+/** One value as it is, several with their paths. */
+function valuesOf({ answer }) {
+  const { values = [], text = "" } = answer;
+  if (values.length < 2) return String(values[0]?.value ?? text);
+  return values.map(({ path, value }) => `${path} = ${value}`).join(", ");
 }
 
 function set(element, text) {

@@ -158,6 +158,13 @@ suite("the HTTP face", () => {
     assert.equal(look.status, 404, "nobody waits for the events of a HEAD");
   });
 
+  test("an instance with a resource that no server may write is made by the device alone, which says so", async () => {
+    const made = { instance: 1, values: { "5700": 20 } };
+    const { status, json } = await call("POST", "/api/v1/devices/thermo/3303", made);
+    assert.deepEqual([status, json.coap_code], [502, "4.00"]);
+    assert.match(json.detail, /^an instance of 3303 needs 5700, which the device alone can give$/);
+  });
+
   test("the list pages by a cursor and finds by name", async () => {
     const first = await call("GET", "/api/v1/devices?limit=1");
     assert.equal(first.json.next, "sleeper");

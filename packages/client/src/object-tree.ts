@@ -275,6 +275,14 @@ export class ObjectTree {
     let id = instance ?? 0;
     while (instance === undefined && taken?.has(id) === true) id += 1;
     if (taken?.has(id) === true) return refused(Code.BadRequest, `instance ${id} exists`);
+    const own = this.#registry
+      .object(object)
+      ?.resources.find(({ mandatory, operations }) => mandatory && operations === "R");
+    if (own !== undefined)
+      return refused(
+        Code.BadRequest,
+        `an instance of ${object} needs ${own.id}, which the device alone can give`,
+      );
     const resources: Record<number, Resource> = {};
     for (const { path, value } of nodes) {
       if (value !== undefined && path.length === 3) resources[path[2] ?? 0] = plainOf(value);
