@@ -28,8 +28,6 @@ import type { Registration } from "./registration.ts";
 export class ObservationSteps {
   /** When what is active is due. Looked at, and put off, when the time noted comes: a notification moves nothing here. */
   readonly due: Deadlines<WantedObservation> = new Deadlines();
-  /** Endpoints with something to be said at their next word. */
-  readonly unasked: Set<string> = new Set();
   readonly #core: ServerCore;
 
   constructor(core: ServerCore) {
@@ -48,7 +46,7 @@ export class ObservationSteps {
   wantWord(endpoint: string): void {
     const registration = this.#core.registry.byEndpoint(endpoint);
     if (registration === undefined) return;
-    this.unasked.add(endpoint);
+    registration.unasked = true;
     this.#core.wanting.add(registration);
   }
 

@@ -39,8 +39,7 @@ export class Observing {
   readonly #steps: ObservationSteps;
   /** Endpoints with something overdue that was silent itself: its next word brings the question. */
   readonly #overdue = new Set<string>();
-  /** Whom each order that asks for an observation makes an owner, and under which of the session's keys it went out. */
-  readonly #joining = new Map<number, string>();
+  /** Under which of the session's keys each order that asks for an observation went out. */
   readonly #askedUnder = new Map<number, number>();
   /** How often the keys of a session have changed. */
   readonly #keys = new Map<SessionId, number>();
@@ -97,7 +96,7 @@ export class Observing {
   join(operation: Operation): WantedObservation | undefined {
     const { endpoint, path, request, id, owner = ANYBODY } = operation;
     const { observations } = this.#core;
-    this.#joining.set(id, owner);
+    operation.joins = owner;
     const known = observations.find(endpoint, path);
     if (known === undefined) {
       const levels = this.#attached.levels(endpoint, path, request);
@@ -125,11 +124,11 @@ export class Observing {
     if (owners.length > 0) this.#steps.store([observation]);
     else if (state.name === "active") this.#ending(observation, state);
     else {
-      const own = this.#askers(observation).filter(
-        (one) => one.id < id && this.#joining.get(one.id) === owner,
+      const own: readonly Operation[] = this.#askers(observation).filter(
+        (one) => one.id < id && one.joins === owner,
       );
-      for (const one of own) this.#joining.delete(one.id);
-      this.#handOver(observation, new Set(own));
+      for (const one of own) one.joins = undefined;
+      this.#handOver(observation, undefined);
     }
     return undefined;
   }
@@ -168,7 +167,8 @@ export class Observing {
   /** Called whenever the device may be spoken to: what must be asked for joins its queue. */
   ask(registration: Registration, now: Instant): void {
     const { endpoint } = registration;
-    if (this.#steps.unasked.size > 0 && this.#steps.unasked.delete(endpoint)) {
+    if (registration.unasked) {
+      registration.unasked = false;
       for (const observation of this.#core.observations.of(endpoint)) {
         const { state } = observation;
         if (state.name === "ending" && state.operation === undefined)
@@ -218,12 +218,10 @@ export class Observing {
     input: Extract<ServerInput, { type: "response" }>,
     now: Instant,
   ): Observed {
-    const { id, endpoint, path } = operation;
+    const { id, endpoint, path, joins } = operation;
     const { response } = input;
     const under = this.#askedUnder.get(id);
-    const owner = this.#joining.get(id);
     this.#askedUnder.delete(id);
-    this.#joining.delete(id);
     const accepted = !input.final && findUint(response.options, OptionNumber.Observe) !== undefined;
     const observation = this.#core.observations.find(endpoint, path);
     if (observation === undefined) {
@@ -233,7 +231,7 @@ export class Observing {
       return FINE;
     }
     if (!accepted) return this.#refused(observation, operation, response, now);
-    if (owner !== undefined && !observation.owners.includes(owner)) observation.owners.push(owner);
+    if (joins !== undefined && !observation.owners.includes(joins)) observation.owners.push(joins);
     const { state } = observation;
     this.#answeredBy(state, id);
     observation.request = operation.request;
@@ -256,7 +254,6 @@ export class Observing {
   /** An order that asks ends without an answer: nobody waits for it any more. */
   ended(operation: Operation, now: Instant): void {
     const wasSent = this.#askedUnder.delete(operation.id);
-    this.#joining.delete(operation.id);
     const observation = this.#core.observations.find(operation.endpoint, operation.path);
     const state = observation?.state;
     if (observation === undefined || state === undefined) return;
@@ -268,9 +265,10 @@ export class Observing {
     } else if (state.name === "ending" && state.operation === operation.id) {
       this.#steps.resume(observation, state);
       state.operation = undefined;
-      this.#steps.unasked.add(operation.endpoint);
+      const registration = this.#core.registry.byEndpoint(operation.endpoint);
+      if (registration !== undefined) registration.unasked = true;
     } else if (state.name === "asking" && state.operation === operation.id) {
-      if (state.first) return this.#handOver(observation, new Set([operation]));
+      if (state.first) return this.#handOver(observation, operation);
       this.#steps.want(observation, "registered");
     }
   }
@@ -338,7 +336,6 @@ export class Observing {
       this.#steps.become(observation, { name: "wanted", why: "unregistered" });
       this.#steps.tell(observation, now);
     }
-    this.#steps.unasked.delete(endpoint);
     this.#overdue.delete(endpoint);
     if (this.#core.observations.count(endpoint) === 0) this.#attached.forget(endpoint);
   }
@@ -420,7 +417,7 @@ export class Observing {
     if (left && state.name === "active") return this.#ending(observation, state);
     if (left && state.name !== "asking") return this.#steps.end(observation);
     const asks = state.name === "wanted" || state.name === "ending";
-    if (asks && registration !== undefined) this.#steps.unasked.add(endpoint);
+    if (asks && registration !== undefined) registration.unasked = true;
     if (state.name === "active") this.#steps.due.set(observation, state.dueBy);
     // Where its session is lost it goes on in the next.
     const isOpen = (state.name === "active" || state.name === "ending") && !lost.has(state.session);
@@ -432,10 +429,10 @@ export class Observing {
    * ended, or was stored before it had a record of its own.
    */
   restoreOrder(operation: Operation, now: Instant): void {
-    const { id, endpoint, path, expiresAt, owner = ANYBODY } = operation;
+    const { endpoint, path, expiresAt, owner = ANYBODY } = operation;
     if (owner.startsWith(OF_ONE_RUN) || expiresAt <= now) return;
     if (this.#core.observations.find(endpoint, path) === undefined) this.join(operation);
-    else this.#joining.set(id, owner);
+    else operation.joins = owner;
   }
 
   // ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -452,7 +449,7 @@ export class Observing {
       ? `the device answered ${formatCode(code)}, and does not observe ${path}: without Observe in the answer no notification will come (RFC 7641 2)`
       : undefined;
     if (state.name === "asking" && state.operation === id && state.first)
-      this.#handOver(observation, new Set([operation]));
+      this.#handOver(observation, operation);
     else {
       this.#answeredBy(state, id);
       this.#steps.become(observation, { name: "refused", code, at: now });
@@ -462,25 +459,21 @@ export class Observing {
   }
 
   /** Whoever asked first does not get it, or leaves: it ends, unless another waits for the same path. */
-  #handOver(observation: WantedObservation, without: ReadonlySet<Operation>): void {
-    const next = this.#askers(observation).find((one) => !without.has(one));
+  #handOver(observation: WantedObservation, without: Operation | undefined): void {
+    const next = this.#askers(observation).find((one) => one !== without);
     if (next === undefined) return this.#steps.end(observation);
-    const { id, request } = next;
-    observation.owners.splice(0, Infinity, this.#joining.get(id) ?? ANYBODY);
+    const { id, request, joins } = next;
+    observation.owners.splice(0, Infinity, joins);
     observation.request = request;
     this.#steps.become(observation, { name: "asking", operation: id, first: true });
   }
 
   /** Orders of users that ask for it and have no answer yet. */
-  #askers({ endpoint, path }: WantedObservation): readonly Operation[] {
+  #askers({ endpoint, path }: WantedObservation): readonly Asker[] {
     return this.#core.operations
       .of(endpoint)
       .filter(
-        (one) =>
-          one.kind === "observe" &&
-          one.path === path &&
-          one.internal !== true &&
-          !isFinal(one.state),
+        (one): one is Asker => one.joins !== undefined && one.path === path && !isFinal(one.state),
       );
   }
 
@@ -566,6 +559,8 @@ type ObserveOrder = {
   readonly path: string;
   readonly owner?: string | undefined;
 };
+
+type Asker = Operation & { readonly joins: string };
 
 /** How the names of owners begin that want nothing after a restart. */
 const OF_ONE_RUN = "run:";

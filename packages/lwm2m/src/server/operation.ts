@@ -23,6 +23,8 @@ export type Operation = {
   state: OperationState;
   /** Of observe and cancelObserve: who wants it, or no more; anybody unless given. */
   owner?: string | undefined;
+  /** Of an observe: whom its answer makes an owner; nobody who has left meanwhile. */
+  joins?: string | undefined;
   /** The server's own, to observe again: nobody is told of it, and it does not outlive a restart. */
   readonly internal?: true;
 };
@@ -46,12 +48,12 @@ export type OperationState =
 
 /** A copy that no later change reaches. */
 export type OperationView = Readonly<
-  Omit<Operation, "again" | "leastIdle" | "storedHeard" | "putOff" | "internal" | "owner">
+  Omit<Operation, "again" | "leastIdle" | "storedHeard" | "putOff" | "internal" | "owner" | "joins">
 >;
 
 export function viewOperation(operation: Operation): OperationView {
   const { again: _1, leastIdle: _2, storedHeard: _3, ...rest } = operation;
-  const { putOff: _4, internal: _5, owner: _6, ...view } = rest;
+  const { putOff: _4, internal: _5, owner: _6, joins: _7, ...view } = rest;
   return view;
 }
 

@@ -142,9 +142,7 @@ export class Orders {
 
   /** Management paths go below the alternate path the client announced (LwM2M 1.2 6.4.1). */
   #rooted(registration: Registration, request: Request): Request {
-    const { root } = registration.objects;
-    if (root.length === 0) return request;
-    const prefix = buildRequest(request.code, { path: root }).options;
+    const prefix = buildRequest(request.code, { path: registration.objects.root }).options;
     const rest = request.options;
     const at = rest.findIndex(({ number }) => number >= OptionNumber.UriPath);
     const cut = at < 0 ? rest.length : at;
@@ -284,10 +282,10 @@ export class Orders {
       });
     }
     const registration = this.#core.registry.byEndpoint(operation.endpoint);
-    const place = registration?.queue.indexOf(operation) ?? -1;
-    if (place >= 0) registration?.queue.splice(place, 1);
-    if (OBSERVES.has(operation.kind) && state.name !== "done")
-      this.#observing.ended(operation, now);
+    const queue = registration?.queue ?? [];
+    const place = queue.indexOf(operation);
+    if (place >= 0) queue.splice(place, 1);
+    this.#observing.ended(operation, now);
     if (operation.internal === true) {
       this.#core.operations.remove(operation);
       if (registration !== undefined) this.flush(registration, now);
@@ -412,7 +410,7 @@ export class Orders {
     this.#core.operations.remove(operation);
     const reason = `it could not be kept: ${refusal}`;
     operation.state = { name: "failed", at: now, reason, notAccepted: "storage" };
-    if (operation.kind === "observe") this.#observing.ended(operation, now);
+    this.#observing.ended(operation, now);
     this.#core.emit({ type: "operation", operation: viewOperation(operation) });
   }
 

@@ -81,6 +81,7 @@ export function decodeRegistration(bytes: Uint8Array): Registration {
     proven: false,
     vouchedIn: undefined,
     vouchedAt: 0,
+    unasked: false,
     queue: [],
   };
 }

@@ -28,6 +28,8 @@ export type Registration = {
   /** In which session its identity was last found to stand for its endpoint, and as of which revision of all identities. */
   vouchedIn: SessionId | undefined;
   vouchedAt: number;
+  /** Observations have something to say to the device at its next word. */
+  unasked: boolean;
   /** Waiting and running operations, in the order they were accepted. */
   readonly queue: Operation[];
 };
@@ -59,7 +61,7 @@ export type Reachability = "reachable" | "uncertain" | "asleep" | "unreachable";
 
 export type RegistrationFields = Omit<
   Registration,
-  "reach" | "queue" | "proven" | "updatedAt" | "expiresAt" | "vouchedIn" | "vouchedAt"
+  "reach" | "queue" | "unasked" | "proven" | "updatedAt" | "expiresAt" | "vouchedIn" | "vouchedAt"
 > & { readonly now: Instant };
 
 export function newRegistration(fields: RegistrationFields): Registration {
@@ -72,6 +74,7 @@ export function newRegistration(fields: RegistrationFields): Registration {
     proven: false,
     vouchedIn: undefined,
     vouchedAt: 0,
+    unasked: false,
     queue: [],
   };
 }
