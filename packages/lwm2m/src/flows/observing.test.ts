@@ -495,6 +495,7 @@ test("an observation that several want is one to the device, and ends with the l
   device.update();
   world.run("5 s");
   assert.deepEqual([server.observed(device), device.observed], [[], []]);
+  assert.equal(server.tables.get("observation")?.size, 0, "and nothing is left of it");
 });
 
 test("an owner of this run only wants nothing after a restart: the device is told, and a new run may observe again", () => {
@@ -512,6 +513,36 @@ test("an owner of this run only wants nothing after a restart: the device is tol
     agree(server, device, again ? [TEMPERATURE] : []);
     assert.equal(device.count("registered"), 1);
   }
+});
+
+test("an owner of this run only wants nothing after a restart: what waits for a device that is gone is gone, too", () => {
+  const world = new World({ seed: 18 });
+  const { server, device } = pair(world, { lifetime: 86_400 });
+  server.observe(device, TEMPERATURE, "run:loop 1");
+  world.run("5 s");
+  device.deregister();
+  world.run("5 s");
+  assert.deepEqual(server.observed(device), [`${TEMPERATURE} wanted`]);
+  server.crash("1 s");
+  world.run("2 s");
+  assert.deepEqual(server.observed(device), []);
+  assert.equal(server.tables.get("observation")?.size, 0);
+});
+
+test("an owner of this run only wants nothing after a restart: its order, sent only then, leaves nothing observed", () => {
+  const world = new World({ seed: 18 });
+  const { server, device } = pair(world, { lifetime: 86_400 });
+  device.host.off();
+  const order = server.observe(device, TEMPERATURE, "run:loop 1");
+  world.run("5 s");
+  server.restartWith();
+  device.host.on();
+  device.update();
+  world.run("5 s");
+  assert.equal(order.state, "done");
+  device.update();
+  world.run("5 s");
+  agree(server, device, []);
 });
 
 test("a limit: as many owners of one observation as it says, and no more", () => {
@@ -575,7 +606,24 @@ test("two ask for one path while the device is away: when the first gives up, or
     device.set(TEMPERATURE, { type: "float", value: 77 });
     world.run("10 s");
     assert.equal(server.notifications().at(-1), `${TEMPERATURE} 77`, how);
+    server.cancelObserve(device, TEMPERATURE, "second");
+    device.update();
+    world.run("10 s");
+    agree(server, device, []);
   }
+});
+
+test("two ask for one path while the device is away: when both give up nobody is left who wants it", () => {
+  const world = new World({ seed: 12 });
+  const { server, device } = pair(world, { lifetime: 86_400 });
+  world.run("5 s");
+  device.host.off();
+  const orders = ["first", "second"].map((owner) => server.observe(device, TEMPERATURE, owner));
+  world.run("1 s");
+  for (const order of orders) server.cancel(order);
+  world.run("1 s");
+  assert.deepEqual(server.observed(device), []);
+  assert.equal(server.tables.get("observation")?.size, 0);
 });
 
 test("orders of one path that wait for the device are obeyed in their order, over a restart too: who asks after an end observes", () => {

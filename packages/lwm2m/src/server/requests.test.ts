@@ -111,6 +111,14 @@ for (const [plain, type] of [
   });
 }
 
+test("a value is of the type that its resource has by the definitions, whatever it looks like", () => {
+  const typeOf = (path: readonly number[], plain: number | string) =>
+    nodesOf(path, plain, definitions)[0]?.value?.type;
+  assert.equal(typeOf([3303, 0, 5601], 20), "float");
+  assert.equal(typeOf([3, 0, 13], 1_800_000_000), "time");
+  assert.equal(typeOf([3, 0, 6, 1], 1), "integer");
+});
+
 test("the values in an answer are those that were asked for; a format that nobody reads has none", () => {
   const answer = (contentFormat: number | undefined, payload: Uint8Array) =>
     response(Code.Content, { ...(contentFormat !== undefined && { contentFormat }), payload });

@@ -31,6 +31,8 @@ class Bench {
   /** `hold`: changes stay undecided; `fail`: the store refuses. */
   store: "ok" | "hold" | "fail" = "ok";
   readonly held: { ticket: number; changes: readonly StoreChange[] }[] = [];
+  /** Writes that the store was asked for. */
+  writes = 0;
   sameHost = false;
   #exchange = 0;
   #mid = 0;
@@ -181,6 +183,13 @@ class Bench {
     });
   }
 
+  /** Orders an observation, and the device accepts it. */
+  observe(endpoint: string, session: number, resource: number): number {
+    const id = this.order(endpoint, "observe", observeRequest([3303, 0, resource]));
+    this.reply(id, session, reading("1"), { final: false });
+    return id;
+  }
+
   lose(id: number, session: number): void {
     this.feed({ type: "failed", id, session, reason: "timeout", again: undefined });
   }
@@ -195,6 +204,7 @@ class Bench {
     for (let out = this.server.poll(); out !== undefined; out = this.server.poll()) {
       if (out.type === "coap") this.coap.push(out.input);
       else if (out.type === "store") {
+        this.writes += 1;
         if (this.store === "hold") this.held.push(out);
         else this.#commit(out.ticket, out.changes);
       } else if (out.type === "pin" || out.type === "unpin") this.other.push(out);
@@ -214,6 +224,12 @@ class Bench {
     }
     this.server.handle({ type: "stored", ticket, ok }, this.now);
   }
+}
+
+/** An answer with Observe, or a notification. */
+function reading(payload: string): Response {
+  const answer = response(Code.Content, { payload, contentFormat: 0 });
+  return { ...answer, options: withOption(answer.options, observeOption(1)) };
 }
 
 test("Core 6.2.1: a Register is answered 2.01 with a Location of 8 unguessable characters", () => {
@@ -606,7 +622,7 @@ test("a device that comes back on the same host replaces its registration at onc
   assert.equal(bench.records.get("registration")?.size, 1);
 });
 
-test("an operation goes out, is answered and ends once", () => {
+test("an operation goes out, is answered and ends once, and is written no more", () => {
   const bench = new Bench();
   bench.enrol(1, "dev");
   const id = bench.order("dev", "read", readRequest([3, 0, 9]));
@@ -618,6 +634,21 @@ test("an operation goes out, is answered and ends once", () => {
     (e) => e.type === "operation" && e.operation.state.name === "done",
   );
   assert.equal(ends.length, 1);
+  const { writes } = bench;
+  bench.after(60_000);
+  assert.equal(bench.writes, writes);
+});
+
+test("an operation that is cancelled while it waits holds up none of those behind it", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  const [first, second, third] = [1, 2, 3].map((n) =>
+    bench.order("dev", "read", readRequest([3, 0, n])),
+  ) as [number, number, number];
+  bench.feed({ type: "cancelOperation", id: second });
+  assert.equal(bench.server.registration("dev", bench.now)?.waitingOperations, 2);
+  bench.reply(first, 1, response(Code.Content));
+  assert.equal(bench.sent().at(-1)?.id, third);
 });
 
 test("what a device cannot hear waits for its next word and goes out under the same message id", () => {
@@ -634,6 +665,7 @@ test("what a device cannot hear waits for its next word and goes out under the s
   bench.update(1, location);
   const [first, again] = bench.sent();
   assert.deepEqual(again?.again, first?.again);
+  assert.equal(bench.server.operation(id)?.attempts, 2);
   bench.reply(id, 1, response(Code.Changed));
   assert.equal(bench.sent().at(-1)?.id, other, "the next one follows the answer");
 });
@@ -655,6 +687,18 @@ test("RFC 7252 5.9.3.4: an order that meets 5.03 is sent anew after Max-Age or t
   assert.equal(bench.sent().length, 3);
   bench.reply(id, 1, busy);
   assert.equal(bench.state(id), "done");
+});
+
+test("RFC 7252 5.9.3.4: 5.03 to an Observe of what is observed already ends no notifications", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  const watch = bench.observe("dev", 1, 5700);
+  const again = bench.order("dev", "observe", observeRequest([3303, 0, 5700]));
+  bench.coap.length = 0;
+  bench.reply(again, 1, response(Code.ServiceUnavailable, { maxAge: 20 }));
+  const resumed = bench.coap.find((c) => c.type === "resumeObservation");
+  assert.equal(resumed?.id, watch);
+  assert.deepEqual(bench.observed("dev"), ["/3303/0/5700 active"]);
 });
 
 test("what was lost on the way is no 5.03: an order that was sent often in vain is put off as any other", () => {
@@ -819,16 +863,13 @@ test("a restart keeps registrations, observations and finished orders", () => {
     writeRequest([3303, 0, 5601], [{ path: [3303, 0, 5601], value: { type: "float", value: 1 } }]),
   );
   bench.reply(done, 1, response(Code.Changed));
-  const watch = bench.order("dev", "observe", observeRequest([3303, 0, 5700]));
-  const first = response(Code.Content, { payload: "1", contentFormat: 0 });
-  const accepted = { ...first, options: withOption(first.options, observeOption(1)) };
-  bench.reply(watch, 1, accepted, { final: false });
+  const watch = bench.observe("dev", 1, 5700);
   const revived = new Bench({}, bench);
   assert.equal(revived.state(done), "done");
   assert.deepEqual(revived.observed("dev"), ["/3303/0/5700 active"]);
   const resumed = revived.coap.find((c) => c.type === "resumeObservation");
   assert.equal(resumed?.type === "resumeObservation" && toHex(resumed.token), "09");
-  revived.reply(watch, 1, accepted, { notification: true, final: false });
+  revived.reply(watch, 1, reading("2"), { notification: true, final: false });
   assert.equal(revived.events.at(-1)?.type, "notification");
   assert.equal(revived.update(1, location), "2.04");
 });
@@ -836,20 +877,113 @@ test("a restart keeps registrations, observations and finished orders", () => {
 test("Core 6.4.1: a new registration has its observations set up again", () => {
   const bench = new Bench();
   bench.enrol(1, "dev");
-  const watch = bench.order("dev", "observe", observeRequest([3303, 0, 5700]));
-  const first = response(Code.Content, { payload: "1", contentFormat: 0 });
-  bench.reply(
-    watch,
-    1,
-    { ...first, options: withOption(first.options, observeOption(1)) },
-    { final: false },
-  );
+  const watch = bench.observe("dev", 1, 5700);
   bench.sameHost = true;
   bench.enrol(2, "dev");
-  const again = bench.sent().at(-1);
-  assert.deepEqual(uriPath(again?.request.options ?? []), ["3303", "0", "5700"]);
-  assert.equal(again?.session, 2);
+  const again = bench.sent().at(-1)!;
+  assert.deepEqual(uriPath(again.request.options), ["3303", "0", "5700"]);
+  assert.equal(again.session, 2);
   assert.deepEqual(bench.observed("dev"), ["/3303/0/5700 asking"]);
+  bench.reply(again.id, 2, reading("2"), { final: false });
+  assert.deepEqual(bench.observed("dev"), ["/3303/0/5700 active"]);
+  const { length } = bench.events;
+  bench.reply(watch, 2, reading("1"), { notification: true, final: false });
+  assert.equal(bench.events.length, length, "what belongs to the old one is no reading any more");
+});
+
+test("a user who asks for what the server is asking for already, and gives up, leaves that as it is", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  bench.observe("dev", 1, 5700);
+  bench.sameHost = true;
+  bench.enrol(2, "dev");
+  const again = bench.sent().at(-1)!;
+  const late = bench.order("dev", "observe", observeRequest([3303, 0, 5700]));
+  bench.feed({ type: "cancelOperation", id: late });
+  assert.deepEqual(bench.observed("dev"), ["/3303/0/5700 asking"]);
+  bench.reply(again.id, 2, reading("2"), { final: false });
+  assert.equal(bench.sent().at(-1), again, "and it is asked for once");
+});
+
+test("an order that asks anew for what was refused is still the only one after a restart", () => {
+  const bench = new Bench();
+  const location = bench.enrol(1, "dev");
+  const watch = bench.observe("dev", 1, 5700);
+  bench.reply(watch, 1, response(Code.NotFound), { notification: true });
+  assert.deepEqual(bench.observed("dev"), ["/3303/0/5700 refused"]);
+  const again = bench.order("dev", "observe", observeRequest([3303, 0, 5700]));
+  const revived = new Bench({}, bench);
+  revived.update(1, location);
+  revived.reply(again, 1, reading("2"), { final: false });
+  assert.deepEqual(revived.observed("dev"), ["/3303/0/5700 active"]);
+  assert.deepEqual(
+    revived.sent().map(({ id }) => id),
+    [again],
+  );
+});
+
+test("the end of an observation that its device did not hear of in time is told at its next word", () => {
+  const bench = new Bench({ observationAskFor: 50_000 });
+  bench.enrol(1, "dev");
+  const watch = bench.observe("dev", 1, 5700);
+  bench.order("dev", "cancelObserve", observeRequest([3303, 0, 5700]));
+  const [, end] = bench.sent();
+  bench.lose(end!.id, 1);
+  bench.coap.length = 0;
+  bench.after(50_000);
+  assert.ok(bench.coap.some((c) => c.type === "resumeObservation" && c.id === watch));
+  bench.feed({ type: "alive", session: 1 });
+  const [again] = bench.sent();
+  assert.deepEqual(again?.request, end?.request);
+  bench.reply(again!.id, 1, response(Code.Content));
+  assert.equal(bench.records.get("observation")?.size, 0);
+});
+
+test("the last owner of an observation that its device refused leaves: nothing is left of it", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  const watch = bench.observe("dev", 1, 5700);
+  bench.reply(watch, 1, response(Code.NotFound), { notification: true });
+  const end = bench.order("dev", "cancelObserve", observeRequest([3303, 0, 5700]));
+  assert.equal(bench.state(end), "done");
+  assert.deepEqual(bench.observed("dev"), []);
+  assert.equal(bench.records.get("observation")?.size, 0);
+});
+
+test("an observation that was to be asked for by an order that the store lost is gone from both after a restart", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  bench.order("dev", "observe", observeRequest([3303, 0, 5700]));
+  bench.records.get("operation")!.clear(); // there is one
+  const revived = new Bench({}, bench);
+  assert.deepEqual(revived.observed("dev"), []);
+  assert.equal(revived.records.get("observation")?.size, 0);
+});
+
+for (const restart of [false, true])
+  test(`an observation that falls silent is shown as such at once, and as asked again only when it was${restart ? "; so also after a restart" : ""}`, () => {
+    const tuning = { observationSilence: 100_000 };
+    const first = new Bench(tuning);
+    first.enrol(1, "dev");
+    first.observe("dev", 1, 5700);
+    const bench = restart ? new Bench(tuning, first) : first;
+    bench.after(100_000);
+    const said = bench.events.findLast((event) => event.type === "observation");
+    assert.equal(said?.state, "silent");
+    assert.equal(said.reason, "nothing was reported by the time it was due");
+  });
+
+test("where nobody else counts, no number of an observation is given to an operation after a restart", () => {
+  const bench = new Bench({ finishedFor: 1_000 });
+  bench.enrol(1, "dev");
+  const refused = bench.observe("dev", 1, 5601);
+  bench.reply(refused, 1, response(Code.NotFound), { notification: true });
+  const watch = bench.observe("dev", 1, 5700);
+  bench.after(1_000);
+  assert.equal(bench.server.operation(watch), undefined, "it is forgotten");
+  const revived = new Bench({}, bench);
+  assert.deepEqual(revived.observed("dev"), ["/3303/0/5601 refused", "/3303/0/5700 active"]);
+  assert.ok(revived.server.operationId() > watch);
 });
 
 test("GET /nat?s=N is answered N seconds later", () => {
@@ -896,15 +1030,13 @@ test("an observation too many is refused when it is ordered, not after it was ma
   bench.enrol(1, "dev");
   const observe = (resource: number): number =>
     bench.order("dev", "observe", observeRequest([3303, 0, resource]));
-  const first = response(Code.Content, { payload: "1", contentFormat: 0 });
-  const accepted = { ...first, options: withOption(first.options, observeOption(1)) };
-  bench.reply(observe(5700), 1, accepted, { final: false });
+  bench.reply(observe(5700), 1, reading("1"), { final: false });
   observe(5601);
   const refused = bench.events.findLast((e) => e.type === "operation");
   const state = refused?.type === "operation" ? refused.operation.state : undefined;
   assert.match(state?.name === "failed" ? state.reason : "", /1 paths of this device are observed/);
   assert.equal(bench.sent().length, 1);
-  bench.reply(observe(5700), 1, accepted, { final: false });
+  bench.reply(observe(5700), 1, reading("2"), { final: false });
   assert.deepEqual(bench.observed("dev"), ["/3303/0/5700 active"]);
 });
 
