@@ -263,6 +263,8 @@ export class Observing {
       state.refresh = undefined;
       this.#later(observation, state, now);
     } else if (state.name === "ending" && state.operation === operation.id) {
+      // It rejects it: later notifications of it are answered by RST, and then it is over (RFC 7641 3.6).
+      if (operation.state.name === "failed") return this.#steps.end(observation);
       this.#steps.resume(observation, state);
       state.operation = undefined;
       const registration = this.#core.registry.byEndpoint(operation.endpoint);

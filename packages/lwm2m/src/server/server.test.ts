@@ -922,6 +922,27 @@ test("an order that asks anew for what was refused is still the only one after a
   );
 });
 
+test("RFC 7641 3.6: a device that rejects the end of an observation is not told again; what it sends of it is rejected", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  const watch = bench.observe("dev", 1, 5700);
+  bench.order("dev", "cancelObserve", observeRequest([3303, 0, 5700]));
+  const [, end] = bench.sent();
+  bench.coap.length = 0;
+  bench.feed({ type: "failed", id: end!.id, session: 1, reason: "reset", again: undefined });
+  bench.feed({ type: "alive", session: 1 });
+  assert.equal(bench.sent().length, 0);
+  assert.deepEqual(
+    bench.coap.findLast((c) => c.type === "cancel" && c.id === watch),
+    {
+      type: "cancel",
+      id: watch,
+      how: "forget",
+    },
+  );
+  assert.equal(bench.records.get("observation")?.size, 0);
+});
+
 test("the end of an observation that its device did not hear of in time is told at its next word", () => {
   const bench = new Bench({ observationAskFor: 50_000 });
   bench.enrol(1, "dev");
