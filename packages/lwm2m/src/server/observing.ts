@@ -159,11 +159,6 @@ export class Observing {
 
   // ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Whether something waits until the device may be spoken to. */
-  hasToAsk(endpoint: string): boolean {
-    return this.#steps.unasked.has(endpoint);
-  }
-
   /** Called whenever the device may be spoken to: what must be asked for joins its queue. */
   ask(registration: Registration, now: Instant): void {
     const { endpoint } = registration;

@@ -114,7 +114,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     }
     const all = [...this.#core.registry.all()];
     this.#firstRound.begin(
-      all.filter(({ queue, endpoint }) => queue.length > 0 || this.#observing.hasToAsk(endpoint)),
+      all.filter(({ queue, unasked }) => queue.length > 0 || unasked),
       now,
     );
   }
