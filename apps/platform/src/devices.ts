@@ -45,6 +45,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
   app.delete("/api/v1/devices/:endpoint", { schema: { params: named } }, async (request, reply) => {
     const { endpoint } = request.params;
     if (server.deviceView(endpoint) === undefined) return await unknown(reply, endpoint);
+    if (server.storeHealth.state !== "working") return await unchanged(reply);
     server.remove(endpoint);
     await server.kept();
     return await reply.code(204).send();
@@ -68,13 +69,15 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     { schema: { params: z.strictObject({ id }) } },
     async (request, reply) => {
       if (server.task(request.params.id) === undefined) return await forgotten(reply);
+      if (server.storeHealth.state !== "working") return await unchanged(reply);
       server.cancel(request.params.id);
       await server.kept();
       return await reply.code(204).send();
     },
   );
 
-  app.get("/api/v1/devices/:endpoint/*", below.get, async ({ params, query }, reply) =>
+  const read = { ...below.get, exposeHeadRoute: false }; // nobody wants an order without its answer
+  app.get("/api/v1/devices/:endpoint/*", read, async ({ params, query }, reply) =>
     order(reply, params, query, (path) =>
       query.discover === undefined
         ? ["read", readRequest(path)]
@@ -142,6 +145,14 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
         : ["cancelObserve", observeRequest(path)],
     ),
   );
+
+  /** What the store would not take is not begun. */
+  async function unchanged(reply: FastifyReply): Promise<FastifyReply> {
+    const health = server.storeHealth;
+    const why = health.state === "working" ? "" : `: ${health.error.message}`;
+    const detail = `The store refuses writes${why}. Nothing was changed; try again when /readyz says ready.`;
+    return await sendProblem(reply, { status: 503, title: "Not kept", detail });
+  }
 
   function nodes(endpoint: string, path: NodePath, body: unknown): ReturnType<typeof nodesOf> {
     const { value } = z
@@ -256,5 +267,5 @@ function belowDevice<Q>(
 }
 
 function refuse(body: unknown): void {
-  if (body !== undefined && body !== null) throw new StrayBodyError();
+  if (body !== undefined) throw new StrayBodyError();
 }

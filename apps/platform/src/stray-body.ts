@@ -7,10 +7,20 @@ declare module "fastify" {
   }
 }
 
-/** A body that nobody reads is a mistake of the caller, as is a parameter. */
+/** A body that nobody reads is a mistake of the caller, as is a parameter. None is none, whatever type the caller says it has. */
 export function refuseStrayBodies(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.removeContentTypeParser("application/json");
+  app.addContentTypeParser<string>(
+    "application/json",
+    { parseAs: "string" },
+    (request, body, done) => {
+      if (body === "") done(null, undefined);
+      else void parse(request, body, done);
+    },
+  );
   app.addHook("preValidation", async ({ body, routeOptions }) => {
-    if (body === undefined || body === null) return;
+    if (body === undefined) return;
     if (routeOptions.schema?.body !== undefined || routeOptions.config.readsBody === true) return;
     throw new StrayBodyError();
   });

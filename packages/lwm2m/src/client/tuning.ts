@@ -30,6 +30,8 @@ export type ClientTuning = {
 
   /** So often at least a notification is confirmable where a restart, of a NAT or the server, can make all of them be lost. */
   readonly proofInterval: number;
+  /** The same for a session that the server knows wherever we are: only a server that lost it can make all be lost. */
+  readonly followedProofInterval: number;
   /** No NAT forgets sooner. After a longer silence, and where nothing is known of the NAT, a notification is confirmable. */
   readonly shortestBinding: number;
   /** The server wants none of what it observed (RST): so long between two registrations because of that, at least. */
@@ -63,6 +65,7 @@ export const clientTuning: ClientTuning = {
   checkEvery: 10,
   probeSlack: 10_000,
   proofInterval: 300_000,
+  followedProofInterval: 3_600_000,
   shortestBinding: 10_000,
   renewInterval: 60_000,
   observeStride: 64,

@@ -7,7 +7,7 @@ import type { ClientTuning } from "./tuning.ts";
 //     └────────── an Update or a notification was not answered ─────────────────────^
 //
 // Known by its keys (`followed`, `bound`), a device is known after any silence. What may be lost for other reasons, a restart of
-// the NAT or of the server, is confirmable now and then.
+// the NAT or of the server, or a server that was put back to before our session, is confirmable now and then.
 
 /**
  * Whether what we say of our own accord reaches the server as ours. `open`: it does, as far as known. `unsure`: a NAT may have
@@ -54,14 +54,14 @@ export class Way {
   /** Whether what is reported now should be acknowledged. Asked once, it is taken for done: what is not acknowledged comes back. */
   wantsProof(now: Instant): boolean {
     const { kind } = this;
-    if (kind === "followed") return false;
-    const { proofInterval, shortestBinding } = this.#tuning;
+    const { proofInterval, followedProofInterval, shortestBinding } = this.#tuning;
     const silence = now - this.#knownAt;
     const doubtful =
-      kind === "bound"
-        ? this.#isForgotten(now)
-        : silence > shortestBinding && !this.#keepAlive.isKnown;
-    if (!doubtful && now - this.#askedAt < proofInterval) return false;
+      kind === "address" || kind === "session"
+        ? silence > shortestBinding && !this.#keepAlive.isKnown
+        : kind === "bound" && this.#isForgotten(now);
+    const interval = kind === "followed" ? followedProofInterval : proofInterval;
+    if (!doubtful && now - this.#askedAt < interval) return false;
     this.#askedAt = now;
     this.#knownAt = now;
     return true;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code, OptionNumber, findUint, isRequest, uriPath, type Message } from "@godwit/coap";
+import { TABLES } from "@godwit/dtls";
 import { World, natPreset } from "@godwit/netsim";
 import { pair, type PairOptions, type TestDevice, type TestServer } from "./kit.test.ts";
 import { lose, requestsOf } from "./taps.test.ts";
@@ -693,4 +694,24 @@ test("a directory that is put back, twice from one copy: what it has as observed
     numbers.push(order.id, server.stack.server.operationId());
   }
   assert.equal(new Set(numbers).size, numbers.length);
+});
+
+test("a server that was put back to before a session with a Connection ID has the readings again within the hour", () => {
+  const world = new World({ seed: 15 });
+  const { server, device } = pair(world, { lifetime: 86_400, security: CID });
+  server.observe(device, TEMPERATURE);
+  world.run("5 s");
+  agree(server, device);
+  const { tables } = server;
+  tables.delete(TABLES.association);
+  server.restartWith(new Map([...tables].map(([table, rows]) => [table, new Map(rows)])));
+  let value = 0;
+  const heard = (): number => server.notifications().length;
+  const before = heard();
+  for (let minute = 0; minute < 70 && heard() === before; minute++) {
+    device.set(TEMPERATURE, { type: "float", value: ++value });
+    world.run("1 minute");
+  }
+  assert.ok(heard() > before, "within the hour");
+  agree(server, device);
 });
