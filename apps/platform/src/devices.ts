@@ -150,7 +150,7 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
   async function unchanged(reply: FastifyReply): Promise<FastifyReply> {
     const health = server.storeHealth;
     const why = health.state === "working" ? "" : `: ${health.error.message}`;
-    const detail = `The store refuses writes${why}. Nothing was changed; try again when /readyz says ready.`;
+    const detail = `It could not be kept, and nothing was changed${why}. Try again when /readyz says ready.`;
     return await sendProblem(reply, { status: 503, title: "Not kept", detail });
   }
 
