@@ -94,7 +94,7 @@ export class StoryOperations {
   told(id: number, state: OperationState): void {
     const operation = this.#byId.get(id);
     if (operation === undefined) return; // the server's own: an Observe that it repeats
-    operation.accepted ||= state.name !== "failed" || state.reason !== NOT_KEPT;
+    operation.accepted ||= state.name !== "failed" || state.notAccepted === undefined;
     const { open } = this.#model.device(operation.strategy);
     // From then on nobody wants it, whenever the device hears of that.
     if (operation.kind === "cancelObserve" && operation.accepted)
@@ -196,5 +196,3 @@ export class StoryOperations {
 }
 
 const DEFINITIONS = builtInRegistry().of(new Map());
-/** The server's word for an operation that was never accepted. */
-const NOT_KEPT = "the store refused to keep it";
