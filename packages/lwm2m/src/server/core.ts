@@ -125,8 +125,8 @@ export class ServerCore {
   }
 
   store(changes: readonly StoreChange[], pending: Pending): void {
-    this.unwritten.supersede(changes);
     const ticket = this.pending.give(pending);
+    this.unwritten.supersede(changes, ticket);
     this.out.push({ type: "store", ticket, changes });
   }
 

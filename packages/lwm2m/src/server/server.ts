@@ -201,6 +201,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
     const refusal = ok ? undefined : (why ?? "the store refused it");
     const pending = this.#core.pending.take(ticket);
     if (pending === undefined) throw new UsageError(`ticket ${ticket} is not open`);
+    this.#core.unwritten.stored(ticket, ok, now);
     switch (pending.kind) {
       case "register":
         return this.#registering.enrolled(pending, refusal, now);

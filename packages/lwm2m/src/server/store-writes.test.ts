@@ -18,13 +18,15 @@ class Bench {
     this.writes = new StoreWrites(new Numbers(seededRng(7)), (output) => this.#asked.push(output));
   }
 
-  answer(): void {
-    for (const { ticket, changes } of this.#asked.splice(0)) {
-      if (!this.refuses)
+  /** `takes`: which of the writes that wait, in their order. */
+  answer(takes: (n: number) => boolean = () => !this.refuses): void {
+    for (const [n, { ticket, changes }] of this.#asked.splice(0).entries()) {
+      const ok = takes(n);
+      if (ok)
         for (const { table, key, value } of changes)
           if (value === undefined) this.rows.delete(`${table} ${key}`);
           else this.rows.set(`${table} ${key}`, true);
-      this.writes.stored({ type: "stored", ticket, ok: !this.refuses }, this.now);
+      this.writes.stored({ type: "stored", ticket, ok }, this.now);
     }
   }
 
@@ -70,6 +72,36 @@ test("what is written of a row meanwhile counts, not what was refused before", (
   bench.answer();
   bench.later();
   assert.equal(bench.rows.size, 3);
+});
+
+test("what the store refused as well does not count instead: what it was to replace is still written", () => {
+  const bench = new Bench();
+  bench.writes.write([put("oscore", "2"), put("data", "rolledBack")]);
+  bench.answer();
+  bench.refuses = true;
+  bench.writes.insist([gone("oscore", "2"), gone("data", "rolledBack")]);
+  bench.answer();
+  bench.writes.write([put("oscore", "2")]); // new keys, which are not taken
+  bench.answer();
+  bench.later();
+  bench.refuses = false;
+  bench.later();
+  assert.equal(bench.rows.size, 0, "the old record is not believed");
+  assert.equal(bench.writes.wakeAt, undefined);
+});
+
+test("of two newer changes of a row one that is taken is enough", () => {
+  for (const taken of [0, 1]) {
+    const bench = new Bench();
+    bench.refuses = true;
+    bench.writes.insist([gone("oscore", "2")]);
+    bench.answer();
+    for (let n = 0; n < 2; n++) bench.writes.write([put("oscore", "2")]);
+    bench.answer((n) => n === taken);
+    bench.refuses = false;
+    bench.later();
+    assert.deepEqual([...bench.rows.keys()], ["oscore 2"]);
+  }
 });
 
 test("what is insisted on is written as a whole, however often it was refused", () => {

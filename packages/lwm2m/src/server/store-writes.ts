@@ -108,6 +108,7 @@ export class StoreWrites {
   /** The store's answer. Returns whether it was to a write of the server's. */
   stored({ ticket, ok, why }: StoredInput, now: Instant): boolean {
     this.#numbers.stored(ticket, ok);
+    this.#unwritten.stored(ticket, ok, now);
     if (ticket > 0) {
       if (this.#ofServer.size > 0) this.#pathsStored(ticket, ok, now);
       return true;
@@ -137,7 +138,7 @@ export class StoreWrites {
   }
 
   #send(ticket: number, changes: readonly StoreChange[]): void {
-    this.#unwritten.supersede(changes);
+    this.#unwritten.supersede(changes, ticket);
     const rows: StoreChange[] = [];
     for (const change of changes) rows.push(protectedChange(change)); // faster than map for one or two
     this.#output({ type: "store", ticket, changes: rows });
