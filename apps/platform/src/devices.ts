@@ -17,7 +17,7 @@ import { codeOfFailed, type Server, type Task } from "@godwit/server";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { sendProblem } from "./problem.ts";
+import { sendProblem, type Problem } from "./problem.ts";
 import { flag, numberBetween, secondsUpTo } from "./query-values.ts";
 import { StrayBodyError } from "./stray-body.ts";
 
@@ -45,7 +45,8 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
   app.delete("/api/v1/devices/:endpoint", { schema: { params: named } }, async (request, reply) => {
     const { endpoint } = request.params;
     if (server.deviceView(endpoint) === undefined) return await unknown(reply, endpoint);
-    if (server.storeHealth.state !== "working") return await unchanged(reply);
+    const refusal = refusedByStore();
+    if (refusal !== undefined) return await sendProblem(reply, refusal);
     server.remove(endpoint);
     await server.kept();
     return await reply.code(204).send();
@@ -69,7 +70,8 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     { schema: { params: z.strictObject({ id }) } },
     async (request, reply) => {
       if (server.task(request.params.id) === undefined) return await forgotten(reply);
-      if (server.storeHealth.state !== "working") return await unchanged(reply);
+      const refusal = refusedByStore();
+      if (refusal !== undefined) return await sendProblem(reply, refusal);
       server.cancel(request.params.id);
       await server.kept();
       return await reply.code(204).send();
@@ -147,11 +149,11 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
   );
 
   /** What the store would not take is not begun. */
-  async function unchanged(reply: FastifyReply): Promise<FastifyReply> {
+  function refusedByStore(): Problem | undefined {
     const health = server.storeHealth;
-    const why = health.state === "working" ? "" : `: ${health.error.message}`;
-    const detail = `It could not be kept, and nothing was changed${why}. Try again when /readyz says ready.`;
-    return await sendProblem(reply, { status: 503, title: "Not kept", detail });
+    if (health.state === "working") return undefined;
+    const detail = `It could not be kept, and nothing was changed: ${health.error.message}. Try again when /readyz says ready.`;
+    return { status: 503, title: "Not kept", detail };
   }
 
   function nodes(endpoint: string, path: NodePath, body: unknown): ReturnType<typeof nodesOf> {

@@ -19,8 +19,8 @@ export class FirstRound {
     return this.#wakeAt;
   }
 
-  begin(registrations: Iterable<Registration>, now: Instant): void {
-    this.#waiting = [...registrations];
+  begin(registrations: Registration[], now: Instant): void {
+    this.#waiting = registrations;
     if (this.#waiting.length > 0) this.#wakeAt = now + this.#tuning.startPause;
   }
 

@@ -142,7 +142,9 @@ export class Orders {
 
   /** Management paths go below the alternate path the client announced (LwM2M 1.2 6.4.1). */
   #rooted(registration: Registration, request: Request): Request {
-    const prefix = buildRequest(request.code, { path: registration.objects.root }).options;
+    const { root } = registration.objects;
+    if (root.length === 0) return request;
+    const prefix = buildRequest(request.code, { path: root }).options;
     const rest = request.options;
     const at = rest.findIndex(({ number }) => number >= OptionNumber.UriPath);
     const cut = at < 0 ? rest.length : at;
@@ -285,7 +287,7 @@ export class Orders {
     const queue = registration?.queue ?? [];
     const place = queue.indexOf(operation);
     if (place >= 0) queue.splice(place, 1);
-    this.#observing.ended(operation, now);
+    if (OBSERVES.has(operation.kind)) this.#observing.ended(operation, now);
     if (operation.internal === true) {
       this.#core.operations.remove(operation);
       if (registration !== undefined) this.flush(registration, now);

@@ -25,7 +25,7 @@ import { Orders } from "./orders.ts";
 import type { ObservationView } from "./observation-view.ts";
 import { Observing } from "./observing.ts";
 import { Registering } from "./registering.ts";
-import type { RegistrationView } from "./registration.ts";
+import type { Registration, RegistrationView } from "./registration.ts";
 import { serverTuning, type ServerTuning } from "./tuning.ts";
 
 export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
@@ -112,11 +112,10 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
       const why = guide.refusal(registration);
       if (why !== undefined) this.#registering.remove(registration.endpoint, why, now);
     }
-    const all = [...this.#core.registry.all()];
-    this.#firstRound.begin(
-      all.filter(({ queue, unasked }) => queue.length > 0 || unasked),
-      now,
-    );
+    const waiting: Registration[] = [];
+    for (const registration of this.#core.registry.all())
+      if (registration.queue.length > 0 || registration.unasked) waiting.push(registration);
+    this.#firstRound.begin(waiting, now);
   }
 
   // ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
