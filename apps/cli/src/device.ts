@@ -12,6 +12,7 @@ import {
   withoutStrayKey,
   type SecurityOptions,
 } from "./device-security.ts";
+import { LimitedLog } from "./limited-log.ts";
 import { keyLogFile, keyLogWarning, writeKeyLog } from "./key-log.ts";
 import { untilStopped } from "./stop.ts";
 import { systemWords } from "./system-words.ts";
@@ -136,6 +137,8 @@ function checkStateDirectory(directory: string): void {
 }
 
 function listen(device: Device): void {
+  const tell = (_fields: unknown, message: string): void => say(message);
+  const faults = new LimitedLog({ info: tell, warn: tell, error: tell }); // one may come with each datagram
   const on = <K extends keyof DeviceEvents>(
     name: K,
     words: (event: DeviceEvents[K]) => string,
@@ -171,12 +174,10 @@ function listen(device: Device): void {
   );
   on("note", ({ text }) => text);
   on("written", ({ path }) => `written: ${path}`);
-  device.on(
-    "fault",
-    limited(({ fault, path }) =>
-      say(`fault${path === undefined ? "" : ` at ${path}`}: ${fault.message}`),
-    ),
-  );
+  device.on("fault", ({ fault, path }) => {
+    const message = `fault${path === undefined ? "" : ` at ${path}`}: ${fault.message}`;
+    faults.write({ level: "error", reason: "fault", source: "us", fields: {}, message });
+  });
   on("secured", ({ how }) => HOW[how]);
   on("handshakeStalled", ({ why }) => why);
   on("handshakeFailed", ({ why, retryAt }) =>
@@ -194,26 +195,8 @@ const SILENCE: Partial<Record<DeviceEvents["unreachable"]["why"], string>> = {
   badResponse: "the server's answer cannot be understood",
 };
 
-/** A machine that faults may do so at each datagram: some a minute are told, the rest are counted. */
-function limited<E>(tell: (event: E) => void): (event: E) => void {
-  let [began, told, untold] = [0, 0, 0];
-  return (event) => {
-    const now = Date.now();
-    if (now - began >= FAULT_WINDOW) {
-      if (untold > 0) say(`fault: ${untold} more in the minute before`);
-      [began, told, untold] = [now, 0, 0];
-    }
-    if (told < FAULTS_TOLD) {
-      told += 1;
-      tell(event);
-    } else untold += 1;
-  };
-}
-
 /** ms */
 const SILENCE_AFTER = 5_000;
-const FAULT_WINDOW = 60_000;
-const FAULTS_TOLD = 5;
 
 const HOW = {
   full: "secured by a full handshake",

@@ -1,5 +1,3 @@
-import type { Logger } from "pino";
-
 /** What is logged because of what somebody else did: a device, a stranger, the disk. */
 export type LimitedLine = {
   readonly level: "info" | "warn" | "error";
@@ -10,18 +8,23 @@ export type LimitedLine = {
   readonly message: string;
 };
 
+/** Where lines go: a logger, or whatever writes them for people. */
+type Lines = Readonly<
+  Record<LimitedLine["level"], (fields: Readonly<Record<string, unknown>>, message: string) => void>
+>;
+
 /**
  * A log that nobody can fill from outside. In each minute it writes the first lines of a reason and source, and the first of
  * a reason from all sources together; then it counts, and says at the end of the minute how many it has left out.
  */
 export class LimitedLog {
-  readonly #log: Logger;
+  readonly #log: Lines;
   readonly #limits: LogLimits;
   readonly #written = new Map<string, number>();
   readonly #suppressed = new Map<string, Suppressed>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(log: Logger, limits: Partial<LogLimits> = {}) {
+  constructor(log: Lines, limits: Partial<LogLimits> = {}) {
     this.#log = log;
     this.#limits = { ...LIMITS, ...limits };
   }
