@@ -50,6 +50,13 @@ function reports(
   return server.notifications().slice(before);
 }
 
+/** The device is off, and the server has found out: what follows waits. */
+function goesAway({ world, server, device }: ReturnType<typeof stage>): void {
+  device.host.off();
+  server.read(device, "/3/0/9"); // in vain
+  world.run("5 min");
+}
+
 /** Observe requests that reached the device's link, with their tokens. */
 function observes(device: TestDevice): Message[] {
   const seen: Message[] = [];
@@ -582,9 +589,7 @@ test("two ask for one path while the device is away: when the first gives up, or
     const world = new World({ seed: 12 });
     const { server, device } = pair(world, { lifetime: 86_400 });
     world.run("5 s");
-    device.host.off();
-    server.read(device, "/3/0/9"); // in vain: what follows waits
-    world.run("5 min");
+    goesAway({ world, server, device });
     const first = server.observe(
       device,
       TEMPERATURE,
@@ -637,9 +642,7 @@ test("orders of one path that wait for the device are obeyed in their order, ove
       const world = new World({ seed: 13 });
       const { server, device } = pair(world, { lifetime: 86_400 });
       world.run("5 s");
-      device.host.off();
-      server.read(device, "/3/0/9"); // in vain: what follows waits
-      world.run("5 min");
+      goesAway({ world, server, device });
       server.observe(device, TEMPERATURE, owner);
       server.cancelObserve(device, TEMPERATURE, owner);
       const wanted = server.observe(device, TEMPERATURE, last);
@@ -663,9 +666,7 @@ test("the end of an observation that one run wanted, still waiting at a restart,
   server.observe(device, TEMPERATURE);
   server.observe(device, TEMPERATURE, "run:page 1");
   world.run("5 s");
-  device.host.off();
-  server.read(device, "/3/0/9"); // in vain: what follows waits
-  world.run("5 min");
+  goesAway({ world, server, device });
   const end = server.cancelObserve(device, TEMPERATURE, "run:page 1");
   world.run("1 s");
   assert.equal(end.state, "waiting");
