@@ -89,7 +89,7 @@ export class ClientRole {
     this.#unused(input.id);
     const { request, again } = input;
     this.#follow(session, now);
-    const token = again?.token ?? session.link.nextToken(this.#tuning, this.#rng);
+    const token = again?.token ?? this.#tokenFor(session, input.named === true);
     const running = new ClientRequest(
       input.id,
       session,
@@ -427,6 +427,10 @@ export class ClientRole {
       to.work.requests.push(request);
     }
     from.rest();
+  }
+
+  #tokenFor({ link }: EndpointSession, isNamed: boolean): Uint8Array {
+    return isNamed ? link.namingToken(this.#rng) : link.nextToken(this.#tuning, this.#rng);
   }
 
   /** The session's protection takes requests again. */

@@ -40,6 +40,8 @@ export type EndpointInput =
       readonly repeatable?: boolean;
       /** Sends once more under the message id and token of an earlier try, so that the peer's deduplication finds it. */
       readonly again?: { readonly mid: number; readonly token: Uint8Array };
+      /** Under a token that nobody else's request has who stands at our address before or after us. */
+      readonly named?: boolean;
       /** The caller keeps message id and token: before the request goes out under others it says so by `renamed`, and waits. */
       readonly lasting?: boolean;
       /** Counts the bytes as keep-alive in the ledger. */
@@ -116,8 +118,16 @@ export type EndpointInput =
    * A request that arrived in the provisional session `from` belongs to `into`: `from` ends, and the request is treated
    * as if it had come in `into`. Was it answered there before, that answer goes out again; else `request` comes out anew.
    * What is known about the path of `from` holds for `into` from now on: say `moved` first, then `adopt`.
+   *
+   * `fromStays`: `from` is the session of another peer, who had that path before. It goes on with all it has, and only the
+   * request leaves it; the path is unproven.
    */
-  | { readonly type: "adopt"; readonly exchange: ExchangeId; readonly into: SessionId }
+  | {
+      readonly type: "adopt";
+      readonly exchange: ExchangeId;
+      readonly into: SessionId;
+      readonly fromStays?: boolean;
+    }
   /** What `unprotectRequest` held back has its outcome; `exchange` is the `ref` it was given. */
   | {
       readonly type: "released";

@@ -191,7 +191,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
         this.#validated(this.#session(input.session, true), now);
         break;
       case "adopt":
-        this.#adopt(input.exchange, this.#session(input.into, true), now);
+        this.#adopt(input.exchange, this.#session(input.into, true), input.fromStays === true, now);
         break;
       case "released":
         this.#server.released(input.exchange, input.result, now);
@@ -377,10 +377,10 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     if (session.held) this.#layer.retryHeld(session, now);
   }
 
-  #adopt(exchange: ExchangeId, into: EndpointSession, now: Instant): void {
-    const from = this.#server.adopt(exchange, into, now);
+  #adopt(exchange: ExchangeId, into: EndpointSession, fromStays: boolean, now: Instant): void {
+    const from = this.#server.adopt(exchange, into, fromStays, now);
     if (from === undefined) return;
-    this.#closed(from, now);
+    if (!fromStays) this.#closed(from, now);
     if (into.held) this.#layer.retryHeld(into, now);
   }
 

@@ -28,7 +28,7 @@ export class ServerExchange {
   echoed = false;
   /** The request is a block whose beginning is not known in its session; `request` has its options only. */
   fragment = false;
-  /** Bytes of the protected message it came in, until they are booked. */
+  /** Bytes of the message it came in. */
   length = 0;
   /** The empty ACK has left; the answer will be a message of its own. */
   acknowledged = false;

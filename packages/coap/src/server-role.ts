@@ -150,8 +150,8 @@ export class ServerRole {
     const asked: Request = { code, options, payload };
     const id = ++this.#lastExchange;
     const exchange = new ServerExchange(id, session, mid, hash, token, confirmable, asked);
+    exchange.length = length;
     if (this.#protection !== undefined && findOption(options, OptionNumber.Oscore) !== undefined) {
-      exchange.length = length;
       if (hasBlock(options)) this.#fragment(exchange, this.#protection, now);
       else this.#unprotect(exchange, asked, this.#protection, now);
       return;
@@ -409,16 +409,19 @@ export class ServerRole {
   }
 
   /** See EndpointInput. Says whether the exchange was there to be adopted. */
-  adopt(id: ExchangeId, into: EndpointSession, now: Instant): EndpointSession | undefined {
+  adopt(
+    id: ExchangeId,
+    into: EndpointSession,
+    fromStays: boolean,
+    now: Instant,
+  ): EndpointSession | undefined {
     const exchange = this.#exchanges.get(id);
     if (exchange === undefined || exchange.session === into) return undefined;
     const from = exchange.session;
     if (exchange.protection !== undefined) return undefined; // the session of a protection is who it says
     const before = this.#cache.find(into.replies, exchange.mid, exchange.hash, now);
-    into.path.takeOver(from.path);
-    this.#cache.absorb(into.replies, from.replies, now);
-    this.#blocks.moved(from.id, into.id);
-    this.notifier.moved(from.id, into.id, now);
+    if (fromStays) this.#leave(exchange, into, before < 0, now);
+    else this.#takeAll(from, into, now);
     if (before >= 0) {
       this.#settle(exchange);
       this.duplicate(into, exchange.mid, before);
@@ -427,11 +430,28 @@ export class ServerRole {
       if (exchange.fragment) this.#resume(exchange, now);
       else this.#announce(exchange);
     }
-    if (from.pending > 0)
+    if (!fromStays && from.pending > 0)
       for (const other of this.#exchanges.values())
         if (other.session === from) this.#move(other, into);
     this.notifier.drain(now);
     return from;
+  }
+
+  /** `from` was `into` all the time: what it has and knows is that one's. */
+  #takeAll(from: EndpointSession, into: EndpointSession, now: Instant): void {
+    into.path.takeOver(from.path);
+    this.#cache.absorb(into.replies, from.replies, now);
+    this.#blocks.moved(from.id, into.id);
+    this.notifier.moved(from.id, into.id, now);
+  }
+
+  /** The one request came from `into`, and nothing else of its session. */
+  #leave(exchange: ServerExchange, into: EndpointSession, isNew: boolean, now: Instant): void {
+    const { id, session, mid, hash, confirmable, original, length } = exchange;
+    into.path.received(length);
+    this.#cache.forget(session.replies, mid, hash, now);
+    if (isNew)
+      this.#cache.add(into.replies, mid, hash, confirmable, !isSafe(original.code), id, now);
   }
 
   closed(session: EndpointSession, now: Instant): void {

@@ -29,6 +29,8 @@ export type ProtectionInput<Credential> =
   | { readonly type: "remove"; readonly session: SessionId }
   /** The way to the peer is another one, on our decision. */
   | { readonly type: "carrier"; readonly session: SessionId; readonly carrier: SessionId }
+  /** The peer is where it was, and the path has another number. */
+  | { readonly type: "relocate"; readonly session: SessionId; readonly carrier: SessionId }
   /** A clean stop. */
   | { readonly type: "park" }
   | StoredInput;

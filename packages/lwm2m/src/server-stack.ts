@@ -19,13 +19,7 @@ import {
   type StoredInput,
   type StoreOutput,
 } from "@godwit/base";
-import {
-  Endpoint,
-  coapTuning,
-  type CoapTuning,
-  type EndpointOutput,
-  type ExchangeId,
-} from "@godwit/coap";
+import { Endpoint, coapTuning, type CoapTuning, type EndpointOutput } from "@godwit/coap";
 import { CredentialBook, type CredentialSealer } from "./server/credential-book.ts";
 import { CredentialCommands } from "./server/credential-commands.ts";
 import {
@@ -42,8 +36,8 @@ import {
   type OscoreCredential,
   type ServerProtection,
 } from "./server/protected-sessions.ts";
-import { FIRST_PROTECTED_SESSION, Numbers } from "./server/numbers.ts";
-import { SESSION_TABLE, encodePath } from "./server/path-records.ts";
+import { HeldPaths } from "./server/held-paths.ts";
+import { Numbers } from "./server/numbers.ts";
 import {
   PROOF,
   RestartReplayGuard,
@@ -61,7 +55,6 @@ import { serverTuning, type ServerTuning } from "./server/tuning.ts";
 import { UsedContexts } from "./server/used-contexts.ts";
 import {
   ServerTransports,
-  isRaw,
   isSecured,
   type HandshakeFailed,
   type ServerTransportsOutput,
@@ -125,13 +118,10 @@ export type ServerStackOptions = {
 export class ServerStack implements Machine<ServerStackInput, ServerStackOutput> {
   readonly server: Lwm2mServer;
   readonly #quarantine: Quarantine;
-  readonly #numbers: Numbers;
   readonly #transports: ServerTransports;
   readonly #endpoint: Endpoint;
   readonly #out = new Outbox<ServerStackOutput>();
-  /** Changes of pinned sessions, to be written with the registration that pinned them. */
-  #sessionChanges: StoreChange[] = [];
-  readonly #pinned = new Set<SessionId>();
+  readonly #held: HeldPaths;
   readonly #credentials: CredentialBook;
   readonly #replays = new RestartReplayGuard();
   readonly #rng: Rng;
@@ -145,7 +135,6 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     const { rng, coap = {}, server = {}, load = () => [], now, sealer } = options;
     const { protection, dtls, rolledBack } = options;
     const numbers = new Numbers(rng);
-    this.#numbers = numbers;
     this.#rng = rng;
     this.#writes = new StoreWrites(numbers, (output) => this.#out.push(output));
     this.#protected =
@@ -177,6 +166,14 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       fragments: true,
       ...(protection === undefined ? {} : { protection: protection.layer }),
     });
+    this.#held = new HeldPaths({
+      transports: this.#transports,
+      endpoint: this.#endpoint,
+      sessions: this.#protected,
+      numbers,
+      write: (changes) => this.#writes.write(changes),
+      hear: (at) => this.#hearTransports(at),
+    });
     this.server = new Lwm2mServer(
       {
         rng,
@@ -199,7 +196,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       write: (changes, then) => this.#writes.write(changes, then),
       insistently: (at, act, then) => this.#insistently(at, act, then),
       closed: (session, at) => this.#closed(session, at),
-      release: (carrier, at) => this.#release(carrier, at),
+      release: (carrier, at) => this.#held.release(carrier, at),
     });
     this.#restore(restorer, options);
   }
@@ -221,10 +218,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.server.restore(guide, now);
     for (const changes of restorer.writes) this.#writes.write(changes);
     this.#settle(now);
-    this.#sessionChanges = []; // what was just read needs no writing
-    for (const changes of restorer.abandonPaths(
-      this.#transports,
-      (session) => this.#pinned.has(session) || this.#protected?.isCarrier(session) === true,
+    void this.#held.takeChanges(); // what was just read needs no writing
+    for (const changes of restorer.abandonPaths(this.#transports, (session) =>
+      this.#held.isHeld(session),
     ))
       this.#writes.write(changes);
     this.#settle(now);
@@ -447,12 +443,6 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     this.server.handle({ type: "closed", session }, now);
   }
 
-  /** A carrier that nobody travels in any more. */
-  #release(carrier: SessionId, now: Instant): void {
-    if (!this.#pinned.has(carrier)) this.#unpin(carrier, now);
-    this.#writes.write(this.#sessionChanges.splice(0));
-  }
-
   #opened(output: Extract<ServerTransportsOutput, { type: "opened" }>, now: Instant): void {
     const { session, identity, how } = output;
     if (how === "raw") return;
@@ -478,7 +468,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#endpoint.handle(output, now);
         return;
       case "moved":
-        this.#follow(output.session, output.carrier, now);
+        this.#held.follow(output.session, output.carrier, now);
         this.#endpoint.handle(output, now);
         this.server.handle({ type: "moved", session: output.session }, now);
         return;
@@ -497,27 +487,6 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       default:
         unreachable(output);
     }
-  }
-
-  /** The device of a protected session is at another path: that one is kept, and over a restart, too. */
-  #follow(session: SessionId, carrier: SessionId, now: Instant): void {
-    if (this.#protected === undefined) return;
-    const left = this.#protected.moved(session, carrier);
-    this.#transports.handle({ type: "pin", session: carrier }, now);
-    this.#keepSession(carrier);
-    if (left !== undefined && !this.#pinned.has(left)) this.#unpin(left, now);
-    this.#sessionChanges.push(this.#protected.change(session));
-    this.#writes.write(this.#sessionChanges.splice(0));
-  }
-
-  #unpin(session: SessionId, now: Instant): void {
-    this.#transports.handle({ type: "unpin", session }, now);
-    this.#unkeep(session);
-  }
-
-  #unkeep(session: SessionId): void {
-    if (!isRaw(session) || this.#protected?.isCarrier(session) === true) return;
-    this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value: undefined });
   }
 
   #fromEndpoint(output: EndpointOutput, now: Instant): void {
@@ -587,34 +556,16 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "coap":
         this.#endpoint.handle(output.input, now);
         return;
-      case "rebind": {
-        const { exchange, from, into } = output;
-        this.#transports.handle({ type: "rebind", from, into }, now);
-        this.#keepSession(into);
-        return this.#adopt(exchange, into, now);
-      }
-      case "displace": {
-        const path = this.#transports.pathOf(output.session);
-        this.#transports.handle(output, now);
-        const into = path && this.#transports.sessionAt(path);
-        if (into === undefined) throw new UsageError(`session ${output.session} has no path`);
-        return this.#adopt(output.exchange, into, now);
-      }
+      case "rebind":
+        return this.#held.rebind(output.exchange, output.from, output.into, now);
+      case "displace":
+        return this.#held.displace(output.exchange, output.session, now);
       case "pin":
-        if (this.#protected?.has(output.session)) return;
-        // Of a credential that was replaced, or unreadable: its registration waits for the device to come back.
-        if (output.session >= FIRST_PROTECTED_SESSION) return;
-        this.#pinned.add(output.session);
-        this.#transports.handle(output, now);
-        this.#keepSession(output.session);
-        return;
+        return this.#held.pin(output.session, now);
       case "unkeep":
-        this.#unkeep(output.session);
-        return;
+        return this.#held.unkeep(output.session);
       case "unpin":
-        if (!this.#pinned.delete(output.session)) return;
-        if (this.#protected?.isCarrier(output.session) !== true) this.#unpin(output.session, now);
-        return;
+        return this.#held.unpin(output.session, now);
       case "store":
         return this.#storeForServer(output);
       case "registered":
@@ -632,27 +583,16 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     }
   }
 
-  /** The endpoint must know of the new path before it answers on it. */
-  #adopt(exchange: ExchangeId, into: SessionId, now: Instant): void {
-    for (let up = this.#transports.poll(); up !== undefined; up = this.#transports.poll()) {
+  /** What the transports have to say. */
+  #hearTransports(now: Instant): void {
+    for (let up = this.#transports.poll(); up !== undefined; up = this.#transports.poll())
       this.#fromTransports(up, now);
-    }
-    this.#endpoint.handle({ type: "adopt", exchange, into }, now);
-  }
-
-  #keepSession(session: SessionId): void {
-    if (!isRaw(session)) return; // DTLS keeps its own
-    const path = this.#transports.pathOf(session);
-    if (path === undefined) throw new UsageError(`session ${session} is not open`);
-    this.#numbers.raw.passed(session);
-    const value = encodePath(path);
-    this.#sessionChanges.push({ table: SESSION_TABLE, key: String(session), value });
   }
 
   /** A write of the server's, with those of the sessions that it speaks of. */
   #storeForServer({ ticket, changes }: StoreOutput): void {
-    const all = this.#sessionChanges.length === 0 ? changes : [...changes, ...this.#sessionChanges];
-    this.#sessionChanges = [];
+    const beside = this.#held.takeChanges();
+    const all = beside.length === 0 ? changes : [...changes, ...beside];
     if (!this.#writes.isGathering) return this.#writes.writeAs(ticket, all);
     this.#writes.write(all, (ok, at, why) => {
       this.server.handle({ type: "stored", ticket, ok, ...(why === undefined ? {} : { why }) }, at);

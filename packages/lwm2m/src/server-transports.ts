@@ -162,7 +162,12 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
     return this.#of(session).pathOf(session);
   }
 
-  /** The raw session at a path. */
+  /** The raw session at a path; a new one if there is none. */
+  connect(path: Path, now: Instant): SessionId {
+    return this.#udp.connect(path, now);
+  }
+
+  /** The raw session at a path that is in use. */
   sessionAt(path: Path): SessionId | undefined {
     return this.#udp.sessionAt(path);
   }

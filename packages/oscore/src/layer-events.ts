@@ -43,6 +43,8 @@ export type OscoreInput =
   | { readonly type: "remove"; readonly session: SessionId }
   /** The carrier is another one, on our decision; proven as it is. From then on it follows the peer nowhere. */
   | { readonly type: "carrier"; readonly session: SessionId; readonly carrier: SessionId }
+  /** The peer is where it was, as far as known, and the carrier that leads there has another number. */
+  | { readonly type: "relocate"; readonly session: SessionId; readonly carrier: SessionId }
   /** The peer is at its present carrier: it returned an Echo, or an ACK to our own CON. */
   | { readonly type: "validated"; readonly session: SessionId }
   /** New keys at the next opportunity (B.2). */

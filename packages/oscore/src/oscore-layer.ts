@@ -194,6 +194,9 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
         this.#core.proven(association);
         break;
       }
+      case "relocate":
+        this.#known(input.session).carrier = input.carrier;
+        break;
       case "validated":
         this.#core.proven(this.#known(input.session));
         break;

@@ -17,7 +17,8 @@ export interface BindingKeeperHost {
   /** A sleeping device keeps nothing open. */
   sleeps(): boolean;
   isUpdating(): boolean;
-  ask(message: ReturnType<typeof request>, now: Instant, keepAlive: boolean): RequestId;
+  /** Asks for an answer much later, when another device may stand at our address. */
+  probe(message: ReturnType<typeof request>, now: Instant): RequestId;
   nextRequest(): RequestId;
   coap(input: EndpointInput, now: Instant): void;
   update(now: Instant, keepAlive: boolean): void;
@@ -187,7 +188,7 @@ export class BindingKeeper {
   #startProbe(seconds: number, now: Instant): void {
     this.#timers.stop("keepAlive");
     const probe = request(Code.GET, { path: PROBE_PATH, query: [`s=${seconds}`] });
-    const id = this.#host.ask(probe, now, true);
+    const id = this.#host.probe(probe, now);
     this.#probe = { request: id, seconds, since: now, taken: false };
     this.#timers.set("probe", now + seconds * 1_000 + this.#tuning.probeSlack);
   }

@@ -215,7 +215,7 @@ export class Lwm2mClient implements Machine<ClientInput, ClientOutput> {
       return this.#answer(exchange, response(Code.Unauthorized), now);
     if (!this.#registering.isRegistered)
       return this.#answer(exchange, response(Code.ServiceUnavailable), now);
-    this.#way.known(now); // it reached us
+    this.#way.asked(now);
     this.#registering.keeper.disturbed(now);
     this.#management.request(input, now, input.name);
   }

@@ -116,7 +116,7 @@ export class Registering {
         isRegistered: () => this.#state.name === "registered",
         sleeps: () => host.sleeps(),
         isUpdating: () => this.#state.name === "registered" && this.#state.update !== undefined,
-        ask: (message, now, keepAlive) => this.#ask(message, now, keepAlive),
+        probe: (message, now) => this.#ask(message, now, true, way.kind === "address"),
         nextRequest: () => ++this.#lastRequest,
         coap: (input, now) => host.coap(input, now),
         update: (now, isKeepAlive) => this.update(now, isKeepAlive),
@@ -533,13 +533,14 @@ export class Registering {
     } else if (state.name === "deregistering" && id === state.request) this.#left(state.then, now);
   }
 
-  #ask(message: Request, now: Instant, keepAlive = false): RequestId {
+  #ask(message: Request, now: Instant, keepAlive = false, named = false): RequestId {
     const id = ++this.#lastRequest;
     if (this.#session === undefined) throw new Error("asked without a session"); // every caller has checked
     const session = this.#session;
     // Registering twice, updating twice and leaving twice come to the same.
     const repeatable = true;
-    this.#host.coap({ type: "request", id, session, request: message, repeatable, keepAlive }, now);
+    const how = { repeatable, keepAlive, ...(named && { named }) };
+    this.#host.coap({ type: "request", id, session, request: message, ...how }, now);
     return id;
   }
 

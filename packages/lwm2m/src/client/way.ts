@@ -44,11 +44,20 @@ export class Way {
     return kind === "followed" || kind === "bound" || !this.#isForgotten(now);
   }
 
-  /** The server answered a Register or Update, or asked us something: it knows where we are. */
+  /** The server answered a Register or Update: it knows where we are. */
   known(now: Instant): void {
     this.#shut = false;
     this.#knownAt = now;
     this.#askedAt = now;
+  }
+
+  /**
+   * The server asked something, and it reached us. On plain UDP it may have been meant for whoever stood at our address before us:
+   * it shows where we are to nobody who did not know.
+   */
+  asked(now: Instant): void {
+    if (this.#kind() === "address" && (this.#shut || this.#isForgotten(now))) return;
+    this.known(now);
   }
 
   /** Whether what is reported now should be acknowledged. Asked once, it is taken for done: what is not acknowledged comes back. */

@@ -201,7 +201,7 @@ export class ServerCore {
       seenAt: r.reach.seenAt,
       expiresAt: r.expiresAt,
       reachability: reachability(r, this.tuning, now),
-      waitingOperations: r.queue.length,
+      waitingOperations: r.queue.filter(({ internal }) => internal !== true).length,
     };
   }
 

@@ -44,8 +44,8 @@ export class ProtectedSessions<C> {
   readonly #protection: ServerProtection<C>;
   readonly #sessions = new SelfKeyed(BY_SESSION);
   readonly #byCredential = new Map<string, ProtectedSession>();
-  /** How many of them travel in a carrier. */
-  readonly #carriers = new Map<SessionId, number>();
+  /** Who travels in a carrier: mostly one. */
+  readonly #carriers = new Map<SessionId, ProtectedSession | Set<ProtectedSession>>();
   readonly #takeNumber: () => SessionId | undefined;
 
   /** `takeNumber`: see `Numbers`. */
@@ -69,8 +69,16 @@ export class ProtectedSessions<C> {
 
   /** What carries the session, and no other. */
   carrierAloneOf(session: SessionId): SessionId | undefined {
-    const carrier = this.#sessions.get(session)?.carrier;
-    return carrier !== undefined && this.#carriers.get(carrier) === 1 ? carrier : undefined;
+    const found = this.#sessions.get(session);
+    const carrier = found?.carrier;
+    return carrier !== undefined && this.#carriers.get(carrier) === found ? carrier : undefined;
+  }
+
+  /** Those that travel in a carrier. */
+  ridersOf(carrier: SessionId): readonly SessionId[] {
+    const there = this.#carriers.get(carrier);
+    if (there === undefined) return NOBODY;
+    return there instanceof Set ? [...there].map(({ session }) => session) : [there.session];
   }
 
   sessionOf(credential: string): SessionId | undefined {
@@ -115,7 +123,7 @@ export class ProtectedSessions<C> {
     this.layer.handle({ type: "remove", session }, now);
     this.#sessions.delete(found);
     this.#byCredential.delete(credential);
-    const free = carrier !== undefined && this.#drop(carrier);
+    const free = carrier !== undefined && this.#drop(found, carrier);
     return { session, carrier: free ? carrier : undefined };
   }
 
@@ -123,12 +131,16 @@ export class ProtectedSessions<C> {
   moved(session: SessionId, carrier: SessionId): SessionId | undefined {
     const found = this.#sessions.get(session);
     if (found === undefined || found.carrier === carrier) return undefined;
-    const before = found.carrier;
-    found.carrier = carrier;
-    this.#carriers.set(carrier, (this.#carriers.get(carrier) ?? 0) + 1);
-    if (before === undefined) return undefined;
-    found.ledger.addressChanges += 1;
-    return this.#drop(before) ? before : undefined;
+    if (found.carrier !== undefined) found.ledger.addressChanges += 1;
+    return this.#board(found, carrier);
+  }
+
+  /** The device is where it was, and that path is another carrier's now. Returns the one that nobody travels in any more. */
+  relocate(session: SessionId, carrier: SessionId, now: Instant): SessionId | undefined {
+    const found = this.#sessions.get(session);
+    if (found === undefined || found.carrier === carrier) return undefined;
+    this.layer.handle({ type: "relocate", session, carrier }, now);
+    return this.#board(found, carrier);
   }
 
   /** What must be stored of a session. */
@@ -184,7 +196,7 @@ export class ProtectedSessions<C> {
     const one = { session, credentialId: id, generation, carrier, ledger: new Ledger() };
     this.#sessions.set(one);
     this.#byCredential.set(id, one);
-    if (carrier !== undefined) this.#carriers.set(carrier, (this.#carriers.get(carrier) ?? 0) + 1);
+    if (carrier !== undefined) this.#join(one, carrier);
   }
 
   #number(): SessionId {
@@ -193,12 +205,31 @@ export class ProtectedSessions<C> {
     return session;
   }
 
+  #board(one: ProtectedSession, carrier: SessionId): SessionId | undefined {
+    const before = one.carrier;
+    one.carrier = carrier;
+    this.#join(one, carrier);
+    return before !== undefined && this.#drop(one, before) ? before : undefined;
+  }
+
+  #join(one: ProtectedSession, carrier: SessionId): void {
+    const there = this.#carriers.get(carrier);
+    if (there === undefined) this.#carriers.set(carrier, one);
+    else if (there instanceof Set) there.add(one);
+    else this.#carriers.set(carrier, new Set([there, one]));
+  }
+
   /** Whether nobody travels there any more. */
-  #drop(carrier: SessionId): boolean {
-    const left = (this.#carriers.get(carrier) ?? 1) - 1;
-    if (left > 0) this.#carriers.set(carrier, left);
-    else this.#carriers.delete(carrier);
-    return left <= 0;
+  #drop(one: ProtectedSession, carrier: SessionId): boolean {
+    const there = this.#carriers.get(carrier);
+    if (there instanceof Set) {
+      there.delete(one);
+      const [last] = there;
+      if (there.size === 1) this.#carriers.set(carrier, last!); // there is one
+      return false;
+    }
+    if (there === one) this.#carriers.delete(carrier);
+    return true;
   }
 }
 
@@ -247,6 +278,7 @@ export type RestoredSession = Omit<ProtectedRecord, "credential"> & {
   readonly credential: OscoreCredential;
 };
 
+const NOBODY: readonly SessionId[] = [];
 const BY_SESSION = byNumber(({ session }: ProtectedSession) => session);
 /** The sessions of protected credentials, and where they were last. */
 export const PROTECTED_TABLE = "protected";

@@ -145,8 +145,7 @@ export class Registering {
     const endpoint = admitted;
     const there = this.#core.registry.bySession(session) ?? this.#enrolling.bySession(session);
     if (there !== undefined && there.endpoint !== endpoint && identity.kind === "none") {
-      // A NAT gave this address away. Who had it before is silent there, not gone.
-      there.reach.silent = true;
+      this.#givenAway(session);
       return this.#core.emit({ type: "displace", exchange, session });
     }
     const incumbent = this.#core.registry.byEndpoint(endpoint);
@@ -247,16 +246,40 @@ export class Registering {
     now: Instant,
   ): boolean {
     if (registration.session === session || registration.identity.kind !== "none") return false;
-    if (this.#core.lost.has(registration.session)) {
+    const isLost = this.#core.lost.has(registration.session);
+    if (this.#givenAway(session)) {
+      // It has no session to take the path: the path gets one of its own first.
+      if (isLost) {
+        this.#core.emit({ type: "displace", exchange, session });
+        return true;
+      }
+    } else if (isLost) {
       this.changeSession(registration, session, now);
       return false;
     }
     const into = registration.session;
-    const before = this.#core.registry.bySession(session);
-    if (before !== undefined) before.reach.silent = true; // its address is this device's now
+    this.#forgo(session, into);
     this.#rebound.add(registration);
     this.#core.emit({ type: "rebind", exchange, from: session, into });
     return true;
+  }
+
+  /** Somebody else is at the address of this session. Whether it was anybody's: who had it is silent there, not gone. */
+  #givenAway(session: SessionId): boolean {
+    const there = this.#core.registry.bySession(session) ?? this.#enrolling.bySession(session);
+    if (there !== undefined) there.reach.silent = true;
+    return there !== undefined;
+  }
+
+  /** Whoever waits in `from` for a name is at the address of `into`: a device that has one already. */
+  #forgo(from: SessionId, into: SessionId): void {
+    for (const [id, { session, exchange, endpoint }] of this.#takeovers) {
+      if (session !== from) continue;
+      this.#takeovers.delete(id);
+      this.#takeoverDue.stop(id);
+      this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "forget" } });
+      this.#core.refuse(exchange, into, BEING_CHECKED, endpoint);
+    }
   }
 
   /** The next Update says so. */

@@ -50,6 +50,7 @@ export type RegistrationView = {
   readonly seenAt: Instant;
   readonly expiresAt: Instant | undefined;
   readonly reachability: Reachability;
+  /** Those that somebody has asked for; not what the server asks of its own accord. */
   readonly waitingOperations: number;
 };
 
