@@ -102,8 +102,14 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     return this.#find(path)?.id;
   }
 
-  /** Where the session's peer is, as far as known; of a displaced one, where it was. */
+  /** Where the session's peer is, as far as known; nothing of one whose path is another's now. */
   pathOf(session: SessionId): Path | undefined {
+    const found = this.#sessions.get(session);
+    return found === undefined || this.#displaced.has(found) ? undefined : found.path;
+  }
+
+  /** Where the session's peer was heard last. */
+  lastPathOf(session: SessionId): Path | undefined {
     return this.#sessions.get(session)?.path;
   }
 

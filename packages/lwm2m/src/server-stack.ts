@@ -170,7 +170,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       transports: this.#transports,
       endpoint: this.#endpoint,
       sessions: this.#protected,
-      numbers,
+      passed: (session) => numbers.raw.passed(session),
       write: (changes) => this.#writes.write(changes),
       hear: (at) => this.#hearTransports(at),
     });
@@ -307,12 +307,21 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     return this.#credentials.endpointOf(identity);
   }
 
-  /** Where the session's peer is now, for people to see. */
+  /** Where the session's peer is now; nothing where nobody knows. */
   pathOf(session: SessionId): Path | undefined {
-    const carrier = this.#protected?.has(session)
-      ? this.#protected.layer.carrierOf(session)
-      : session;
+    const carrier = this.#carrierOf(session);
     return carrier === undefined ? undefined : this.#transports.pathOf(carrier);
+  }
+
+  /** Where the session's peer was heard last, for people to see. */
+  lastPathOf(session: SessionId): Path | undefined {
+    const carrier = this.#carrierOf(session);
+    return carrier === undefined ? undefined : this.#transports.lastPathOf(carrier);
+  }
+
+  /** What the session travels in. */
+  #carrierOf(session: SessionId): SessionId | undefined {
+    return this.#protected?.has(session) ? this.#protected.layer.carrierOf(session) : session;
   }
 
   handle(input: ServerStackInput, now: Instant): void {
@@ -600,7 +609,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   #sameHost(a: SessionId, b: SessionId): boolean {
-    const [one, other] = [this.pathOf(a), this.pathOf(b)];
+    const [one, other] = [this.lastPathOf(a), this.lastPathOf(b)];
     return one !== undefined && one.remote.host === other?.remote.host;
   }
 }

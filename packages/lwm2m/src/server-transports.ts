@@ -158,8 +158,14 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
     return this.#of(session).ledgerOf(session);
   }
 
+  /** Where the session's peer is; nothing while another peer has its path. */
   pathOf(session: SessionId): Path | undefined {
     return this.#of(session).pathOf(session);
+  }
+
+  /** Where the session's peer was heard last. */
+  lastPathOf(session: SessionId): Path | undefined {
+    return isRaw(session) ? this.#udp.lastPathOf(session) : this.pathOf(session);
   }
 
   /** The raw session at a path; a new one if there is none. */

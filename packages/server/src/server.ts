@@ -563,7 +563,7 @@ export class Server {
   }
 
   #addressOf(session: SessionId): string {
-    const path = this.#machine.stack.pathOf(session);
+    const path = this.#machine.stack.lastPathOf(session);
     return path === undefined ? "" : formatAddress(path.remote);
   }
 
@@ -592,7 +592,7 @@ export class Server {
   #view(registration: RegistrationView): DeviceView {
     const { stack, clock } = this.#machine;
     const { session, ...rest } = registration;
-    const path: Path | undefined = stack.pathOf(session);
+    const path: Path | undefined = stack.lastPathOf(session);
     return {
       ...rest,
       registeredAt: this.#wall(rest.registeredAt),

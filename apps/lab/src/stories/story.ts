@@ -9,6 +9,7 @@ import type { Tables } from "./disk.ts";
 import type { Model } from "./model.ts";
 import type { NonceAudit, Sealed } from "./nonce-audit.ts";
 import { StoryOperations } from "./operations.ts";
+import { AddressesHad } from "./addresses-had.ts";
 import { StoryServer, type ServerSaid } from "./server.ts";
 import { credentialOf, isDtls, type Strategy } from "./strategies.ts";
 import { PutBackRule } from "./put-back-rule.ts";
@@ -32,6 +33,8 @@ export type StoryOptions = {
   /** Breaches that are passed over: "rule: what". */
   readonly tolerated?: RegExp | undefined;
 };
+
+const FIRST_PORT = 50_000;
 
 export class Story {
   readonly model: Model;
@@ -62,6 +65,7 @@ export class Story {
   readonly #faults: Violation[] = [];
   readonly #tolerated: RegExp | undefined;
   readonly #audit: NonceAudit;
+  readonly #addresses: AddressesHad;
   readonly #rules = new Map<string, PutBackRule>();
   /** Whose machine runs. */
   #actor: string = NOBODY;
@@ -77,7 +81,10 @@ export class Story {
     this.startedAt = start;
     this.#audit = audit;
     audit.onSealed = (seal) => this.#sealed(seal);
-    this.nat = this.world.nat("linux-random");
+    // In every other story ports are few: what one device leaves another one gets.
+    const portRange = [FIRST_PORT, FIRST_PORT + model.devices.length] as const;
+    this.nat = this.world.nat("linux-random", seed % 2 === 1 ? { portRange } : {});
+    this.#addresses = new AddressesHad(this.nat);
     this.server = new StoryServer(this.world, {
       said: (output) => this.#serverSaid(output),
       watch: () => this.#watchServer(),
@@ -240,7 +247,8 @@ export class Story {
       const since = this.model.device(strategy).shutSince;
       if (since === undefined || this.world.now < since + IN_FLIGHT) return;
       const what = speaks(bytes, from.port);
-      if (what !== undefined) this.broken("revoked", `${strategy} is shut out, and hears ${what}`);
+      if (what !== undefined && !this.#addresses.wereOthers(device.host.address, from.port))
+        this.broken("revoked", `${strategy} is shut out, and hears ${what}`);
     });
     return device;
   }

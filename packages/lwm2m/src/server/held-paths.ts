@@ -1,15 +1,21 @@
 import { UsageError, type Instant, type SessionId, type StoreChange } from "@godwit/base";
 import type { Endpoint, ExchangeId } from "@godwit/coap";
 import { isRaw, type ServerTransports } from "../server-transports.ts";
-import { FIRST_PROTECTED_SESSION, type Numbers } from "./numbers.ts";
+import { FIRST_PROTECTED_SESSION } from "./numbers.ts";
 import { SESSION_TABLE, encodePath } from "./path-records.ts";
 import type { ProtectedSessions } from "./protected-sessions.ts";
 
 export type HeldPathsSurroundings = {
-  readonly transports: ServerTransports;
-  readonly endpoint: Endpoint;
-  readonly sessions: ProtectedSessions<unknown> | undefined;
-  readonly numbers: Numbers;
+  readonly transports: Pick<ServerTransports, "handle" | "pathOf" | "sessionAt" | "connect">;
+  readonly endpoint: Pick<Endpoint, "handle">;
+  readonly sessions:
+    | Pick<
+        ProtectedSessions<unknown>,
+        "has" | "isCarrier" | "ridersOf" | "moved" | "relocate" | "change"
+      >
+    | undefined;
+  /** A number of a raw session that is in use. */
+  readonly passed: (session: SessionId) => void;
   readonly write: (changes: readonly StoreChange[]) => void;
   /** What the transports have to say is heard now. */
   readonly hear: (now: Instant) => void;
@@ -85,9 +91,9 @@ export class HeldPaths {
     const stay = this.#ridersOf(into);
     transports.handle({ type: "rebind", from, into }, now);
     this.#keep(into);
-    if (fromStays) this.unkeep(from);
     this.#adopt(exchange, into, fromStays, now);
     for (const rider of come) this.#relocate(rider, into, now);
+    if (fromStays) this.unkeep(from);
     if (stay.length === 0 || left === undefined) return;
     const there = transports.connect(left, now);
     for (const rider of stay) this.#relocate(rider, there, now);
@@ -101,9 +107,9 @@ export class HeldPaths {
     transports.handle({ type: "displace", session }, now);
     const into = path && transports.sessionAt(path);
     if (into === undefined) throw new UsageError(`session ${session} has no path`);
-    this.unkeep(session);
     this.#adopt(exchange, into, true, now);
     for (const rider of come) this.#relocate(rider, into, now);
+    this.unkeep(session);
   }
 
   #ridersOf(carrier: SessionId): readonly SessionId[] {
@@ -147,10 +153,10 @@ export class HeldPaths {
 
   #keep(session: SessionId): void {
     if (!isRaw(session)) return; // DTLS keeps its own
-    const { transports, numbers } = this.#around;
+    const { transports, passed } = this.#around;
     const path = transports.pathOf(session);
-    if (path === undefined) throw new UsageError(`session ${session} is not open`);
-    numbers.raw.passed(session);
+    if (path === undefined) return this.unkeep(session);
+    passed(session);
     const value = encodePath(path);
     this.#changes.push({ table: SESSION_TABLE, key: String(session), value });
   }
