@@ -58,8 +58,9 @@ const CASES: readonly Case[] = [
       code: "4.00",
       identity: "psk:s1",
       endpoint: "other",
+      rule: `Register names the endpoint "other", and the credential belongs to "safe"`,
     },
-    says: /refused: 4\.00 "ep is not the credential's"/,
+    says: /refused: 4\.00 "the credential is that of ep=safe"/,
   },
   {
     what: "no proof where NoSec is off",

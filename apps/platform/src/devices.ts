@@ -159,9 +159,17 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
   function nodes(endpoint: string, path: NodePath, body: unknown): ReturnType<typeof nodesOf> {
     const { value } = z
       .strictObject({
-        value: z.union([plain, z.record(z.string(), plain)], {
-          error: "a string, number or boolean, or several by resource id",
-        }),
+        value: z.union(
+          [
+            plain,
+            z
+              .record(z.string(), plain)
+              .refine(hasSome, "write at least one value, by its resource id"),
+          ],
+          {
+            error: "a string, number or boolean, or several by resource id",
+          },
+        ),
       })
       .parse(body);
     return nodesOf(path, value as Plain | Record<string, Plain>, server.definitionsOf(endpoint));
@@ -266,6 +274,10 @@ function belowDevice<Q>(
   readonly config: { readonly readsBody?: true };
 } {
   return { schema: { params: pathed, querystring }, config };
+}
+
+function hasSome(values: object): boolean {
+  return Object.keys(values).length > 0;
 }
 
 function refuse(body: unknown): void {

@@ -155,7 +155,7 @@ suite("the HTTP face", () => {
     assert.equal(csv.status, 415);
     assert.match(((await csv.json()) as { detail: string }).detail, /Send JSON/);
     const look = await fetch(`${url}/api/v1/events`, { method: "HEAD", headers: head });
-    assert.equal(look.status, 404, "nobody waits for the events of a HEAD");
+    assert.equal(look.status, 405, "nobody waits for the events of a HEAD");
   });
 
   test("an instance with a resource that no server may write is made by the device alone, which says so", async () => {
@@ -377,6 +377,35 @@ suite("the HTTP face", () => {
       body: {},
       status: 400,
       says: "value",
+    },
+    {
+      what: "a value with nothing in it",
+      method: "PUT",
+      path: "/api/v1/devices/thermo/1/0/1",
+      body: { value: {} },
+      status: 400,
+      says: "at least one value",
+    },
+    {
+      what: "a method that is not possible",
+      method: "PUT",
+      path: "/api/v1/devices",
+      status: 405,
+      says: "use GET",
+    },
+    {
+      what: "a method that is not possible at a device",
+      method: "POST",
+      path: "/api/v1/devices/thermo",
+      status: 405,
+      says: "use DELETE or GET",
+    },
+    {
+      what: "a method that is not possible on the page",
+      method: "DELETE",
+      path: "/index.html",
+      status: 404,
+      says: "nothing here",
     },
     {
       what: "a wait that is none",

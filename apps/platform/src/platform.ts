@@ -63,8 +63,8 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
   limitConnections(app, http);
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  answerFaults(app, log);
   const routes: string[] = [];
+  answerFaults(app, log, routes);
   app.addHook("onRoute", (route) => {
     if (PAGE_FILES.has(route.url)) return;
     for (const one of [route.method].flat()) {
@@ -118,7 +118,11 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
 }
 
 /** What went wrong goes out as a problem (RFC 9457) that says what to do. */
-function answerFaults(app: FastifyInstance, log: Logger | undefined): void {
+function answerFaults(
+  app: FastifyInstance,
+  log: Logger | undefined,
+  routes: readonly string[],
+): void {
   app.setErrorHandler(async (fault: Error & Exposed, request, reply) => {
     if (fault.expose === true && fault.statusCode !== undefined) {
       const [status, detail] = [fault.statusCode, fault.message];
@@ -148,14 +152,39 @@ function answerFaults(app: FastifyInstance, log: Logger | undefined): void {
       detail,
     });
   });
-  app.setNotFoundHandler(
-    async (_request, reply) =>
-      await sendProblem(reply, {
+  app.setNotFoundHandler(async (request, reply) => {
+    const allowed = methodsAt(routes, request.url);
+    if (allowed.length === 0)
+      return await sendProblem(reply, {
         status: 404,
         title: "Not found",
         detail: "There is nothing here. The API is below /api/v1.",
-      }),
-  );
+      });
+    reply.header("allow", allowed.join(", "));
+    return await sendProblem(reply, {
+      status: 405,
+      title: "Method not allowed",
+      detail: `${request.method} is not possible here: use ${allowed.join(" or ")}.`,
+    });
+  });
+}
+
+/** The methods of what is at a URL, whatever is asked of it. */
+function methodsAt(routes: readonly string[], url: string): readonly string[] {
+  const asked = url.split("?", 1)[0]!.split("/"); // there is a first part
+  const found = routes.flatMap((route) => {
+    const [method = "", pattern = ""] = route.split(" ", 2);
+    const parts = pattern.split("/");
+    const rest = parts.at(-1) === "*";
+    if (rest ? parts.length < 4 || asked.length < parts.length : asked.length !== parts.length)
+      return []; // "/*" is the page's
+    const fits = parts.every(
+      (part, i) =>
+        (rest && part === "*") || (part.startsWith(":") ? asked[i] !== "" : part === asked[i]),
+    );
+    return fits ? [method] : [];
+  });
+  return [...new Set(found)].toSorted();
 }
 
 /** A fault whose words are for the caller. */

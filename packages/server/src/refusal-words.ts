@@ -6,7 +6,6 @@ export const RULES: Readonly<Partial<Record<RefusedFor, string>>> = {
   wrongKey: "the key of this PSK identity is another one than the peer used",
   noSec: "NoSec is switched off, and the peer has proven nothing",
   endpointHasCredentials: "this endpoint has credentials, and the peer has proven nothing",
-  endpointMismatch: "the endpoint name in Register is not the one that its credential belongs to",
   noEndpoint: "the credential belongs to no endpoint any more",
   notRegistered: "there is no such registration in this session",
   unknownContext: "no OSCORE credential has this sender id and ID Context",

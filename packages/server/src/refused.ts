@@ -19,15 +19,20 @@ export function failedHandshake(output: Output<"handshakeFailed">): Omit<Refused
   };
 }
 
-export function refusedRegistration(output: Output<"refused">): Omit<Refused, "at" | "address"> {
+export function refusedRegistration(
+  output: Output<"refused">,
+  stack: Pick<ServerStack, "endpointOf">,
+): Omit<Refused, "at" | "address"> {
   const { reason, code, detail, endpoint, identity } = output;
+  const own = stack.endpointOf(identity);
+  const mismatch = `Register names the endpoint ${JSON.stringify(endpoint)}, and the credential belongs to ${JSON.stringify(own)}`;
   return {
     stage: "registration",
     reason,
     code: formatCode(code),
     endpoint,
     identity: credentialIdOf(identity),
-    rule: RULES[reason] ?? detail,
+    rule: reason === "endpointMismatch" ? mismatch : (RULES[reason] ?? detail),
   };
 }
 

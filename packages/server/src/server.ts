@@ -532,7 +532,7 @@ export class Server {
       case "refused":
         this.#listeners.emit("refused", output);
         return this.#refusal({
-          ...refusedRegistration(output),
+          ...refusedRegistration(output, this.#machine.stack),
           address: this.#addressOf(output.session),
         });
       case "dropped": {

@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Code, OptionNumber, findUint, isRequest, uriPath, type Message } from "@godwit/coap";
+import { EMPTY } from "@godwit/base";
+import {
+  Code,
+  OptionNumber,
+  RST,
+  decodeMessage,
+  encodeMessage,
+  findUint,
+  isRequest,
+  uriPath,
+  type Message,
+} from "@godwit/coap";
 import { TABLES } from "@godwit/dtls";
 import { World, natPreset } from "@godwit/netsim";
 import { pair, type PairOptions, type TestDevice, type TestServer } from "./kit.test.ts";
@@ -299,6 +310,42 @@ test("a silent observation: after two tries in vain the event observationSilent,
   );
   lost.stop();
   world.run("70 minutes");
+  agree(server, device);
+});
+
+test("RFC 7252 4.2: a device that rejects each Observe by RST is not asked again before it registers, also over a restart", () => {
+  const staged = stage();
+  const { world, server, device } = staged;
+  const asked = observes(device);
+  const rejects = device.host.link.down.tap(({ from, to, bytes }) => {
+    const message = decodeMessage(new Uint8Array(bytes), 8);
+    if (!isObserve(message)) return "pass";
+    const reset = encodeMessage({
+      ...message,
+      type: RST,
+      code: 0,
+      token: EMPTY,
+      options: [],
+      payload: EMPTY,
+    });
+    device.host.inject({ from: to, to: from, bytes: reset });
+    return "drop";
+  });
+  server.remove(device);
+  device.update();
+  world.run("1 h");
+  assert.deepEqual(server.observed(device), [`${TEMPERATURE} refused`]);
+  assert.equal(asked.length, 1);
+  const [view] = server.stack.server.observationsOf(device.endpoint, world.now);
+  assert.match(view?.reason ?? "", /rejects the question \(RST\)/);
+  server.crash("10 s");
+  device.update();
+  world.run("1 h");
+  assert.equal(asked.length, 1);
+  rejects.remove();
+  server.remove(device);
+  device.update();
+  world.run("10 s");
   agree(server, device);
 });
 

@@ -33,6 +33,7 @@ export function viewState(
       return { state: "silent", reason: `nothing was reported by the time it was due${asked}` };
     }
     case "refused": {
+      if (state.code === 0) return { state: "refused", reason: REJECTED };
       const said = `the device answered ${formatCode(state.code)} ${codeName(state.code) ?? ""}`;
       const reason = isSuccess(state.code) ? `${said} and does not observe it` : said.trim();
       return { state: "refused", reason };
@@ -42,6 +43,8 @@ export function viewState(
   }
 }
 
+const REJECTED =
+  "the device rejects the question (RST), or answers it in a way that breaks the protocol; it is asked again when it registers";
 const WAITS = "waits until the device can be asked";
 const WANTED = {
   unregistered: "the device is not registered",

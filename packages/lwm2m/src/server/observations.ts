@@ -29,7 +29,7 @@ export type ObservationState =
   /** `operation` asks for it. `first`: it is not wanted by anybody should that fail. */
   | { readonly name: "asking"; readonly operation: number; readonly first: boolean }
   | ActiveObservation
-  /** The device answered, and does not observe it. */
+  /** The device answered, and does not observe it. `code` 0: it rejected the question, or its answer cannot be read. */
   | { readonly name: "refused"; readonly code: number; readonly at: Instant }
   | EndingObservation;
 

@@ -266,7 +266,10 @@ export class Observing {
       if (registration !== undefined) registration.unasked = true;
     } else if (state.name === "asking" && state.operation === operation.id) {
       if (state.first) return this.#handOver(observation, operation);
-      this.#steps.want(observation, "registered");
+      // A device that rejects the question would do so again, at the speed of the network.
+      if (operation.state.name !== "failed") return this.#steps.want(observation, "registered");
+      this.#steps.become(observation, { name: "refused", code: NO_ANSWER, at: now });
+      this.#steps.tell(observation, now);
     }
   }
 
@@ -562,4 +565,6 @@ type Asker = Operation & { readonly joins: string };
 /** How the names of owners begin that want nothing after a restart. */
 const OF_ONE_RUN = "run:";
 const NOT_FOUND = 0x84;
+/** The code of an empty message: a Reset, or no answer that can be read. */
+const NO_ANSWER = 0;
 const FINE: Observed = { fault: undefined };

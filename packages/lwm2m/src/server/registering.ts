@@ -25,7 +25,7 @@ import {
   type Registration as RegisterParameters,
   type RegistrationUpdate,
 } from "../registration.ts";
-import { refused, type Refusal } from "../refusal.ts";
+import { refused, shown, type Refusal } from "../refusal.ts";
 import {
   RETRY_AFTER,
   type AgreedParameters,
@@ -173,7 +173,11 @@ export class Registering {
     if (own === undefined)
       return refused(Code.Forbidden, "credential of no endpoint", "noEndpoint");
     if (claimed === undefined || claimed === own) return own;
-    return refused(Code.BadRequest, "ep is not the credential's", "endpointMismatch");
+    return refused(
+      Code.BadRequest,
+      `the credential is that of ep=${shown(own)}`,
+      "endpointMismatch",
+    );
   }
 
   /** Somebody who proves nothing may not register where NoSec is off. */
