@@ -27,6 +27,15 @@ test("the window agrees with a set of numbers, for every size, gap and order", (
   );
 });
 
+test("a jump of 2^32 or more forgets all below it", () => {
+  for (const jump of [2 ** 32, 2 ** 32 + 1, 2 ** 37, 2 ** 47]) {
+    const window = new ReplayWindow(64);
+    for (let n = 0; n < 64; n++) assert.ok(window.accept(n));
+    assert.ok(window.accept(63 + jump));
+    for (let back = 1; back < 64; back++) assert.ok(window.fresh(63 + jump - back), `${back}`);
+  }
+});
+
 test("a raised window knows nothing at or below its edge", () => {
   for (const size of [32, 64]) {
     const window = new ReplayWindow(size);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { FormatError, UsageError, hex, seededRng, toHex } from "@godwit/base";
+import { FormatError, UsageError, concat, hex, seededRng, toHex } from "@godwit/base";
 import fc from "fast-check";
 import {
   decodeOscoreOption,
@@ -61,6 +61,21 @@ test("RFC 8613 6.1: the kid alone is the kid of the whole, for any bytes", () =>
     }),
     { numRuns: 2_000 },
   );
+});
+
+test("RFC 8613 6.1: the kid begins behind the Partial IV and the kid context", () => {
+  for (const piv of ["", "05", "0102030405"])
+    for (const context of ["", "07", "0708090a"])
+      for (const kid of ["", "0b", "0c0d0e"]) {
+        const option = {
+          piv: piv === "" ? undefined : hex(piv),
+          kidContext: context === "" ? undefined : hex(context),
+          kid: hex(kid),
+        };
+        const value = encodeOscoreOption(option);
+        const around = concat(hex("ffff"), value);
+        assert.equal(kidAt(around, 2, value.length), around.length - kid.length / 2);
+      }
 });
 
 test("RFC 8613 6.1: what no sender may send is refused", () => {

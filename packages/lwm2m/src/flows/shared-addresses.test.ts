@@ -80,6 +80,35 @@ function exchange(
   );
 }
 
+test("F6: after a restart two devices share one address by turns: each is served in its own registration", () => {
+  const world = new World({ seed: 6 });
+  const nat = world.nat("port-overload", { ...FEW_PORTS, portRange: [50_000, 50_000] });
+  const server = new TestServer(world);
+  const devices = ["first", "second"].map((endpoint) => {
+    const device = new TestDevice(world, server, { endpoint, behind: nat, lifetime: 86_400 });
+    device.start();
+    world.run("30 s");
+    return device;
+  });
+  for (let turn = 0; turn < 4; turn++) {
+    server.crash(); // who had the address before has no session after it
+    world.run("30 s");
+    for (const device of devices) {
+      device.update();
+      world.run("1 s");
+      const order = server.execute(device, `${turn}`);
+      world.run("20 s");
+      assert.equal(order.answer, "2.04");
+    }
+  }
+  for (const device of devices) {
+    assert.deepEqual(device.obeyed, ["0", "1", "2", "3"]);
+    assert.equal(device.count("registered"), 1);
+  }
+  const sessions = devices.map((device) => server.registration(device)?.session);
+  assert.notEqual(sessions[0], sessions[1]);
+});
+
 test("whoever waits for a name and turns out to have another at once is told to try again, and nothing is left of it", () => {
   const world = new World({ seed: 5 });
   const server = new TestServer(world);
