@@ -433,6 +433,13 @@ export class ClientRole {
     return isNamed ? link.namingToken(this.#rng) : link.nextToken(this.#tuning, this.#rng);
   }
 
+  /** We have answered a notification of this token by RST. */
+  rejected(session: EndpointSession, token: Uint8Array, now: Instant): void {
+    const request = session.requestOf(token);
+    if (request?.session === session && request.order !== undefined)
+      this.#fail(request, "reset", now);
+  }
+
   /** The session's protection takes requests again. */
   ready(session: EndpointSession, now: Instant): void {
     this.#sending.ready(session, now);

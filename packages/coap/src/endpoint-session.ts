@@ -24,6 +24,8 @@ export class EndpointSession extends PathProof implements SessionReplies {
   readonly ledger: Ledger;
   /** Its requests and responses are protected, and travel in other sessions. */
   readonly isProtected: boolean;
+  /** A peer has asked here in clear: what was answered is not only of those that travel here. */
+  hasPlain = false;
   /** Protected sessions that travel here. */
   riders: readonly EndpointSession[] = NOBODY;
   #carrier: EndpointSession | undefined;

@@ -22,6 +22,7 @@ import { OptionNumber } from "./option-numbers.ts";
 import { OPTION_TABLE, optionSubset, type OptionTable } from "./option-table.ts";
 import type { RequestProtection } from "./protection.ts";
 import { PathSizes } from "./path-sizes.ts";
+import { RejectedTokens } from "./rejected-tokens.ts";
 import { ACKNOWLEDGED, RESET, SILENT, ReplyCache, messageHash } from "./reply-cache.ts";
 import { EMPTY_LENGTH, Sender, count } from "./sender.ts";
 import { ServerRole } from "./server-role.ts";
@@ -58,6 +59,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   /** Paths seen so far: each has its number. */
   #paths = 0;
   readonly #cache: ReplyCache;
+  readonly #rejected = new RejectedTokens();
   readonly #sender: Sender;
   readonly #layer: MessageLayer;
   readonly #sizes: PathSizes;
@@ -258,7 +260,8 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     this.#client.relink(session, from, to);
     session.follow(to);
     this.#layer.relink(session, from, to, now);
-    if (from !== session && from.riders.length === 0) this.#server.relinked(from, to, now);
+    if (from !== session && from.riders.length === 0 && !from.hasPlain)
+      this.#server.relinked(from, to, now);
     this.#sizes.forget(session.id);
   }
 
@@ -353,6 +356,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       this.#cache.settle(session.replies, mid, hash, SILENT, undefined, now);
     } else if (outcome === "unknown" || outcome === "refused") {
       this.#sender.drop(session, outcome === "unknown" ? "strayAnswer" : "criticalOption");
+      if (outcome === "unknown") this.#rejected.note(session.id, message.token);
       this.#cache.settle(session.replies, mid, hash, RESET, undefined, now);
       this.#sender.reset(session, mid); // RFC 7252 4.2, 4.3
     } else if (confirmable) {
@@ -380,6 +384,8 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
   #adopt(exchange: ExchangeId, into: EndpointSession, fromStays: boolean, now: Instant): void {
     const from = this.#server.adopt(exchange, into, fromStays, now);
     if (from === undefined) return;
+    // What we rejected by RST came from this peer: to it the observation is over (RFC 7641 3.6).
+    for (const token of this.#rejected.take(from.id)) this.#client.rejected(into, token, now);
     if (!fromStays) this.#closed(from, now);
     if (into.held) this.#layer.retryHeld(into, now);
   }
@@ -389,6 +395,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
     this.#client.closed(session, now);
     this.#server.closed(session, now);
     session.leave();
+    this.#rejected.take(session.id);
     this.#sessions.delete(session);
     this.#sizes.forget(session.id);
   }

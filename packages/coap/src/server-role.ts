@@ -156,6 +156,7 @@ export class ServerRole {
       else this.#unprotect(exchange, asked, this.#protection, now);
       return;
     }
+    session.hasPlain = true;
     this.#cache.add(session.replies, mid, hash, confirmable, !isSafe(code), id, now);
     count(session, "in", length, payload.length, "payload");
     this.#accept(exchange, asked, now);

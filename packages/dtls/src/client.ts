@@ -103,6 +103,7 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
       tuning,
       rng,
       durable: options.sealer !== undefined,
+      isKept: () => true,
       follows: false,
       output: (output) => this.#outbox.push(output),
       seal: (plain) => options.sealer?.seal(plain) ?? plain,

@@ -71,6 +71,7 @@ class End {
       tuning: DEFAULT_TUNING,
       rng: this.rng,
       durable: false,
+      isKept: () => true,
       follows: true,
       output: (output) => this.#note(output),
       seal: (plain) => plain,

@@ -23,6 +23,8 @@ export type Host = {
   readonly rng: Rng;
   /** Associations are kept in a store. */
   readonly durable: boolean;
+  /** This one is, where associations are. */
+  isKept(association: Association): boolean;
   /** A server's peers may move; a client's server may not. */
   readonly follows: boolean;
   output(output: DtlsOutput): void;
@@ -140,7 +142,7 @@ export class Established {
 
   /** Writes the association as it is, with a bound for its sequence numbers, and lets it write up to there. */
   save(a: Association, then?: (ok: boolean) => void, also: readonly StoreChange[] = []): void {
-    if (!this.#host.durable) {
+    if (!this.#host.durable || !this.#host.isKept(a)) {
       then?.(true);
       return;
     }

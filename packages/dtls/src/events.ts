@@ -52,6 +52,8 @@ export type DtlsOutput =
       readonly session: SessionId;
       readonly identity: Identity;
       readonly how: "full" | "resumed" | "restored";
+      /** The identity has another association, which goes on until this one is settled (`DtlsServerOptions.guests`). */
+      readonly guest?: boolean;
     }
   | { readonly type: "moved"; readonly session: SessionId; readonly validated: boolean }
   | { readonly type: "validated"; readonly session: SessionId }

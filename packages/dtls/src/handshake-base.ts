@@ -145,12 +145,17 @@ export abstract class HandshakeBase<State extends string> {
   }
 
   /** Tells the layer above that the association is there, and what came over it meanwhile. */
-  announce(association: Association, established: Established, outbox: Outbox<DtlsOutput>): void {
+  announce(
+    association: Association,
+    established: Established,
+    outbox: Outbox<DtlsOutput>,
+    guest = false,
+  ): void {
     if (this.resumed) association.ledger.resumedHandshakes += 1;
     else association.ledger.fullHandshakes += 1;
     const { session, identity } = association;
     const how = this.resumed ? "resumed" : "full";
-    outbox.push({ type: "opened", session, identity, how });
+    outbox.push({ type: "opened", session, identity, how, ...(guest && { guest }) });
     for (const { content } of this.transport.early) established.deliver(association, content);
   }
 

@@ -23,6 +23,11 @@ export type DtlsServerOptions = {
   readonly vouches?: Vouch;
   /** An identity has one association: a new one ends the old. True unless false. */
   readonly onePerIdentity?: boolean;
+  /**
+   * A new association of an identity that has one elsewhere is a guest: it ends the old one, and is kept over a restart, once the
+   * layer above says `settle`. False unless given.
+   */
+  readonly guests?: boolean;
   /** Puts out `keyLog` lines, with which anybody can read everything. For debugging only. */
   readonly keyLog?: boolean;
 };
@@ -30,7 +35,9 @@ export type DtlsServerOptions = {
 export type DtlsServerInput =
   | DtlsInput
   /** The credential is no longer good: its association ends, its sessions are forgotten. */
-  | { readonly type: "revoke"; readonly identity: Identity };
+  | { readonly type: "revoke"; readonly identity: Identity }
+  /** A guest is to stay: see `DtlsServerOptions.guests`. Anything else stays as it is. */
+  | { readonly type: "settle"; readonly session: SessionId };
 
 export function checkTuning(tuning: DtlsTuning): void {
   const { cookieLength, replayWindow, cidLength, sessionIdLength } = tuning;

@@ -21,6 +21,7 @@ import { drawCid } from "./draw-cid.ts";
 import { Established, type Host, associationChange } from "./established.ts";
 import { type DtlsOutput, type FailureReason, TABLES } from "./events.ts";
 import { type StoredAssociation, revive } from "./export.ts";
+import { Guests } from "./guests.ts";
 import type { HelloStart } from "./handshake/client-hello.ts";
 import { firstHello } from "./handshake/first-hello.ts";
 import type { Fragment } from "./handshake/header.ts";
@@ -73,12 +74,18 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   readonly #cidsHeld = new Map<string, ServerHandshake>();
   readonly #byPath = new SelfKeyed(BY_PATH);
   readonly #byIdentity = new SelfKeyed(BY_IDENTITY);
+  readonly #guests = new Guests();
+  /** Settled guests whose row the store has refused. */
+  readonly #unkept = new Set<Association>();
   readonly #handshakes: RunningHandshakes;
   readonly #refusals: RefusalLimiter;
   readonly #lookups = new Map<number, ServerHandshake>();
   readonly #writes: PendingWrites = new PendingWrites(this.#outbox);
-  /** Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations. */
-  readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep">();
+  /**
+   * Retransmission of handshakes, path challenges of associations; `sweep` looks for idle associations, `keep` stores what was
+   * refused.
+   */
+  readonly #deadlines = new Deadlines<Association | ServerHandshake | "sweep" | "keep">();
   readonly #vouches: Vouch;
   readonly #takeSession: () => SessionId | undefined;
   /** Came from the store, and nobody was told yet. */
@@ -108,6 +115,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       tuning,
       rng,
       durable: options.sealer !== undefined,
+      isKept: (association) => !this.#guests.has(association),
       follows: true,
       output: (output) => this.#outbox.push(output),
       seal: (plain) => options.sealer?.seal(plain) ?? plain,
@@ -213,6 +221,8 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
         return this.#writes.stored(input.ticket, input.ok);
       case "revoke":
         return this.#revoke(input.identity);
+      case "settle":
+        return this.#settle(this.#bySession.get(input.session));
       default:
         return unreachable(input);
     }
@@ -224,6 +234,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       const due = this.#deadlines.expired(now);
       if (due === undefined) return;
       if (due === "sweep") this.#sweep(now);
+      else if (due === "keep") this.#keepAgain();
       else if (due instanceof Association) this.#established.expire(due, now);
       else {
         due.wake(now);
@@ -438,6 +449,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
     // In one write with what it replaces: no start finds two associations of one identity, or none.
     const replaced = this.#sameIdentity(association);
+    if (this.#isGuest(association, replaced)) {
+      if (this.#host.durable && changes.length > 0) this.#writes.write(changes);
+      return this.#open(handshake, association);
+    }
     if (replaced !== undefined) changes.push(deletionOf(replaced));
     this.#established.save(
       association,
@@ -463,18 +478,71 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     return this.#byIdentity.get(identityKey(identity));
   }
 
+  #isGuest(association: Association, incumbent: Association | undefined): boolean {
+    return this.#options.guests === true && this.#guests.isGuest(association, incumbent);
+  }
+
+  /** A guest takes the place of the association that its identity had. */
+  #settle(association: Association | undefined): void {
+    if (association === undefined || !this.#guests.has(association)) return;
+    this.#guests.forget(association);
+    const before = this.#sameIdentity(association);
+    this.#keep(association, before === undefined ? [] : [deletionOf(before)]);
+    if (before !== undefined) {
+      association.ledger.absorb(before.ledger); // the peer's account goes on
+      this.#forget(before);
+      this.#outbox.push({ type: "closed", session: before.session, why: "replaced" });
+    }
+    this.#byIdentity.set(association);
+  }
+
+  /**
+   * Stores an association that was spoken in before it was stored. What it sends waits: once there is a row of it, no number above
+   * that row's bound may have been used.
+   */
+  #keep(association: Association, also: readonly StoreChange[] = []): void {
+    if (this.#host.durable) association.reserved = association.writeSequence;
+    this.#established.save(
+      association,
+      (ok) => {
+        if (this.#bySession.get(association.session) !== association) return;
+        if (!ok) {
+          association.reserved = undefined; // it has no row
+          this.#unkept.add(association);
+          if (this.#deadlines.at("keep") === undefined)
+            this.#deadlines.set("keep", this.#now + KEEP_AGAIN);
+        }
+        this.#established.flush(association);
+      },
+      also,
+    );
+  }
+
+  /** What the store refused is tried again. */
+  #keepAgain(): void {
+    const all = [...this.#unkept];
+    this.#unkept.clear();
+    for (const association of all)
+      if (this.#bySession.get(association.session) === association) this.#keep(association);
+  }
+
   /** The handshake becomes an association; what it replaces ends now and not earlier. */
   #open(handshake: ServerHandshake, association: Association): void {
     const before = this.#byPath.get(handshake.path);
+    const other = this.#sameIdentity(association);
+    const isGuest = this.#isGuest(association, other);
     if (before !== undefined) {
       const same = identityKey(before.identity) === identityKey(association.identity);
       if (same) association.ledger.absorb(before.ledger);
       if (same || before.ownCid === "") this.#end(before, "replaced");
       else this.#rebind(before, undefined); // another device has this address now; by its id the old one is still found
     }
-    if (this.#options.onePerIdentity !== false && association.identity.kind !== "none") {
-      const other = this.#sameIdentity(association);
-      if (other !== undefined) {
+    if (isGuest) {
+      const earlier = this.#guests.add(association);
+      if (earlier !== undefined && this.#bySession.get(earlier.session) === earlier)
+        this.#end(earlier, "replaced");
+    } else if (this.#options.onePerIdentity !== false && association.identity.kind !== "none") {
+      if (other !== undefined && this.#bySession.get(other.session) === other) {
         association.ledger.absorb(other.ledger); // the peer's account goes on
         this.#end(other, "replaced");
       }
@@ -492,7 +560,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       this.#cidsHeld.delete(association.ownCid);
       this.#byCid.set(association);
     }
-    handshake.announce(association, this.#established, this.#outbox);
+    handshake.announce(association, this.#established, this.#outbox, isGuest);
     this.#startSweep();
   }
 
@@ -530,6 +598,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     this.#bySession.delete(association);
     this.#byCid.delete(association);
     this.#rebind(association, undefined);
+    this.#guests.forget(association);
     this.#byIdentity.delete(association);
     this.#deadlines.stop(association);
     association.destroy();
@@ -655,5 +724,7 @@ function deletionOf({ session }: Association): StoreChange {
   return { table: TABLES.association, key: String(session), value: undefined };
 }
 
+/** ms until what the store refused is tried again. */
+const KEEP_AGAIN = 5_000;
 /** Sweeps in one idle limit. */
 const SWEEPS = 8;

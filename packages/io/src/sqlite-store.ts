@@ -1,6 +1,6 @@
 import { closeSync, fdatasync, openSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { UsageError, type StoreChange } from "@godwit/base";
+import { EMPTY, UsageError, type StoreChange } from "@godwit/base";
 import type { StatementSyncInstance } from "@photostructure/sqlite";
 import { syncDirectory } from "./atomic-file.ts";
 import { adviceFor, damaged, letGo, openDatabase } from "./sqlite-open.ts";
@@ -102,7 +102,11 @@ export class SqliteStore implements Store {
     const rows = all.iterate() as Iterator<[string, Uint8Array], unknown>;
     try {
       for (let row = this.#next(rows); row !== undefined; row = this.#next(rows)) {
-        yield { key: unescapeKey(row[0]), value: row[1] };
+        // Whatever else somebody has put there is no value: who reads it sets it aside.
+        yield {
+          key: unescapeKey(String(row[0])),
+          value: row[1] instanceof Uint8Array ? row[1] : EMPTY,
+        };
       }
     } finally {
       rows.return?.();

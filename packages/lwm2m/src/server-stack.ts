@@ -19,7 +19,13 @@ import {
   type StoredInput,
   type StoreOutput,
 } from "@godwit/base";
-import { Endpoint, coapTuning, type CoapTuning, type EndpointOutput } from "@godwit/coap";
+import {
+  Endpoint,
+  coapTuning,
+  isResponse,
+  type CoapTuning,
+  type EndpointOutput,
+} from "@godwit/coap";
 import { CredentialBook, type CredentialSealer } from "./server/credential-book.ts";
 import { CredentialCommands } from "./server/credential-commands.ts";
 import {
@@ -122,6 +128,8 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   readonly #endpoint: Endpoint;
   readonly #out = new Outbox<ServerStackOutput>();
   readonly #held: HeldPaths;
+  /** Sessions whose identity has another one, until they are used for something that is accepted. */
+  readonly #guests = new Map<SessionId, Identity>();
   readonly #credentials: CredentialBook;
   readonly #replays = new RestartReplayGuard();
   readonly #rng: Rng;
@@ -421,6 +429,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         return;
       case "received":
         this.#replays.note(output.session, output.fresh);
+        if (this.#guests.has(output.session)) this.#heardOfGuest(output, now);
         this.#endpoint.handle(output, now);
         return;
       case "moved":
@@ -436,6 +445,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         return this.#opened(output, now);
       case "closed":
         this.#replays.forget(output.session);
+        this.#guests.delete(output.session);
         return this.#closed(output.session, now);
       case "store":
         this.#writes.write(output.changes, (ok, at) => {
@@ -453,11 +463,29 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
   }
 
   #opened(output: Extract<ServerTransportsOutput, { type: "opened" }>, now: Instant): void {
-    const { session, identity, how } = output;
+    const { session, identity, how, guest = false } = output;
     if (how === "raw") return;
+    if (guest) this.#guests.set(session, identity);
     // A handshake proves the path; after a restart the peer has yet to show that it speaks now.
     if (how !== "restored") this.#endpoint.handle({ type: "validated", session }, now);
+    this.server.handle({ type: "opened", session, identity, guest }, now);
+  }
+
+  /** It has what it came for. */
+  #settleGuest(session: SessionId, now: Instant): void {
+    this.#guests.delete(session);
+    this.#transports.handle({ type: "settle", session }, now);
+  }
+
+  /** What answers us, or reports, is of the device that we speak with, whatever session it has now. */
+  #heardOfGuest({ session, bytes }: { session: SessionId; bytes: Uint8Array }, now: Instant): void {
+    const identity = this.#guests.get(session);
+    if (identity === undefined || bytes.length < 2 || !isResponse(bytes[1]!)) return; // there are two
+    this.#guests.delete(session);
     this.server.handle({ type: "opened", session, identity }, now);
+    // What it reports is known in this session before it is looked at.
+    for (let down = this.server.poll(); down !== undefined; down = this.server.poll())
+      this.#fromServer(down, now);
   }
 
   #fromProtection(output: ProtectionOutput, now: Instant): void {
@@ -570,6 +598,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       case "displace":
         return this.#held.displace(output.exchange, output.session, now);
       case "pin":
+        if (isSecured(output.session)) this.#settleGuest(output.session, now);
         return this.#held.pin(output.session, now);
       case "unkeep":
         return this.#held.unkeep(output.session);

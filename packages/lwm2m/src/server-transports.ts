@@ -43,6 +43,8 @@ export type ServerTransportsInput =
   | { readonly type: "dismiss"; readonly session: SessionId }
   /** The peer was seen to speak now, not in an earlier life of ours. */
   | { readonly type: "fresh"; readonly session: SessionId }
+  /** A guest is to stay in place of the session that its identity had. */
+  | { readonly type: "settle"; readonly session: SessionId }
   /** A credential is no longer good: who came in by it is cut off. */
   | { readonly type: "revoke"; readonly identity: Identity }
   | StoredInput;
@@ -61,6 +63,8 @@ export type ServerTransportsOutput =
       readonly session: SessionId;
       readonly identity: Identity;
       readonly how: "raw" | "full" | "resumed" | "restored";
+      /** Its identity has another session, which goes on until `settle`. */
+      readonly guest?: boolean;
     }
   | { readonly type: "moved"; readonly session: SessionId; readonly validated: boolean }
   | { readonly type: "validated"; readonly session: SessionId }
@@ -111,6 +115,7 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
     this.#dtls = new DtlsServer({
       ...rest,
       rng,
+      guests: true,
       credentials: serverCredentials(dtls),
       takeSession: () => numbers.secured.next(),
       vouches: (identity, generation) => credentials.vouches(identity, generation),
@@ -194,6 +199,7 @@ export class ServerTransports implements Machine<ServerTransportsInput, ServerTr
       case "dismiss":
         return isRaw(input.session) ? undefined : this.#dtls?.handle(input, now);
       case "revoke":
+      case "settle":
       case "stored":
         return this.#dtls?.handle(input, now);
       case "pin":

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EMPTY } from "@godwit/base";
+import { EMPTY, utf8 } from "@godwit/base";
 import {
+  CON,
   Code,
   OptionNumber,
   RST,
@@ -311,6 +312,33 @@ test("a silent observation: after two tries in vain the event observationSilent,
   lost.stop();
   world.run("70 minutes");
   agree(server, device);
+});
+
+test("RFC 7641 3.6: a notification from a new address is answered by RST: the device is asked again once it is known there", () => {
+  const world = new World({ seed: 12 });
+  const nat = world.nat("linux-random");
+  const { server, device } = pair(world, { behind: nat, lifetime: 86_400 });
+  server.observe(device, TEMPERATURE);
+  world.run("5 s");
+  const asked = observes(device);
+  const resets: number[] = [];
+  device.host.link.down.watch(({ bytes }) => {
+    const { type, mid } = decodeMessage(new Uint8Array(bytes), 8);
+    if (type === RST) resets.push(mid);
+  });
+  nat.clear();
+  const token = Uint8Array.from(server.coapTokens()[0]!);
+  const message = { type: CON, code: Code.Content, mid: 4_711, token, options: [] } as const;
+  const bytes = encodeMessage({ ...message, payload: utf8("22") });
+  const from = { host: device.host.address, port: 56_830 };
+  device.host.inject({ from, to: server.address, bytes }); // as a device does that does not know of its NAT
+  world.run("5 s");
+  assert.deepEqual(resets, [4_711]);
+  assert.equal(asked.length, 0);
+  device.update();
+  world.run("5 s");
+  assert.equal(asked.length, 1);
+  assert.deepEqual(server.observed(device), [`${TEMPERATURE} active`]);
 });
 
 test("RFC 7252 4.2: a device that rejects each Observe by RST is not asked again before it registers, also over a restart", () => {

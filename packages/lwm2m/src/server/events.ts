@@ -29,7 +29,13 @@ export type ServerInput =
       }
     >
   /** The transport knows who is at the other end. Raw UDP sessions need no such word: they prove nothing. */
-  | { readonly type: "opened"; readonly session: SessionId; readonly identity: Identity }
+  /** `guest`: the identity has another session, in which its device is spoken to until it has used this one for something. */
+  | {
+      readonly type: "opened";
+      readonly session: SessionId;
+      readonly identity: Identity;
+      readonly guest?: boolean;
+    }
   | { readonly type: "closed"; readonly session: SessionId }
   /** The session has new keys: what is bound to the old ones is over (RFC 8613 B.2). */
   | { readonly type: "established"; readonly session: SessionId }

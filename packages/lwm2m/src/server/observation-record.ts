@@ -78,9 +78,12 @@ export function restoredState(
     case "active": {
       if (registration === undefined) return { name: "wanted", why: "unregistered" };
       // RFC 8613 B.1.3: what notifications are bound to is lost. A device may have been told since that it is over.
-      const isLost = registration.identity.kind === "oscore" || !trusted;
-      if (isLost) return { name: "wanted", why: "restart" };
       const { request, token, heardAt = registration.updatedAt } = state;
+      // A Register ends what was observed before it; a death between the two writes leaves both.
+      const isOver =
+        state.heardAt !== undefined && state.heardAt < Math.floor(registration.registeredAt);
+      const isLost = registration.identity.kind === "oscore" || !trusted || isOver;
+      if (isLost) return { name: "wanted", why: "restart" };
       const { session } = registration;
       return {
         name: "active",

@@ -138,6 +138,22 @@ test("where nobody else counts, no number of an observation is given to an opera
   assert.ok(revived.server.operationId() > watch);
 });
 
+test("a death between a Register and what it does to observations: what was observed before it is asked for again", () => {
+  const bench = new Bench();
+  bench.enrol(1, "dev");
+  bench.observe("dev", 1, 5700);
+  const rows = [...bench.records.get("observation")!]; // there is one
+  const kept = new Bench({}, bench);
+  assert.deepEqual(kept.observed("dev"), ["/3303/0/5700 active"]);
+  kept.after(10_000);
+  kept.enrol(1, "dev");
+  kept.records.set("observation", new Map(rows));
+  const revived = new Bench({}, kept);
+  assert.deepEqual(revived.observed("dev"), ["/3303/0/5700 wanted"]);
+  revived.feed({ type: "alive", session: 1 });
+  assert.equal(revived.sent().length, 1);
+});
+
 test("a notification that crosses the end of an observation does not answer that: the device is told again", () => {
   const bench = new Bench();
   bench.enrol(1, "dev");

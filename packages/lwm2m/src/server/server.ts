@@ -148,7 +148,7 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
         if (input.identity.kind !== "none") {
           this.#core.identities.set(input.session, input.identity);
           this.#core.identityChanges += 1;
-          this.#registering.opened(input.session, input.identity, now);
+          if (input.guest !== true) this.#registering.opened(input.session, input.identity, now);
         }
         return;
       case "closed":
