@@ -8,6 +8,7 @@ import {
   observeRequest,
   parseNodePath,
   readRequest,
+  parseAttributes,
   writeAttributesRequest,
   writeRequest,
   type NodePath,
@@ -91,7 +92,9 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
     order(reply, params, query, (path) => {
       if (query.attributes !== undefined) {
         refuse(body);
-        return ["writeAttributes", writeAttributesRequest(path, query.attributes.split("&"))];
+        const attributes = query.attributes.split("&");
+        parseAttributes(attributes, "1.2"); // what no version has is the caller's mistake
+        return ["writeAttributes", writeAttributesRequest(path, attributes)];
       }
       return ["write", writeRequest(path, nodes(params.endpoint, path, body))];
     }),
@@ -121,7 +124,12 @@ export function deviceRoutes(root: FastifyInstance, server: Server): void {
       }
       const given = z
         .strictObject({
-          instance: z.number().int().optional(),
+          instance: z
+            .number()
+            .int()
+            .min(0)
+            .max(UNASSIGNED - 1)
+            .optional(),
           values: z.record(z.string(), plain),
         })
         .parse(body);

@@ -387,6 +387,21 @@ suite("the HTTP face", () => {
       says: "at least one value",
     },
     {
+      what: "an attribute that is none",
+      method: "PUT",
+      path: "/api/v1/devices/thermo/3303/0/5700?attributes=pmin=abc",
+      status: 400,
+      says: 'pmin "abc"',
+    },
+    {
+      what: "an instance that no object may have",
+      method: "POST",
+      path: "/api/v1/devices/thermo/3303",
+      body: { instance: 65_535, values: { 5700: 1 } },
+      status: 400,
+      says: "instance",
+    },
+    {
       what: "a method that is not possible",
       method: "PUT",
       path: "/api/v1/devices",

@@ -23,6 +23,7 @@ import type { Clock } from "./clock.ts";
 import { readCommitCounter } from "./commit-counter.ts";
 import { openData, type Data } from "./data.ts";
 import { readMark, type Boot } from "./mark.ts";
+import { openSqlite } from "./sqlite.ts";
 import type { StoreError } from "./store.ts";
 
 async function inDirectory(use: (directory: string) => Promise<void>): Promise<void> {
@@ -411,3 +412,26 @@ function near(actual: number, expected: number): void {
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const YEAR = 365 * DAY;
+
+test("J4: a store whose generation is damaged or gone opens, and no number in it is trusted, once", () =>
+  inDirectory(async (directory) => {
+    for (const damage of [
+      "DELETE FROM \"r:data\" WHERE key = 'generation'",
+      "UPDATE \"r:data\" SET value = 5 WHERE key = 'generation'",
+      "UPDATE \"r:data\" SET value = x'ff' WHERE key = 'generation'",
+      "UPDATE \"r:data\" SET value = x'3178' WHERE key = 'generation'",
+      "UPDATE \"r:data\" SET value = 7 WHERE key = 'id'",
+    ]) {
+      const before = await openData(directory);
+      await written(before, put(damage), { table: "data", key: "rolledBack", value: undefined });
+      await before.close();
+      const db = openSqlite(join(directory, "godwit.db"));
+      db.exec(damage);
+      db.close();
+      const data = await openData(directory);
+      assert.ok(data.generation > before.generation, damage);
+      assert.equal(data.rolledBack, !damage.includes("'id'"), damage);
+      assert.ok([...data.store.load("sessions")].some(({ key }) => key === damage));
+      await data.close();
+    }
+  }));

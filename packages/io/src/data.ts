@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { basename } from "node:path";
-import { fromUtf8, utf8, type StoreChange } from "@godwit/base";
+import { utf8, type StoreChange } from "@godwit/base";
 import { writeFileAtomic, writeFileAtomicSync, type Content } from "./atomic-file.ts";
 import type { Clock } from "./clock.ts";
 import { readCommitCounter, CommitCounter } from "./commit-counter.ts";
@@ -13,7 +13,7 @@ import {
   type IdentityKind,
 } from "./file-identity.ts";
 import { DirectoryWatch, removeHalfBackups } from "./directory-watch.ts";
-import { inspectStore, type StoreState } from "./inspect-store.ts";
+import { inspectStore, textOf, type StoreState } from "./inspect-store.ts";
 import { KeptClock } from "./kept-clock.ts";
 import { removeLeftOvers } from "./left-overs.ts";
 import { formatMark, readMark, type Boot, type Mark } from "./mark.ts";
@@ -82,16 +82,20 @@ export async function openData(directory: string, options: DataOptions = {}): Pr
   }
   const store = sqliteStore(files.database, options);
   try {
-    const before = new Map(
-      [...store.load(DATA_TABLE)].map(({ key, value }) => [key, fromUtf8(value)]),
-    );
+    const before = new Map<string, string>();
+    for (const { key, value } of store.load(DATA_TABLE)) {
+      const text = textOf(value);
+      if (text !== undefined && text !== "") before.set(key, text);
+    }
     const kind = identityKindOf(directory);
     if (kind === "none") notice(NO_IDENTITIES);
-    const known = before.get("generation");
+    const known = numberIn(before.get("generation"));
     if (known === undefined && marks.newest === undefined) markBeginning(files, kind);
     const reason =
-      before.get("rolledBack") ?? accepted ?? (known === undefined ? undefined : marks.doubt(kind));
-    const generation = Math.max(Number(known ?? 0), marks.generation) + 1;
+      before.get("rolledBack") ??
+      accepted ??
+      (known === undefined ? marks.doubtOfUncounted() : marks.doubt(kind));
+    const generation = Math.max(known ?? 0, marks.generation) + 1;
     store.raiseCommits(marks.commits);
     const id = before.get("id") ?? marks.newest?.id ?? randomBytes(8).toString("hex");
     const changes = [change("generation", `${generation}`), change("id", id)];
@@ -174,7 +178,8 @@ class Marks {
     }
     this.#checkOwner(state.data.get("id"));
     if (state.data.has("rolledBack")) return undefined; // a restored one says so itself, and trusts no number
-    const generation = Number(state.data.get("generation") ?? 0);
+    // Where its generation is damaged nothing is known to be missing, and no number is trusted: `doubtOfUncounted`.
+    const generation = numberIn(state.data.get("generation")) ?? Infinity;
     if (state.commits >= this.commits && generation >= this.generation) return undefined;
     const seen = `${name} is at commit ${state.commits}, and commit ${this.commits} was confirmed`;
     return `${seen}: its log ${name}-wal was lost or damaged, or an older copy was put in its place`;
@@ -191,6 +196,12 @@ class Marks {
     }
   }
 
+  /** The same of one that does not say how often it was opened. */
+  doubtOfUncounted(): string | undefined {
+    if (this.generation === 0) return undefined; // it never was
+    return `${basename(this.#files.database)} does not say which of its openings was the last: that record is damaged or gone, and nothing shows that the store is not older than it was`;
+  }
+
   /** Why a store that lacks nothing that is known may be old all the same. */
   doubt(kind: IdentityKind): string | undefined {
     const own = this.#own;
@@ -204,6 +215,10 @@ class Marks {
       this.#all.some((one) => !mayBeSameFile(one.database, database));
     return copied ? COPIED : undefined;
   }
+}
+
+function numberIn(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
 /** Sets the files aside, and says what can be done. */

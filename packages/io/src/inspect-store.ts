@@ -1,5 +1,5 @@
 import { existsSync, rmSync } from "node:fs";
-import { fromUtf8 } from "@godwit/base";
+import { FormatError, fromUtf8 } from "@godwit/base";
 import { openSqlite, rowsOf, storeError, type Sqlite } from "./sqlite.ts";
 import { adviceFor, ownerOf } from "./sqlite-open.ts";
 import { StoreError } from "./store.ts";
@@ -57,8 +57,22 @@ function stateOf(db: Sqlite, table: string): StoreState | undefined {
   if (!names.includes("godwit")) return undefined;
   const commits = Number(rowsOf(db, "commits", "godwit")[0]?.[0]);
   const rows = names.includes(table) ? rowsOf(db, "key, value", `"${table}"`) : [];
-  const data = rows.map(([key, value]) => [String(key), fromUtf8(value as Uint8Array)] as const);
-  return { commits, data: new Map(data) };
+  const data = new Map<string, string>();
+  for (const [key, value] of rows) {
+    const text = textOf(value);
+    if (text !== undefined) data.set(String(key), text);
+  }
+  return { commits, data };
+}
+
+/** The text of a record; undefined: damaged. */
+export function textOf(value: unknown): string | undefined {
+  try {
+    return value instanceof Uint8Array ? fromUtf8(value) : undefined;
+  } catch (fault) {
+    if (fault instanceof FormatError) return undefined;
+    throw fault;
+  }
 }
 
 /** False: it was another's. */

@@ -291,6 +291,22 @@ test("sqlite: a file that is not ours is refused and left as it is", () =>
     assert.throws(() => sqliteStore(join(directory, "folder")), fault("io"));
   }));
 
+test("J4: sqlite: a row whose value is no blob is read as one without a byte, and the rest as it is", () =>
+  inDirectory(async (directory) => {
+    const file = join(directory, "a.db");
+    const store = sqliteStore(file);
+    for (const key of ["number", "real", "text", "whole"]) await written(store, put(key, "1"));
+    await store.close();
+    const db = openSqlite(file);
+    for (const [key, value] of Object.entries({ number: "5", real: "1.5", text: "'abc'" }))
+      db.exec(`UPDATE "r:t" SET value = ${value} WHERE key = '${key}'`);
+    db.close();
+    const again = sqliteStore(file);
+    const rows = [...again.load("t")].map(({ key, value }) => [key, value.length]);
+    assert.deepEqual(Object.fromEntries(rows), { number: 0, real: 0, text: 0, whole: 1 });
+    await again.close();
+  }));
+
 test("sqlite: a file of a later version is refused", () =>
   inDirectory(async (directory) => {
     const file = join(directory, "a.db");

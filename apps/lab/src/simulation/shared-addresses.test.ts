@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hex, seededRng } from "@godwit/base";
-import { Code, request } from "@godwit/coap";
+import { hex, seededRng, utf8 } from "@godwit/base";
+import { CON, Code, OptionNumber, encodeMessage, request } from "@godwit/coap";
 import { oscore } from "@godwit/client";
 import { executeRequest, isFinal, parseNodePath, type ServerEvent } from "@godwit/lwm2m";
-import { World } from "@godwit/netsim";
+import { World, type Host, type Nat } from "@godwit/netsim";
 import { SimulatedDevice, type DeviceEvent } from "./device.ts";
 import { SimulatedServer } from "./server.ts";
 import { Values } from "./values.ts";
@@ -23,14 +23,19 @@ class Fleet {
   readonly arrived = new Map<string, Set<number>>();
   readonly registered = new Map<string, number>();
   readonly ended = new Map<number, string>();
+  readonly stranger: Host;
+  readonly #nat: Nat;
+  readonly #enrolled: string[] = [];
 
   constructor(seed: number, ways: readonly ("plain" | "queue" | "oscore")[]) {
     this.world = new World({ seed });
+    this.stranger = this.world.host("stranger");
     const nat = this.world.nat("linux-random", {
       oneWay: 10_000,
       twoWay: 15_000,
       portRange: [50_000, 50_000 + ways.length],
     });
+    this.#nat = nat;
     const onEvent = (event: ServerEvent): void => this.#heard(event);
     this.server = new SimulatedServer(this.world, { nosec: true }, { onEvent });
     for (const [i, way] of ways.entries()) {
@@ -77,6 +82,16 @@ class Fleet {
     this.world.run("8 s");
   }
 
+  /** The device speaks from another address. */
+  leave(device: SimulatedDevice): void {
+    this.#nat.clear();
+    device.update();
+  }
+
+  registrations(endpoint: string): number {
+    return this.#enrolled.filter((one) => one === endpoint).length;
+  }
+
   /** What has not arrived, and who registered more often than once. */
   get wrong(): readonly string[] {
     return this.devices.flatMap(({ endpoint }) => {
@@ -114,6 +129,7 @@ class Fleet {
   }
 
   #heard(event: ServerEvent): void {
+    if (event.type === "registered") this.#enrolled.push(event.registration.endpoint);
     if (event.type === "operation" && isFinal(event.operation.state))
       this.ended.set(event.operation.id, event.operation.state.name);
     if (event.type !== "notification") return;
@@ -149,3 +165,46 @@ for (const restarts of [false, true])
         );
     }
   });
+
+test("a Register from an address that a device under OSCORE leaves at that moment is obeyed once, though it arrives twice", () => {
+  let moved = 0;
+  for (const [seed, gap] of [0, 1, 5, 20, 60, 0, 1, 5, 20, 60].entries()) {
+    const fleet = new Fleet(seed, ["oscore"]);
+    const { world, server } = fleet;
+    const [device] = fleet.devices;
+    assert.ok(device);
+    const path = server.stack.pathOf(
+      server.stack.server.registration(device.endpoint, world.now)!.session,
+    );
+    assert.ok(path);
+    // From the address that the device has, as the NAT could give it to another one.
+    const register = (): void =>
+      fleet.stranger.inject({ from: path.remote, to: server.address, bytes: REGISTER });
+    register();
+    world.run(gap);
+    fleet.leave(device);
+    world.run("100 ms");
+    register(); // what the network brings twice
+    world.run("2 s");
+    assert.equal(fleet.registrations("newcomer"), 1, `${gap} ms`);
+    const registration = server.stack.server.registration(device.endpoint, world.now);
+    assert.ok(registration);
+    if (server.stack.pathOf(registration.session)?.remote.port !== path.remote.port) moved += 1;
+  }
+  assert.ok(moved >= 3, String(moved)); // the NAT has two ports to give
+});
+
+const REGISTER = encodeMessage({
+  type: CON,
+  code: Code.POST,
+  mid: 4_711,
+  token: Uint8Array.of(7),
+  options: [
+    { number: OptionNumber.UriPath, value: utf8("rd") },
+    { number: OptionNumber.ContentFormat, value: Uint8Array.of(40) },
+    ...["ep=newcomer", "lt=300", "lwm2m=1.1", "b=U"].map((query) => {
+      return { number: OptionNumber.UriQuery, value: utf8(query) };
+    }),
+  ],
+  payload: utf8("</3/0>"),
+});
