@@ -366,6 +366,39 @@ suite("keys and certificates on the command line", () => {
   });
 
   test(
+    "a key for DTLS that is added where the server speaks none is kept, and a word is said of it",
+    LIMIT,
+    async () => {
+      const data = join(folder, "plain");
+      const served = await Served.start({ data });
+      try {
+        const where = ["--http", `http://127.0.0.1:${served.ports.http}`, "--data", data];
+        for (const [words, isSaid] of [
+          [{ kind: "psk", endpoint: "a", identity: "a", key: "00".repeat(16) }, true],
+          [
+            {
+              kind: "oscore",
+              endpoint: "b",
+              senderId: "01",
+              recipientId: "02",
+              masterSecret: "00".repeat(16),
+            },
+            false,
+          ],
+        ] as const) {
+          const said: string[] = [];
+          const file = put(`${words.kind}.json`, JSON.stringify(words));
+          const added = await godwit("credentials", "add", file, ...where, said);
+          assert.match(added, new RegExp(`^added ${words.kind}:`));
+          assert.equal(/speaks no DTLS.*--coaps/.test(said.join("")), isSaid);
+        }
+      } finally {
+        await served.end("SIGTERM");
+      }
+    },
+  );
+
+  test(
     "a key that was made, exported, pinned and added: a device comes in by raw public keys",
     LIMIT,
     async () => {
@@ -428,12 +461,15 @@ suite("keys and certificates on the command line", () => {
 });
 
 /** What the command prints; rejects with what it says where it fails. */
-async function godwit(...args: readonly string[]): Promise<string> {
+/** What it prints. What it says on standard error goes to the list among the arguments, if there is one. */
+async function godwit(...words: readonly (string | string[])[]): Promise<string> {
+  const args = words.filter((word) => typeof word === "string");
   const child = spawn(process.execPath, [GODWIT, ...args]);
   let [printed, said] = ["", ""];
   child.stdout.on("data", (chunk: Buffer) => (printed += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
   const [code] = (await once(child, "close")) as [number];
   if (code !== 0) throw new Error(said);
+  for (const word of words) if (typeof word !== "string") word.push(said);
   return printed;
 }

@@ -64,6 +64,7 @@ function parse(text: string, file: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new Error(`${file} is no JSON`, { cause });
+    const what = file === "-" ? "what came by standard input" : file;
+    throw new Error(`${what} is no JSON`, { cause });
   }
 }

@@ -71,6 +71,10 @@ export function credentialsCommand(): Command {
         endpoint: string;
       };
       process.stdout.write(`added ${view.id} for ${view.endpoint}, at ${options.http}\n`);
+      if (!view.id.startsWith("oscore:") && !(await speaksDtls(options)))
+        process.stderr.write(
+          "godwit: this server speaks no DTLS, and nobody can come in by it yet: start it with --coaps\n",
+        );
     });
 
   withServer(command.command("remove"))
@@ -99,6 +103,13 @@ export function credentialsCommand(): Command {
       else process.stdout.write(options.hex ? `${publicKey}\n` : pem);
     });
   return command;
+}
+
+async function speaksDtls(where: Where): Promise<boolean> {
+  const [status, text] = await ask(where, "/readyz", {});
+  if (status !== 200) return true; // it has other sorrows
+  const { coaps } = JSON.parse(text) as { coaps?: readonly string[] };
+  return coaps === undefined || coaps.length > 0;
 }
 
 type Where = { readonly http: string; readonly data: string };

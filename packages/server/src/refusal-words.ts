@@ -51,6 +51,6 @@ export const ADVICE: Readonly<Record<RefusedFor, string>> = {
   unknownContext:
     "Add an OSCORE credential with the device's ids, or correct them in the device. The device's sender id is the server's recipient id.",
   forged:
-    "Compare master secret, master salt, ID Context and algorithms of this credential with the device's.",
+    "Compare master secret, master salt, ID Context and algorithms of this credential with the device's. If they are right, two devices may use one context, which must never be (RFC 8613 3.3): give each its own.",
   badOption: "Correct the OSCORE implementation of the device.",
 };
