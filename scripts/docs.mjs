@@ -51,7 +51,8 @@ if (files === 0 || tests === 0) faults.push("docs: no file or no test is named a
 // docs/stories.md: the patches that bring old faults back fit the code of today.
 if (existsSync(".git"))
   for (const patch of readdirSync(PATCHES)) {
-    const { status, stderr } = spawnSync("git", ["apply", "--check", join(PATCHES, patch)]);
+    const check = ["apply", "--check", join(PATCHES, patch)];
+    const { status, stderr } = spawnSync("git", check, { encoding: "utf8" });
     if (status !== 0) faults.push(`${join(PATCHES, patch)} does not fit any more: ${stderr}`);
   }
 for (const fault of faults) console.error(fault);
