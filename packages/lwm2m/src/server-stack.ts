@@ -505,6 +505,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         this.#endpoint.handle(output, now);
         return;
       case "moved":
+        if (isSecured(output.carrier)) this.#settleGuest(output.carrier, now);
         this.#held.follow(output.session, output.carrier, now);
         this.#endpoint.handle(output, now);
         this.server.handle({ type: "moved", session: output.session }, now);

@@ -105,6 +105,21 @@ for (const strategy of ["cid", "resume"] as const) {
   });
 }
 
+test("OSCORE in DTLS: a new handshake by a message under OSCORE takes the place of the session before, also over a restart", () => {
+  const { world, nat, server, device, count, read } = stage("cid");
+  nat.clear();
+  device.reboot({ kept: false });
+  world.run("5 minutes");
+  const secured = count("secured");
+  assert.equal(server.store.get("dtls.association")?.size, 1);
+  server.restart();
+  const order = read();
+  device.update();
+  world.run("1 minute");
+  assert.equal(order(), "87");
+  assert.equal(count("secured"), secured);
+});
+
 test("OSCORE in DTLS: an OSCORE credential that is revoked ends the registration, whatever DTLS says", () => {
   const { world, server, device, registration } = stage("cid");
   const mine = server.stack.credentials(ENDPOINT).find(({ kind }) => kind === "oscore");
