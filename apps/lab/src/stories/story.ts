@@ -53,6 +53,8 @@ export class Story {
   readonly off: Map<Strategy, { readonly state: DeviceState | undefined }> = new Map();
   /** The operator's copy of the server's data directory. */
   copy: Tables | undefined;
+  /** Devices get the addresses of others. */
+  readonly sharesPorts: boolean;
   /** The newest reading the server passed on, by device and path. */
   readonly readings: Map<string, string> = new Map();
   /** When the server began to run, on the world's clock and on its own. */
@@ -81,9 +83,10 @@ export class Story {
     this.startedAt = start;
     this.#audit = audit;
     audit.onSealed = (seal) => this.#sealed(seal);
+    this.sharesPorts = seed % 2 === 1;
     // In every other story ports are few: what one device leaves another one gets.
     const portRange = [FIRST_PORT, FIRST_PORT + model.devices.length] as const;
-    this.nat = this.world.nat("linux-random", seed % 2 === 1 ? { portRange } : {});
+    this.nat = this.world.nat("linux-random", this.sharesPorts ? { portRange } : {});
     this.#addresses = new AddressesHad(this.nat);
     this.server = new StoryServer(this.world, {
       said: (output) => this.#serverSaid(output),

@@ -13,9 +13,10 @@ const id = "psk:lamp-1";
 
 test("an endpoint is locked once for each unreadable credential, whoever says so how often", () => {
   const book = new CredentialBook(open);
-  const change = book.lock(id, "lamp");
+  const [change] = book.lock(id, "lamp");
+  assert.ok(change);
   const { revision } = book;
-  assert.deepEqual(book.lock(id, "lamp"), change);
+  assert.deepEqual(book.lock(id, "lamp"), [change]);
   assert.equal(book.revision, revision);
   assert.equal(change.table, SECURED_TABLE);
   assert.equal(change.key, id);
@@ -157,3 +158,15 @@ function remove(book: CredentialBook, key: string): readonly StoreChange[] | und
   change?.take();
   return change?.rows;
 }
+
+test("a credential that cannot be read and whose endpoint nobody knows locks the one of its name, until it is added again", () => {
+  const book = new CredentialBook(open);
+  assert.deepEqual(book.lock("psk:lamp-1", undefined), []);
+  assert.equal(book.isSecured("lamp-1"), true);
+  put(book, { kind: "psk", endpoint: "lamp", identity: "lamp-1", key: lamp.key });
+  assert.deepEqual([book.isSecured("lamp-1"), book.isSecured("lamp")], [false, true]);
+  assert.equal(book.isUnreadable("psk:lamp-1"), false);
+  book.lock("psk:door-1", "door");
+  const other = { kind: "psk", endpoint: "gate", identity: "door-1", key: lamp.key } as const;
+  assert.throws(() => book.adding(other), /belongs to the endpoint door/);
+});

@@ -47,6 +47,8 @@ export class CredentialBook {
   readonly #byId = new Map<string, Entry>();
   /** Credentials that cannot be read, with their endpoint. */
   readonly #unreadable = new Map<string, string>();
+  /** Those of them whose endpoint nobody knows. */
+  readonly #guessed = new Set<string>();
   readonly #byEndpoint = new Map<string, number>();
   readonly #sealer: CredentialSealer;
   readonly #nextGeneration: () => Generation;
@@ -140,7 +142,7 @@ export class CredentialBook {
     const id = credentialId(credential);
     const before = this.#byId.get(id);
     const owner = this.ownerOf(id);
-    if (owner !== undefined && owner !== credential.endpoint) {
+    if (owner !== undefined && owner !== credential.endpoint && !this.#guessed.has(id)) {
       throw new UsageError(`${id} belongs to the endpoint ${owner} already`);
     }
     const isKnown = before !== undefined && sameCredential(before.credential, credential);
@@ -186,10 +188,15 @@ export class CredentialBook {
     if (!this.#byId.has(key)) this.#lock(key, endpoint);
   }
 
-  /** A credential that cannot be read, known by its id alone. Returns what must be stored to know its endpoint from now on. */
-  lock(id: string, endpoint: string): StoreChange {
-    if (!this.#unreadable.has(id)) this.#lock(id, endpoint);
-    return { table: SECURED_TABLE, key: id, value: encodeOwner(endpoint) };
+  /**
+   * A credential that cannot be read, known by its id alone. Returns what must be stored to know its endpoint from now on: nothing
+   * where nobody knows it. Then the endpoint of its own name is locked, and whoever adds it again says whose it is.
+   */
+  lock(id: string, endpoint: string | undefined): readonly StoreChange[] {
+    if (endpoint === undefined) this.#guessed.add(id);
+    if (!this.#unreadable.has(id)) this.#lock(id, endpoint ?? id.slice(id.indexOf(":") + 1));
+    if (endpoint === undefined) return [];
+    return [{ table: SECURED_TABLE, key: id, value: encodeOwner(endpoint) }];
   }
 
   /** The owners of those credentials that `named` does not have. */
@@ -217,6 +224,7 @@ export class CredentialBook {
   #drop(id: string, endpoint: string): void {
     this.#byId.delete(id);
     this.#unreadable.delete(id);
+    this.#guessed.delete(id);
     this.#revision += 1;
     this.#count(endpoint, -1);
   }

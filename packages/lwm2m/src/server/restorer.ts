@@ -235,7 +235,7 @@ export class Restorer {
     });
     const owners = [...credentials.owners(named)];
     for (const id of unreadable.filter((one) => !named.has(one)))
-      owners.push(credentials.lock(id, this.#ownerOf(id)));
+      owners.push(...credentials.lock(id, this.#ownerOf(id)));
     if (owners.length > 0) this.#groups.push(owners);
     for (const id of named) {
       if (!credentials.isUnreadable(id) || unreadable.includes(id)) continue;
@@ -243,8 +243,8 @@ export class Restorer {
     }
   }
 
-  /** Whose a credential is that cannot be read and is named nowhere: who was registered with it, or whose name it has. */
-  #ownerOf(id: string): string {
+  /** Whose a credential is that cannot be read and is named nowhere: who was registered with it. */
+  #ownerOf(id: string): string | undefined {
     for (const row of this.#rows.raw(TABLES.registration)) {
       try {
         const { identity, endpoint } = decodeRegistration(
@@ -255,7 +255,7 @@ export class Restorer {
         // Set aside in its turn.
       }
     }
-    return id.slice(id.indexOf(":") + 1);
+    return undefined;
   }
 
   /** The session of a credential that is gone goes with it; of one that cannot be read it is set aside. */
