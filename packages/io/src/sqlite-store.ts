@@ -37,6 +37,8 @@ export class SqliteStore implements Store {
   readonly #rollback: StatementSyncInstance;
   readonly #mark: StatementSyncInstance;
   #queue: Call[] = [];
+  /** Backups under way. */
+  #backups = 0;
   #queuedBytes = 0;
   #state: "idle" | "scheduled" | "committing" | "syncing" | "closed" = "idle";
   #closing: Promise<void> | undefined;
@@ -151,8 +153,13 @@ export class SqliteStore implements Store {
    * A consistent copy of what is committed, in one file that must not exist yet, while the store goes on. Rejects with
    * StoreError; then there is no such file.
    */
-  backup(file: string): Promise<void> {
-    return backUp(this.#db, file);
+  async backup(file: string): Promise<void> {
+    this.#backups += 1;
+    try {
+      await backUp(this.#db, file);
+    } finally {
+      this.#backups -= 1;
+    }
   }
 
   /** What SQLite throws at a damaged page, in our words. */
@@ -178,7 +185,10 @@ export class SqliteStore implements Store {
 
   #schedule(): void {
     this.#state = "scheduled";
-    if (this.#options.groupDelay > 0) setTimeout(() => this.#run(), this.#options.groupDelay);
+    // A step of a backup needs a moment without a transaction: who writes as fast as he can would never leave one.
+    const giveWay = this.#backups > 0 ? IO_TUNING.backupGap : 0;
+    const delay = Math.max(this.#options.groupDelay, giveWay);
+    if (delay > 0) setTimeout(() => this.#run(), delay);
     else setImmediate(() => this.#run());
   }
 

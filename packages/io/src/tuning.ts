@@ -6,6 +6,7 @@ export const IO_TUNING: IoTuning = {
   storeCheckpointPages: 4_000,
   storeProbeEvery: 1_000,
   watchEvery: 1_000,
+  backupGap: 5,
   receiveBuffer: 4 * 1024 * 1024,
   sendQueueBytes: 8 * 1024 * 1024,
   rescanEvery: 10_000,
@@ -30,6 +31,8 @@ export type IoTuning = {
   readonly storeProbeEvery: number;
   /** How often a data directory is looked at: whether its files are still there, and whether a backup is asked for. */
   readonly watchEvery: number;
+  /** ms between two groups of writes while a backup is made. */
+  readonly backupGap: number;
   /** What the kernel is asked to hold for a socket while the event loop is busy. */
   readonly receiveBuffer: number;
   /** Datagrams are dropped while more than this waits in a socket's send queue. */
