@@ -1,14 +1,15 @@
 import { FormatError, UsageError } from "@godwit/base";
 import {
+  UNASSIGNED,
   createRequest,
   deleteRequest,
   discoverRequest,
   executeRequest,
   nodesOf,
   observeRequest,
+  parseAttributes,
   parseNodePath,
   readRequest,
-  parseAttributes,
   writeAttributesRequest,
   writeRequest,
   type NodePath,
@@ -272,7 +273,6 @@ const below = {
   delete: belowDevice(waiting.extend({ observe: flag })),
 };
 const plain = z.union([z.string().max(65_536), z.number(), z.boolean()]);
-const UNASSIGNED = 65_535;
 
 function belowDevice<Q>(
   querystring: Q,

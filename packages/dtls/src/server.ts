@@ -529,8 +529,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   /** The handshake becomes an association; what it replaces ends now and not earlier. */
   #open(handshake: ServerHandshake, association: Association): void {
     const before = this.#byPath.get(handshake.path);
-    const other = this.#sameIdentity(association);
-    const isGuest = this.#isGuest(association, other);
+    const isGuest = this.#isGuest(association, this.#sameIdentity(association));
     if (before !== undefined) {
       const same = identityKey(before.identity) === identityKey(association.identity);
       if (same) association.ledger.absorb(before.ledger);
@@ -539,10 +538,10 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
     }
     if (isGuest) {
       const earlier = this.#guests.add(association);
-      if (earlier !== undefined && this.#bySession.get(earlier.session) === earlier)
-        this.#end(earlier, "replaced");
+      if (earlier !== undefined) this.#end(earlier, "replaced");
     } else if (this.#options.onePerIdentity !== false && association.identity.kind !== "none") {
-      if (other !== undefined && this.#bySession.get(other.session) === other) {
+      const other = this.#sameIdentity(association);
+      if (other !== undefined) {
         association.ledger.absorb(other.ledger); // the peer's account goes on
         this.#end(other, "replaced");
       }

@@ -13,7 +13,7 @@ import {
   type IdentityKind,
 } from "./file-identity.ts";
 import { DirectoryWatch, removeHalfBackups } from "./directory-watch.ts";
-import { inspectStore, textOf, type StoreState } from "./inspect-store.ts";
+import { inspectStore, textsOf, type StoreState } from "./inspect-store.ts";
 import { KeptClock } from "./kept-clock.ts";
 import { removeLeftOvers } from "./left-overs.ts";
 import { formatMark, readMark, type Boot, type Mark } from "./mark.ts";
@@ -82,11 +82,7 @@ export async function openData(directory: string, options: DataOptions = {}): Pr
   }
   const store = sqliteStore(files.database, options);
   try {
-    const before = new Map<string, string>();
-    for (const { key, value } of store.load(DATA_TABLE)) {
-      const text = textOf(value);
-      if (text !== undefined && text !== "") before.set(key, text);
-    }
+    const before = textsOf(store.load(DATA_TABLE));
     const kind = identityKindOf(directory);
     if (kind === "none") notice(NO_IDENTITIES);
     const known = numberIn(before.get("generation"));

@@ -57,16 +57,24 @@ function stateOf(db: Sqlite, table: string): StoreState | undefined {
   if (!names.includes("godwit")) return undefined;
   const commits = Number(rowsOf(db, "commits", "godwit")[0]?.[0]);
   const rows = names.includes(table) ? rowsOf(db, "key, value", `"${table}"`) : [];
-  const data = new Map<string, string>();
-  for (const [key, value] of rows) {
-    const text = textOf(value);
-    if (text !== undefined) data.set(String(key), text);
-  }
+  const data = textsOf(rows.map(([key, value]) => ({ key: String(key), value })));
   return { commits, data };
 }
 
-/** The text of a record; undefined: damaged. */
-export function textOf(value: unknown): string | undefined {
+/** Records that are text, by key; one that is damaged, or empty, is not there. */
+export function textsOf(
+  rows: Iterable<{ readonly key: string; readonly value: unknown }>,
+): Map<string, string> {
+  const texts = new Map<string, string>();
+  for (const { key, value } of rows) {
+    const text = textOf(value);
+    if (text !== undefined && text !== "") texts.set(key, text);
+  }
+  return texts;
+}
+
+/** undefined: damaged. */
+function textOf(value: unknown): string | undefined {
   try {
     return value instanceof Uint8Array ? fromUtf8(value) : undefined;
   } catch (fault) {

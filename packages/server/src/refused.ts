@@ -24,16 +24,22 @@ export function refusedRegistration(
   stack: Pick<ServerStack, "endpointOf">,
 ): Omit<Refused, "at" | "address"> {
   const { reason, code, detail, endpoint, identity } = output;
-  const own = stack.endpointOf(identity);
-  const mismatch = `Register names the endpoint ${JSON.stringify(endpoint)}, and the credential belongs to ${JSON.stringify(own)}`;
   return {
     stage: "registration",
     reason,
     code: formatCode(code),
     endpoint,
     identity: credentialIdOf(identity),
-    rule: reason === "endpointMismatch" ? mismatch : (RULES[reason] ?? detail),
+    rule: reason === "endpointMismatch" ? mismatch(output, stack) : (RULES[reason] ?? detail),
   };
+}
+
+function mismatch(
+  { endpoint, identity }: Output<"refused">,
+  stack: Pick<ServerStack, "endpointOf">,
+): string {
+  const [named, own] = [endpoint, stack.endpointOf(identity)].map((one) => JSON.stringify(one));
+  return `Register names the endpoint ${named}, and the credential belongs to ${own}`;
 }
 
 /** `kid`: the sender id that the message gives, in hex. */

@@ -4,12 +4,12 @@
 import type { DatagramEvent } from "@godwit/base";
 import type { ClientStackOutput, ServerStackOutput } from "@godwit/lwm2m";
 import { World, type Nat } from "@godwit/netsim";
+import { AddressesHad } from "./addresses-had.ts";
 import { PATHS, StoryDevice, type DeviceSaid, type DeviceState } from "./device.ts";
 import type { Tables } from "./disk.ts";
 import type { Model } from "./model.ts";
 import type { NonceAudit, Sealed } from "./nonce-audit.ts";
 import { StoryOperations } from "./operations.ts";
-import { AddressesHad } from "./addresses-had.ts";
 import { StoryServer, type ServerSaid } from "./server.ts";
 import { credentialOf, isDtls, type Strategy } from "./strategies.ts";
 import { PutBackRule } from "./put-back-rule.ts";

@@ -539,7 +539,7 @@ export class Registering {
     const session = this.#session;
     // Registering twice, updating twice and leaving twice come to the same.
     const repeatable = true;
-    const how = { repeatable, keepAlive, ...(named && { named }) };
+    const how = { repeatable, keepAlive, named };
     this.#host.coap({ type: "request", id, session, request: message, ...how }, now);
     return id;
   }

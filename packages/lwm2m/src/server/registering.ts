@@ -143,9 +143,10 @@ export class Registering {
     const admitted = this.#admit(identity, parameters.endpoint);
     if (typeof admitted !== "string") return this.#core.refuse(exchange, session, admitted, named);
     const endpoint = admitted;
-    const there = this.#core.registry.bySession(session) ?? this.#enrolling.bySession(session);
+    const there = this.#ownerOf(session);
     if (there !== undefined && there.endpoint !== endpoint && identity.kind === "none") {
-      this.#givenAway(session);
+      // A NAT gave this address away. Who had it before is silent there, not gone.
+      there.reach.silent = true;
       return this.#core.emit({ type: "displace", exchange, session });
     }
     const incumbent = this.#core.registry.byEndpoint(endpoint);
@@ -203,11 +204,18 @@ export class Registering {
     });
   }
 
-  incumbentAnswered(id: number, now: Instant): void {
+  /** It is decided. */
+  #takeTakeover(id: number): Takeover | undefined {
     const takeover = this.#takeovers.get(id);
-    if (takeover === undefined) return;
+    if (takeover === undefined) return undefined; // most ids are of something else
     this.#takeovers.delete(id);
     this.#takeoverDue.stop(id);
+    return takeover;
+  }
+
+  incumbentAnswered(id: number, now: Instant): void {
+    const takeover = this.#takeTakeover(id);
+    if (takeover === undefined) return;
     this.#orders.seen(takeover.incumbent.session, now);
     const { exchange, session, endpoint } = takeover;
     this.#core.refuse(exchange, session, INCUMBENT_ANSWERS, endpoint);
@@ -215,10 +223,8 @@ export class Registering {
 
   /** If `id` is the ping that asked an incumbent, the newcomer has its name. */
   incumbentSilent(id: number, now: Instant): void {
-    const takeover = this.#takeovers.get(id);
+    const takeover = this.#takeTakeover(id);
     if (takeover === undefined) return;
-    this.#takeovers.delete(id);
-    this.#takeoverDue.stop(id);
     this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "forget" } });
     this.#enrolling.begin(takeover, now);
   }
@@ -250,16 +256,16 @@ export class Registering {
     now: Instant,
   ): boolean {
     if (registration.session === session || registration.identity.kind !== "none") return false;
-    const isLost = this.#core.lost.has(registration.session);
-    if (this.#givenAway(session)) {
-      // It has no session to take the path: the path gets one of its own first.
-      if (isLost) {
-        this.#core.emit({ type: "displace", exchange, session });
-        return true;
+    const before = this.#ownerOf(session);
+    if (before !== undefined) before.reach.silent = true; // its address is this device's now
+    if (this.#core.lost.has(registration.session)) {
+      if (before === undefined) {
+        this.changeSession(registration, session, now);
+        return false;
       }
-    } else if (isLost) {
-      this.changeSession(registration, session, now);
-      return false;
+      // It has no session to take the path: the path gets one of its own first.
+      this.#core.emit({ type: "displace", exchange, session });
+      return true;
     }
     const into = registration.session;
     this.#forgo(session, into);
@@ -268,19 +274,16 @@ export class Registering {
     return true;
   }
 
-  /** Somebody else is at the address of this session. Whether it was anybody's: who had it is silent there, not gone. */
-  #givenAway(session: SessionId): boolean {
-    const there = this.#core.registry.bySession(session) ?? this.#enrolling.bySession(session);
-    if (there !== undefined) there.reach.silent = true;
-    return there !== undefined;
+  /** Who is registered in a session, or about to be. */
+  #ownerOf(session: SessionId): Registration | undefined {
+    return this.#core.registry.bySession(session) ?? this.#enrolling.bySession(session);
   }
 
   /** Whoever waits in `from` for a name is at the address of `into`: a device that has one already. */
   #forgo(from: SessionId, into: SessionId): void {
     for (const [id, { session, exchange, endpoint }] of this.#takeovers) {
       if (session !== from) continue;
-      this.#takeovers.delete(id);
-      this.#takeoverDue.stop(id);
+      this.#takeTakeover(id);
       this.#core.out.push({ type: "coap", input: { type: "cancel", id, how: "forget" } });
       this.#core.refuse(exchange, into, BEING_CHECKED, endpoint);
     }
