@@ -66,10 +66,6 @@ export class DemoFleet {
         senderId: hex(SERVER_ID),
         recipientId: hex(DEVICE_ID),
         masterSecret: hex(SECRET),
-        masterSalt: undefined,
-        idContext: undefined,
-        aead: undefined,
-        hkdf: undefined,
         derivation: "negotiated",
       },
       ...FLEET.filter(({ dtls }) => dtls !== undefined).map(({ endpoint }) => ({

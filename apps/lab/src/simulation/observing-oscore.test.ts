@@ -37,10 +37,6 @@ class Observed {
       senderId: hex(ids.recipientId),
       recipientId: hex(ids.senderId),
       masterSecret: hex(SECRET),
-      masterSalt: undefined,
-      idContext: undefined,
-      aead: undefined,
-      hkdf: undefined,
       derivation: "negotiated",
     });
     this.device = new SimulatedDevice(this.world, this.server.address, {

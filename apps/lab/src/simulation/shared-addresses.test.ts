@@ -48,10 +48,6 @@ class Fleet {
           senderId: hex(ids.recipientId),
           recipientId: hex(ids.senderId),
           masterSecret: hex(SECRET),
-          masterSalt: undefined,
-          idContext: undefined,
-          aead: undefined,
-          hkdf: undefined,
           derivation: "negotiated",
         });
       const device = new SimulatedDevice(this.world, this.server.address, {

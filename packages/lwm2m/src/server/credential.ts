@@ -29,11 +29,11 @@ export type Credential =
       readonly senderId: Uint8Array;
       readonly recipientId: Uint8Array;
       readonly masterSecret: Uint8Array;
-      readonly masterSalt: Uint8Array | undefined;
-      readonly idContext: Uint8Array | undefined;
+      readonly masterSalt?: Uint8Array | undefined;
+      readonly idContext?: Uint8Array | undefined;
       /** COSE algorithm; 10 (AES-CCM-16-64-128) unless given. */
-      readonly aead: number | undefined;
-      readonly hkdf: "sha256" | "sha384" | "sha512" | undefined;
+      readonly aead?: number | undefined;
+      readonly hkdf?: "sha256" | "sha384" | "sha512" | undefined;
       /** `fixed`: one context for all time; `negotiated`: Appendix B.2 at first use; `both`: as the device likes. */
       readonly derivation: "fixed" | "negotiated" | "both";
     }
