@@ -6,6 +6,8 @@ export type LimitedLine = {
   readonly source: string;
   readonly fields: Readonly<Record<string, unknown>>;
   readonly message: string;
+  /** How many more there were of this reason, from whatever source, which nobody looked at. */
+  readonly kept?: number;
 };
 
 /** Where lines go: a logger, or whatever writes them for people. */
@@ -31,9 +33,10 @@ export class LimitedLog {
 
   /** `limits`: for this line, in place of the log's. */
   write(line: LimitedLine, limits: Partial<Omit<LogLimits, "window">> = {}): void {
-    const { level, reason, source, fields, message } = line;
+    const { level, reason, source, fields, message, kept = 0 } = line;
     const { perReason, perSource, window } = { ...this.#limits, ...limits };
     this.#timer ??= setTimeout(() => this.flush(), window).unref();
+    if (kept > 0) this.#suppress({ reason }, line, kept);
     const own = `${reason} ${source}`;
     const ofSource = this.#written.get(own) ?? 0;
     const ofReason = this.#written.get(reason) ?? 0;
@@ -42,10 +45,13 @@ export class LimitedLog {
       this.#written.set(reason, ofReason + 1);
       return this.#log[level](fields, message);
     }
-    const whose = ofSource > 0 ? { reason, source } : { reason }; // too many sources to name each
+    this.#suppress(ofSource > 0 ? { reason, source } : { reason }, line, 1); // too many sources to name each
+  }
+
+  #suppress(whose: Suppressed["whose"], { level, message }: LimitedLine, times: number): void {
     const key = JSON.stringify(whose);
     const known = this.#suppressed.get(key);
-    this.#suppressed.set(key, { whose, level, message, count: (known?.count ?? 0) + 1 });
+    this.#suppressed.set(key, { whose, level, message, count: (known?.count ?? 0) + times });
   }
 
   /** Ends the minute: says what was left out. */

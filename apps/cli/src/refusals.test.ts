@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
+import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { CON, Code, OptionNumber, encodeMessage, formatCode, request } from "@godwit/coap";
 import type { RefusalView } from "@godwit/server";
 import { Served } from "./crash/served.test-kit.ts";
 
@@ -140,6 +142,60 @@ for (const { what, device, nosec = true, found, says } of CASES) {
       rmSync(directory, { recursive: true, force: true });
     }
   });
+}
+
+test("a flood of refused requests is counted to the last, hides nobody, and none of its bodies is kept", async () => {
+  const data = mkdtempSync(join(tmpdir(), "godwit-refusals-"));
+  const served = await Served.start({ data, dtls: true, nosec: false });
+  const [stranger, other] = [createSocket("udp4"), createSocket("udp4")];
+  try {
+    await Promise.all(
+      [stranger, other].map((socket, i) => {
+        socket.bind(0, `127.0.0.${2 + i}`);
+        return once(socket, "listening");
+      }),
+    );
+    const { coap } = served.ports;
+    const ask = async (socket: Socket, n: number, endpoint: string): Promise<string> => {
+      const answer = once(socket, "message");
+      const first = uploading(n, endpoint);
+      socket.send(first, coap, "127.0.0.1");
+      const [bytes] = (await answer) as [Buffer];
+      return formatCode(bytes[1] ?? 0);
+    };
+    for (let n = 0; n < FLOOD; n++) assert.equal(await ask(stranger, n, `made-up-${n}`), "4.03");
+    assert.equal(await ask(other, FLOOD, "honest"), "4.03");
+    const { body } = await served.call("GET", "/api/v1/refusals?limit=1000");
+    const { items, counts } = body as { items: RefusalView[]; counts: Record<string, number> };
+    assert.deepEqual(counts, { noSec: FLOOD + 1 });
+    assert.equal(items[0]?.endpoint, "honest");
+    assert.equal(items.length, 51, "50 of one source, and the other");
+    const metrics = String((await served.call("GET", "/metrics")).body);
+    assert.match(
+      metrics,
+      new RegExp(`not_admitted_total{stage="registration",reason="noSec"} ${FLOOD + 1}\\n`),
+    );
+    assert.match(metrics, new RegExp(`refusals_total{code="4.03"} ${FLOOD + 1}\\n`));
+  } finally {
+    stranger.close();
+    other.close();
+    await served.end("SIGTERM");
+    rmSync(data, { recursive: true, force: true });
+  }
+});
+
+const FLOOD = 1_000;
+
+/** The first block of a Register whose list of objects goes on. */
+function uploading(n: number, endpoint: string): Uint8Array {
+  const { code, options, payload } = request(Code.POST, {
+    path: "/rd",
+    query: [`ep=${endpoint}`, "lt=600", "lwm2m=1.1", "b=U"],
+    options: [{ number: OptionNumber.Block1, value: Uint8Array.of(0x08) }],
+    payload: new Uint8Array(16).fill(0x2f),
+  });
+  const token = Uint8Array.of(n >> 8, n);
+  return encodeMessage({ type: CON, code, mid: n & 0xffff, token, options, payload });
 }
 
 /** What `look` finds, looked for until `most` ms have passed. */

@@ -24,7 +24,8 @@ export function logEvents(server: Server, log: Logger, limited: LimitedLog): voi
     limited.write({ level: "warn", reason, source: fields.endpoint, fields, message });
   });
   logQuarantine(server, log);
-  server.on("refusal", ({ stage, reason, code, endpoint, identity, address, rule, advice }) => {
+  server.on("refusal", (refusal) => {
+    const { stage, reason, code, endpoint, identity, address, rule, advice, kept } = refusal;
     const fields = { reason, code, endpoint, identity, address, rule: nameAlerts(rule), advice };
     limited.write({
       level: "warn",
@@ -32,6 +33,7 @@ export function logEvents(server: Server, log: Logger, limited: LimitedLog): voi
       source: sourceOf(address),
       fields,
       message: stage === "handshake" ? "handshake failed" : "refused",
+      kept,
     });
   });
   if (!log.isLevelEnabled("debug")) return;

@@ -17,8 +17,13 @@ export function metrics(server: Server): {
     new Counter({ name: `godwit_${name}`, help, labelNames: [...labelNames], registers });
 
   /** A counter of what strangers may make happen as often as they like: its labels are looked at when somebody reads it. */
-  const tally = (name: string, help: string, label: string): ((value: string) => void) => {
-    const counts = new Map<string, { times: number }>();
+  const tally = <T extends string | number>(
+    name: string,
+    help: string,
+    label: string,
+    labelled: (value: T) => string,
+  ): ((value: T) => void) => {
+    const counts = new Map<T, { times: number }>();
     void new Counter({
       name: `godwit_${name}`,
       help,
@@ -26,7 +31,7 @@ export function metrics(server: Server): {
       registers,
       collect() {
         this.reset();
-        for (const [value, { times }] of counts) this.inc({ [label]: value }, times);
+        for (const [value, { times }] of counts) this.inc({ [label]: labelled(value) }, times);
       },
     });
     return (value) => {
@@ -94,12 +99,19 @@ export function metrics(server: Server): {
   const updatedMoved = updated.labels("true");
   const updatedInPlace = updated.labels("false");
   const ended = counter("registrations_ended_total", "Registrations that ended", ["why"]);
-  const refused = tally("refusals_total", "Registration requests refused", "code");
-  const notAdmitted = counter("not_admitted_total", "Devices that were not let in", [
-    "stage",
-    "reason",
-  ]);
-  const dropped = tally("dropped_total", "Messages thrown away", "reason");
+  const refused = tally("refusals_total", "Registration requests refused", "code", codeOf);
+  void new Counter({
+    name: "godwit_not_admitted_total",
+    help: "Devices that were not let in",
+    labelNames: ["stage", "reason"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { stage, reason, times } of server.refusalCounts)
+        this.inc({ stage, reason }, times);
+    },
+  });
+  const dropped = tally("dropped_total", "Messages thrown away", "reason", String);
   const handshakes = counter("handshakes_failed_total", "DTLS handshakes that came to nothing");
   const tasks = counter("lwm2m_requests_total", "Orders to devices that ended", ["op", "result"]);
   const notifications = counter("notifications_total", "Notifications received");
@@ -109,10 +121,7 @@ export function metrics(server: Server): {
     server.on("registered", () => registered.inc()),
     server.on("updated", ({ moved }) => (moved ? updatedMoved : updatedInPlace).inc()),
     server.on("deregistered", ({ why }) => ended.inc({ why })),
-    server.on("refused", ({ code }) =>
-      refused(`${code >> 5}.${String(code & 31).padStart(2, "0")}`),
-    ),
-    server.on("refusal", ({ stage, reason }) => notAdmitted.inc({ stage, reason })),
+    server.on("refused", ({ code }) => refused(code)),
     server.on("dropped", ({ reason }) => dropped(reason)),
     server.on("handshakeFailed", ({ kept }) => handshakes.inc(1 + kept)),
     server.on("task", ({ task }) => {
@@ -127,4 +136,9 @@ export function metrics(server: Server): {
       for (const stop of stops) stop();
     },
   };
+}
+
+/** "4.03" */
+function codeOf(code: number): string {
+  return `${code >> 5}.${String(code & 31).padStart(2, "0")}`;
 }

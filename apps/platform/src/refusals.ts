@@ -9,7 +9,10 @@ export function refusalRoutes(root: FastifyInstance, server: Server): void {
   const app = root.withTypeProvider<ZodTypeProvider>();
   app.get("/api/v1/refusals", { schema: { querystring: wanted } }, async ({ query }) => {
     const { limit, ...filter } = query;
-    return { counts: server.refusalCounts, items: server.refusals(limit, filter) };
+    const counts = Object.fromEntries(
+      server.refusalCounts.map(({ reason, times }) => [reason, times]),
+    );
+    return { counts, items: server.refusals(limit, filter) };
   });
 }
 

@@ -75,15 +75,24 @@ export class BlockServer {
 
   /**
    * A request as it came. "whole": for the application, blocks joined and the options of the transfer removed.
-   * "reply": to be sent at once.
+   * "reply": to be sent at once. `mayUpload`: see EndpointOptions.
    */
-  request(session: SessionId, request: Request, now: Instant): BlockResult {
+  request(
+    session: SessionId,
+    request: Request,
+    now: Instant,
+    mayUpload: (session: SessionId) => boolean = () => true,
+  ): BlockResult {
     const wrong = fault(request.options);
     if (wrong !== undefined) return reply(wrong);
     const block1 = findBlock(request.options, OptionNumber.Block1);
     const block2 = findBlock(request.options, OptionNumber.Block2);
     const size1 = block1 && findUint(request.options, OptionNumber.Size1);
-    if (block1 !== undefined) return this.#upload(session, request, block1, size1, now);
+    if (block1 !== undefined) {
+      if (block1.num === 0 && !mayUpload(session))
+        return this.#whole(request, request, request.payload);
+      return this.#upload(session, request, block1, size1, now);
+    }
     if (block2 !== undefined && block2.num > 0) return this.#fetch(session, request, block2, now);
     return { kind: "whole", request: { ...request, options: plainOptions(request.options) } };
   }
@@ -150,7 +159,9 @@ export class BlockServer {
     const offset = blockOffset(block);
     const end = offset + payload.length;
     const key = operationKey(request);
-    let upload = this.#find(session, "upload", key);
+    const until = now + this.#tuning.partialBodyLifetime;
+    const begun = this.#find(session, "upload", key);
+    let upload = begun;
 
     const longest = Math.min(this.#tuning.maxRequestBody, this.#tuning.maxPartialBytesPerSession);
     if (Math.max(end, size1 ?? 0) > longest) {
@@ -171,7 +182,7 @@ export class BlockServer {
         length: 0,
         bytes: 2 * size,
       };
-      this.#keep(upload, now + this.#tuning.partialBodyLifetime);
+      this.#keep(upload, until);
     }
     if (offset > upload.length) return reply(Code.RequestEntityIncomplete);
     if (end > upload.buffer.length) {
@@ -194,7 +205,7 @@ export class BlockServer {
       this.#drop(upload);
       return this.#whole(upload.first, request, upload.buffer.subarray(0, end));
     }
-    this.#deadlines.set(upload, now + this.#tuning.partialBodyLifetime);
+    if (begun !== undefined) this.#deadlines.set(upload, until);
     const szx = Math.min(block.szx, this.#tuning.preferredSzx);
     return reply(Code.Continue, [blockOption(OptionNumber.Block1, { ...block, szx })]);
   }

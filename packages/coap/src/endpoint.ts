@@ -41,6 +41,11 @@ export type EndpointOptions = {
   readonly ledgerOf: (session: SessionId) => Ledger;
   /** The application knows sessions again whose path has changed: see `fragment` in EndpointOutput. */
   readonly fragments?: boolean;
+  /**
+   * Whether the body of a request of this session may be kept until its last block is there; unless given, always. A request of
+   * another goes to the application with what its first block has: it is to be refused, whatever the rest says.
+   */
+  readonly mayUpload?: (session: SessionId) => boolean;
   /** Protects the requests and responses of some sessions, in the messages of others: OSCORE. */
   readonly protection?: RequestProtection;
   /** A notification that is never acknowledged ends no observation: the application decides, see `unnotified`. */
@@ -99,6 +104,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       sizes: this.#sizes,
       sessionOf: (id) => this.#sessions.get(id),
       fragments: options.fragments ?? false,
+      mayUpload: options.mayUpload ?? (() => true),
       lastingObservers: options.lastingObservers ?? false,
       protection: options.protection,
       follow: (id, now) => {

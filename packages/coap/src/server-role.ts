@@ -58,6 +58,7 @@ export type ServerRoleParts = {
   readonly sizes: PathSizes;
   readonly sessionOf: (id: SessionId) => EndpointSession | undefined;
   readonly fragments: boolean;
+  readonly mayUpload: (session: SessionId) => boolean;
   readonly lastingObservers: boolean;
   readonly protection: RequestProtection | undefined;
   /** The protected session, at the carrier that leads to it. */
@@ -72,6 +73,7 @@ export class ServerRole {
   readonly #sender: Sender;
   readonly #cache: ReplyCache;
   readonly #fragments: boolean;
+  readonly #mayUpload: (session: SessionId) => boolean;
   readonly #sessionOf: (id: SessionId) => EndpointSession | undefined;
   readonly #protection: RequestProtection | undefined;
   /** The protected session, at the carrier that leads to it. */
@@ -100,6 +102,7 @@ export class ServerRole {
     this.#cache = cache;
     this.#sessionOf = sessionOf;
     this.#fragments = fragments;
+    this.#mayUpload = parts.mayUpload;
     this.#blocks = new BlockServer(tuning, rng);
     this.#outer = protection && new OuterBlocks(tuning, rng, protection.maxUnfragmented);
     const observers = new Observers(tuning, parts.lastingObservers);
@@ -181,7 +184,7 @@ export class ServerRole {
     exchange.echoed = this.#sending.prove(link, accepted, now);
     if (this.#saidBefore(exchange, now)) return;
     if (hasBlock(accepted)) {
-      const result = this.#blocks.request(session.id, request, now);
+      const result = this.#blocks.request(session.id, request, now, this.#mayUpload);
       if (result.kind === "whole") exchange.request = result.request;
       else {
         const { fragment } = result;

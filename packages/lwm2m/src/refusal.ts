@@ -1,4 +1,4 @@
-import { Code } from "@godwit/coap";
+import { Code, response, type Response } from "@godwit/coap";
 import { FormatError } from "@godwit/base";
 
 /** The answer to a request that cannot be granted: a response code of class 4 or 5 and a sentence for whoever reads the log. */
@@ -9,6 +9,8 @@ export type Refusal = {
   readonly diagnostic: string;
   /** `badRequest` unless given. */
   readonly reason?: RefusalReason;
+  /** Made beforehand, for what strangers can have as often as they like. */
+  readonly answer?: Response;
 };
 
 /**
@@ -43,6 +45,21 @@ export function refused(code: number, diagnostic: string, reason?: RefusalReason
   const refusal = { type: "refused", code, diagnostic } as const;
   return reason === undefined ? refusal : { ...refusal, reason };
 }
+
+/** One that is always the same. */
+export function standing(refusal: Refusal): Refusal {
+  return { ...refusal, answer: answerOf(refusal) };
+}
+
+/** The answer that carries it. */
+export function answerOf({ code, diagnostic, answer }: Refusal): Response {
+  if (answer !== undefined) return answer;
+  const later = code === Code.ServiceUnavailable ? { maxAge: RETRY_AFTER } : {};
+  return response(code, { payload: diagnostic, ...later });
+}
+
+/** s, for a device that was refused for want of room. */
+export const RETRY_AFTER = 60;
 
 /** A fault of the peer whose answer is another than 4.00. */
 export class RefusalError extends FormatError {

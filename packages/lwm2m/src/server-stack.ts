@@ -172,6 +172,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       rng,
       ledgerOf: (session) => this.ledgerOf(session),
       fragments: true,
+      mayUpload: (session) => this.server.isWelcome(session),
       ...(protection === undefined ? {} : { protection: protection.layer }),
     });
     this.#held = new HeldPaths({

@@ -32,6 +32,6 @@ export {
 export { oscoreProtection } from "./oscore.ts";
 export type { ReadValue, Reading } from "./reading.ts";
 export { refusalReasons } from "./refusal-words.ts";
-export { sourceOf, type RefusalView, type RefusedFor } from "./refusals.ts";
+export { sourceOf, type RefusalCount, type RefusalView, type RefusedFor } from "./refusals.ts";
 export { Server, type ShownCertificate } from "./server.ts";
 export type { Answer, DeviceView, PathValue, Task } from "./task.ts";

@@ -10,9 +10,16 @@ const refused = (more: Partial<Refused> = {}): Refused => ({
   identity: "psk:dev",
   address: "192.0.2.1:40000",
   rule: "wrong key",
-  at: 1,
   ...more,
 });
+
+/** Each at a time of its own, so that it is looked at; `at` for one that comes with others. */
+function note(refusals: Refusals, more: Partial<Refused> = {}, at = (clock += 1_000)) {
+  const one = refused(more);
+  const host = one.address.replace(/:\d+$/, "");
+  return refusals.note({ stage: one.stage, reason: one.reason, host, at }, () => one);
+}
+let clock = 0;
 
 for (const [address, source] of [
   ["192.0.2.1:40000", "192.0.2.1"],
@@ -29,17 +36,20 @@ for (const [address, source] of [
 
 test("refusals that are alike are one entry with a count, the latest first", () => {
   const refusals = new Refusals();
-  refusals.add(refused());
-  refusals.add(refused({ reason: "unknownIdentity", identity: "psk:nobody", at: 2 }));
-  refusals.add(refused({ address: "192.0.2.1:40001", at: 3 })); // the same source
+  note(refusals, {}, 1_000);
+  note(refusals, { reason: "unknownIdentity", identity: "psk:nobody" }, 2_000);
+  note(refusals, { address: "192.0.2.1:40001" }, 3_000); // the same source
   const [first, second, ...more] = refusals.list(10);
   assert.deepEqual(more, []);
   assert.deepEqual(
     [first?.count, first?.firstAt, first?.lastAt, first?.address],
-    [2, 1, 3, "192.0.2.1:40001"],
+    [2, 1_000, 3_000, "192.0.2.1:40001"],
   );
   assert.equal(second?.reason, "unknownIdentity");
-  assert.deepEqual(refusals.counts, { wrongKey: 2, unknownIdentity: 1 });
+  assert.deepEqual(refusals.counts, [
+    { stage: "handshake", reason: "wrongKey", times: 2 },
+    { stage: "handshake", reason: "unknownIdentity", times: 1 },
+  ]);
   assert.equal(refusals.list(10, { reason: "wrongKey" }).length, 1);
   assert.equal(refusals.list(10, { endpoint: "other" }).length, 0);
   assert.equal(refusals.list(1).length, 1);
@@ -47,12 +57,32 @@ test("refusals that are alike are one entry with a count, the latest first", () 
 
 test("limits: one source has 50 entries of 1 000, whatever names it makes up, and long text is cut", () => {
   const refusals = new Refusals();
-  refusals.add(refused({ address: "192.0.2.9:1" }));
-  for (let i = 0; i < 5_000; i++) refusals.add(refused({ identity: `psk:${i}` }));
+  note(refusals, { address: "192.0.2.9:1" });
+  for (let i = 0; i < 5_000; i++) note(refusals, { identity: `psk:${i}` });
   assert.equal(refusals.list(10_000).length, 51);
   assert.equal(refusals.list(10_000).at(-1)?.address, "192.0.2.9:1");
-  for (let i = 0; i < 5_000; i++) refusals.add(refused({ address: `10.1.${i >> 8}.${i & 255}:1` }));
+  for (let i = 0; i < 5_000; i++) note(refusals, { address: `10.1.${i >> 8}.${i & 255}:1` });
   assert.equal(refusals.list(10_000).length, 1_000);
-  const { identity } = refusals.add(refused({ identity: "x".repeat(8_000) }));
-  assert.equal(identity?.length, 257);
+  const noted = note(refusals, { identity: "x".repeat(8_000) });
+  assert.equal(noted?.entry.identity?.length, 257);
+});
+
+test("in a flood from one host all are counted and 50 a second are looked at; who else is refused is seen", () => {
+  const refusals = new Refusals();
+  const looked = Array.from({ length: 10_000 }, () => note(refusals, {}, 5_000)).filter(Boolean);
+  assert.equal(looked.length, 50);
+  const other = note(refusals, { endpoint: "honest", address: "192.0.2.2:1" }, 5_999);
+  assert.deepEqual([other?.entry.endpoint, other?.kept], ["honest", 9_950]);
+  assert.equal(note(refusals, {}, 5_999), undefined);
+  assert.equal(note(refusals, {}, 6_000)?.kept, 1, "another second");
+  assert.deepEqual(refusals.counts, [{ stage: "handshake", reason: "wrongKey", times: 10_003 }]);
+});
+
+test("in a flood from everywhere 200 a second are looked at, and a clock that is set back stops nothing", () => {
+  const refusals = new Refusals();
+  const from = (i: number) => ({ address: `10.1.${i >> 8}.${i & 255}:1` });
+  const looked = Array.from({ length: 10_000 }, (_, i) => note(refusals, from(i), 50_000));
+  assert.equal(looked.filter(Boolean).length, 200);
+  assert.equal(refusals.list(1_000).length, 200);
+  assert.equal(note(refusals, {}, 40_000)?.kept, 9_800);
 });

@@ -24,9 +24,12 @@ export type RefusalView = {
   /** ms since 1970. */
   readonly firstAt: number;
   readonly lastAt: number;
-  /** How often it came: the same reason, source, endpoint and identity are one entry. */
+  /** How often it came, where it was looked at: the same reason, source, endpoint and identity are one entry. */
   readonly count: number;
 };
+
+/** How often somebody was not let in since the start, by stage and reason: all, also those that were not looked at. */
+export type RefusalCount = Pick<RefusalView, "stage" | "reason"> & { readonly times: number };
 
 export type RefusedFor = RefusalReason | FailureReason | "unknownContext" | "forged" | "badOption";
 
@@ -34,21 +37,73 @@ export type RefusedFor = RefusalReason | FailureReason | "unknownContext" | "for
 export type Refused = Pick<
   RefusalView,
   "stage" | "reason" | "code" | "endpoint" | "identity" | "address" | "rule"
-> & { readonly at: number };
+>;
+
+/** What happened, as far as it costs nothing to know. */
+export type Refusing = Pick<RefusalView, "stage" | "reason"> & {
+  /** Of the peer. */
+  readonly host: string;
+  /** ms since 1970. */
+  readonly at: number;
+};
 
 /**
  * The latest refusals, newest first, those that are alike together. One source has at most so many entries: whoever floods
- * us with names does not push out the others.
+ * us with names does not push out the others. All are counted, but in a second at most so many are looked at, and of one host
+ * fewer: what is kept of a flood does not cost more than what the flood asks for, and does not hide who else was refused.
  */
 export class Refusals {
   readonly #entries = new Map<string, RefusalView>();
   readonly #bySource = new Map<string, Set<string>>();
-  readonly #counts = new Map<RefusedFor, number>();
+  readonly #counts = new Map<RefusedFor, Count>();
+  /** How many were looked at since `#since`, in all and of each host. */
+  #looked = 0;
+  readonly #lookedOf = new Map<string, number>();
+  #since = 0;
 
-  /** Returns the entry that it is counted in. */
-  add({ at, ...refused }: Refused): RefusalView {
+  /**
+   * Counts a refusal, and looks at it if there is room: `tell` says what is known of it. Returns the entry that it is in, and how
+   * many of its reason went by unlooked since the last.
+   */
+  note(
+    { stage, reason, host, at }: Refusing,
+    tell: () => Refused,
+  ): { readonly entry: RefusalView; readonly kept: number } | undefined {
+    const count = this.#count(stage, reason);
+    count.times += 1;
+    if (!this.#mayLook(host, at)) {
+      count.kept += 1;
+      return undefined;
+    }
+    const { kept } = count;
+    count.kept = 0;
+    return { entry: this.#add(tell(), at), kept };
+  }
+
+  #count(stage: RefusalView["stage"], reason: RefusedFor): Count {
+    const known = this.#counts.get(reason);
+    if (known !== undefined) return known;
+    const count = { stage, times: 0, kept: 0 };
+    this.#counts.set(reason, count);
+    return count;
+  }
+
+  #mayLook(host: string, at: number): boolean {
+    if (at < this.#since || at >= this.#since + SECOND) {
+      this.#since = at;
+      this.#looked = 0;
+      this.#lookedOf.clear();
+    }
+    if (this.#looked >= LOOKED_AT) return false;
+    const ofHost = this.#lookedOf.get(host) ?? 0;
+    if (ofHost >= LOOKED_AT_OF_HOST) return false;
+    this.#looked += 1;
+    this.#lookedOf.set(host, ofHost + 1);
+    return true;
+  }
+
+  #add(refused: Refused, at: number): RefusalView {
     const { reason, address } = refused;
-    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1);
     const source = sourceOf(address);
     const shown = {
       ...refused,
@@ -88,8 +143,8 @@ export class Refusals {
   }
 
   /** How many there were since the start, by reason. */
-  get counts(): Readonly<Record<string, number>> {
-    return Object.fromEntries(this.#counts);
+  get counts(): readonly RefusalCount[] {
+    return [...this.#counts].map(([reason, { stage, times }]) => ({ stage, reason, times }));
   }
 
   #makeRoom(source: string, key: string): void {
@@ -120,6 +175,18 @@ function cut(text: string | undefined): string | undefined {
   return text === undefined || text.length <= LETTERS ? text : `${text.slice(0, LETTERS)}…`;
 }
 
+/** A reason belongs to one stage. */
+type Count = {
+  readonly stage: RefusalView["stage"];
+  times: number;
+  /** Not looked at since the last that was. */
+  kept: number;
+};
+
+const SECOND = 1_000;
+/** In a second. */
+const LOOKED_AT = 200;
+const LOOKED_AT_OF_HOST = 50;
 const ENTRIES = 1_000;
 const PER_SOURCE = 50;
 const LETTERS = 256;

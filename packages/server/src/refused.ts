@@ -1,4 +1,4 @@
-import { formatAddress } from "@godwit/base";
+import { formatAddress, type Path } from "@godwit/base";
 import { formatCode } from "@godwit/coap";
 import { credentialIdOf, type ServerStack, type ServerStackOutput } from "@godwit/lwm2m";
 import { RULES } from "./refusal-words.ts";
@@ -6,7 +6,7 @@ import type { Refused, RefusedFor } from "./refusals.ts";
 
 type Output<T> = Extract<ServerStackOutput, { readonly type: T }>;
 
-export function failedHandshake(output: Output<"handshakeFailed">): Omit<Refused, "at"> {
+export function failedHandshake(output: Output<"handshakeFailed">): Refused {
   const { reason, why, claimed, endpoint, path } = output;
   return {
     stage: "handshake",
@@ -21,8 +21,9 @@ export function failedHandshake(output: Output<"handshakeFailed">): Omit<Refused
 
 export function refusedRegistration(
   output: Output<"refused">,
+  path: Path | undefined,
   stack: Pick<ServerStack, "endpointOf">,
-): Omit<Refused, "at" | "address"> {
+): Refused {
   const { reason, code, detail, endpoint, identity } = output;
   return {
     stage: "registration",
@@ -30,6 +31,7 @@ export function refusedRegistration(
     code: formatCode(code),
     endpoint,
     identity: credentialIdOf(identity),
+    address: addressOf(path),
     rule: reason === "endpointMismatch" ? mismatch(output, stack) : (RULES[reason] ?? detail),
   };
 }
@@ -46,10 +48,10 @@ function mismatch(
 export function refusedByOscore(
   dropped: string,
   kid: string,
-  address: string,
+  path: Path | undefined,
   stack: Pick<ServerStack, "endpointOf">,
-): Omit<Refused, "at"> {
-  const reason = OSCORE.get(dropped) ?? "badOption";
+): Refused {
+  const reason = oscoreReason(dropped);
   const identity = { kind: "oscore", senderId: kid, idContext: undefined } as const;
   return {
     stage: "oscore",
@@ -57,9 +59,17 @@ export function refusedByOscore(
     code: dropped === "unknownKid" ? undefined : CODES.get(reason),
     endpoint: stack.endpointOf(identity),
     identity: credentialIdOf(identity),
-    address,
+    address: addressOf(path),
     rule: RULES[reason] ?? dropped,
   };
+}
+
+function addressOf(path: Path | undefined): string {
+  return path === undefined ? "" : formatAddress(path.remote);
+}
+
+export function oscoreReason(dropped: string): RefusedFor {
+  return OSCORE.get(dropped) ?? "badOption";
 }
 
 const OSCORE: ReadonlyMap<string, RefusedFor> = new Map([

@@ -1,4 +1,4 @@
-import type { Instant, LedgerSnapshot, Path, SessionId } from "@godwit/base";
+import type { Instant, LedgerSnapshot, Path } from "@godwit/base";
 import { UsageError, check, checkName, checkOptions, formatAddress, selfTest } from "@godwit/base";
 import type { Request } from "@godwit/coap";
 import {
@@ -46,8 +46,14 @@ import {
   type ServerOptions,
   type WaitOptions,
 } from "./options.ts";
-import { Refusals, type RefusalView, type Refused } from "./refusals.ts";
-import { failedHandshake, refusedByOscore, refusedRegistration } from "./refused.ts";
+import {
+  Refusals,
+  type RefusalCount,
+  type RefusalView,
+  type Refused,
+  type RefusedFor,
+} from "./refusals.ts";
+import { failedHandshake, oscoreReason, refusedByOscore, refusedRegistration } from "./refused.ts";
 import { bind, certificatesOf, checkAddresses, release, stackOf, type Running } from "./running.ts";
 import { answerOf, taskOf, type DeviceView, type Task } from "./task.ts";
 
@@ -252,8 +258,8 @@ export class Server {
     return this.#refusals.list(limit, wanted);
   }
 
-  /** How many were not let in since this server was made, by reason. */
-  get refusalCounts(): Readonly<Record<string, number>> {
+  /** How many were not let in since this server was made, by stage and reason. */
+  get refusalCounts(): readonly RefusalCount[] {
     return this.#refusals.counts;
   }
 
@@ -527,20 +533,25 @@ export class Server {
       case "handshakeFailed": {
         const { why, path, kept } = output;
         this.#listeners.emit("handshakeFailed", { address: formatAddress(path.remote), why, kept });
-        return this.#refusal(failedHandshake(output));
+        return this.#refusal("handshake", output.reason, path, () => failedHandshake(output));
       }
-      case "refused":
+      case "refused": {
         this.#listeners.emit("refused", output);
-        return this.#refusal({
-          ...refusedRegistration(output, this.#machine.stack),
-          address: this.#addressOf(output.session),
-        });
+        const { stack } = this.#machine;
+        const path = stack.lastPathOf(output.session);
+        return this.#refusal("registration", output.reason, path, () =>
+          refusedRegistration(output, path, stack),
+        );
+      }
       case "dropped": {
         this.#listeners.emit("dropped", output);
         const { from, reason } = output;
         if (from === undefined) return;
-        const address = this.#addressOf(from.carrier);
-        return this.#refusal(refusedByOscore(reason, from.kid, address, this.#machine.stack));
+        const { stack } = this.#machine;
+        const path = stack.lastPathOf(from.carrier);
+        return this.#refusal("oscore", oscoreReason(reason), path, () =>
+          refusedByOscore(reason, from.kid, path, stack),
+        );
       }
       case "observation":
         this.#observing.changed(output);
@@ -558,13 +569,16 @@ export class Server {
   /** Instants count on when the wall clock is set; people are shown what it says now. */
   readonly #wall = (at: Instant): number => this.#machine.watch.toWall(at);
 
-  #refusal(refused: Omit<Refused, "at">): void {
-    this.#listeners.emit("refusal", this.#refusals.add({ ...refused, at: Date.now() }));
-  }
-
-  #addressOf(session: SessionId): string {
-    const path = this.#machine.stack.lastPathOf(session);
-    return path === undefined ? "" : formatAddress(path.remote);
+  /** `tell` is asked while not too many are refused. */
+  #refusal(
+    stage: RefusalView["stage"],
+    reason: RefusedFor,
+    path: Path | undefined,
+    tell: () => Refused,
+  ): void {
+    const host = path?.remote.host ?? "";
+    const noted = this.#refusals.note({ stage, reason, host, at: Date.now() }, tell);
+    if (noted !== undefined) this.#listeners.emit("refusal", { ...noted.entry, kept: noted.kept });
   }
 
   #emitTask(task: Task): void {

@@ -13,6 +13,8 @@ export type BenchOptions = {
   readonly rounds: number;
   /** Small numbers of everything: shows that it runs, not how fast. */
   readonly short: boolean;
+  /** Of `flood`: sorts of datagrams whose names have this in them; all unless given. */
+  readonly only?: string;
   /** Says what is being done. */
   readonly progress: (text: string) => void;
 };
@@ -29,6 +31,7 @@ export function benchCommand(): Command {
     .addOption(
       new Option("--short", "seconds instead of minutes, to see that it runs").default(false),
     )
+    .option("--only <text>", "of flood: the sorts of datagrams whose names have this in them")
     .option(
       "--against <directory>",
       "measures another checkout, built, beside this one, and prints the ratio of each row",

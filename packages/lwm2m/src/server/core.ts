@@ -11,8 +11,8 @@ import {
   type SlottedId,
   type StoreChange,
 } from "@godwit/base";
-import { Code, response as buildResponse, type ExchangeId, type Response } from "@godwit/coap";
-import { refused, type Refusal } from "../refusal.ts";
+import { Code, type ExchangeId, type Response } from "@godwit/coap";
+import { answerOf, refused, type Refusal } from "../refusal.ts";
 import type { ServerOutput } from "./events.ts";
 import type { Enrolment } from "./enrolling.ts";
 import { ObjectLists } from "./object-lists.ts";
@@ -166,8 +166,7 @@ export class ServerCore {
       endpoint: endpoint ?? this.around.endpointOf?.(identity),
       identity,
     });
-    const later = code === Code.ServiceUnavailable ? { maxAge: RETRY_AFTER } : {};
-    this.respond(exchange, buildResponse(code, { payload: diagnostic, ...later }));
+    this.respond(exchange, answerOf(refusal));
   }
 
   /** The store did not take it: nothing is promised, and the device may try again. `why` is for its diagnostic. */
@@ -179,6 +178,11 @@ export class ServerCore {
   /** Another number each time that the identity of a session, or what it stands for, may have changed; NaN: nobody knows. */
   get identityRevision(): number {
     return this.identityChanges + (this.around.credentialRevision?.() ?? Number.NaN);
+  }
+
+  /** Somebody who has proven nothing, where that is not enough. */
+  isStranger(session: SessionId): boolean {
+    return !this.tuning.nosec && this.identity(session).kind === "none";
   }
 
   identity(session: SessionId): Identity {
@@ -239,5 +243,3 @@ export class ServerCore {
 }
 
 const NOBODY: Identity = { kind: "none" };
-/** s, for a device that was refused for want of room. */
-export const RETRY_AFTER = 60;

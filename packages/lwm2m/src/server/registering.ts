@@ -25,9 +25,8 @@ import {
   type Registration as RegisterParameters,
   type RegistrationUpdate,
 } from "../registration.ts";
-import { refused, shown, type Refusal } from "../refusal.ts";
+import { RETRY_AFTER, refused, shown, standing, type Refusal } from "../refusal.ts";
 import {
-  RETRY_AFTER,
   type AgreedParameters,
   type PendingEnrolment,
   type PendingRegistration,
@@ -131,7 +130,7 @@ export class Registering {
 
   #register(exchange: ExchangeId, session: SessionId, request: Request, now: Instant): void {
     const identity = this.#core.identity(session);
-    if (identity.kind === "none" && !this.#core.tuning.nosec)
+    if (this.#core.isStranger(session))
       // What a stranger wants is not read any further: reading costs more than all that was done to bring it here.
       return this.#refuseStranger(exchange, session, claimedEndpoint(request));
     const parsed = parseRegister(request);
@@ -521,27 +520,23 @@ function applyUpdate(
 }
 
 const CHANGED: Response = buildResponse(Code.Changed);
-const NOT_REGISTERED = refused(Code.NotFound, "", "notRegistered");
-const UNKNOWN_PROFILE = refused(
-  Code.Conflict,
-  "pid is unknown: send the object list",
-  "unknownProfile",
+const NOT_REGISTERED = standing(refused(Code.NotFound, "", "notRegistered"));
+const UNKNOWN_PROFILE = standing(
+  refused(Code.Conflict, "pid is unknown: send the object list", "unknownProfile"),
 );
-const HAS_CREDENTIALS = refused(
-  Code.Forbidden,
-  "this endpoint has credentials",
-  "endpointHasCredentials",
+const HAS_CREDENTIALS = standing(
+  refused(Code.Forbidden, "this endpoint has credentials", "endpointHasCredentials"),
 );
-const NOSEC_IS_OFF = refused(Code.Forbidden, "NoSec is switched off", "noSec");
-const NO_ROOM = refused(Code.ServiceUnavailable, "no room for registrations", "full");
-const BEING_CHECKED = refused(
-  Code.ServiceUnavailable,
-  "this endpoint name is being checked",
-  "busy",
+const NOSEC_IS_OFF = standing(refused(Code.Forbidden, "NoSec is switched off", "noSec"));
+const NO_ROOM = standing(refused(Code.ServiceUnavailable, "no room for registrations", "full"));
+const BEING_CHECKED = standing(
+  refused(Code.ServiceUnavailable, "this endpoint name is being checked", "busy"),
 );
-const INCUMBENT_ANSWERS = refused(
-  Code.Forbidden,
-  "the endpoint is registered elsewhere and answers there",
-  "endpointTaken",
+const INCUMBENT_ANSWERS = standing(
+  refused(
+    Code.Forbidden,
+    "the endpoint is registered elsewhere and answers there",
+    "endpointTaken",
+  ),
 );
 const RESOURCES = '</rd>;rt="core.rd",</nat>';

@@ -13,6 +13,7 @@ import {
   unreachable,
   type Instant,
   type Machine,
+  type SessionId,
   type SlottedId,
   type StoredInput,
 } from "@godwit/base";
@@ -95,6 +96,11 @@ export class Lwm2mServer implements Machine<ServerInput, ServerOutput> {
         earlier(earlier(this.#observing.wakeAt, this.#orders.wakeAt), this.#firstRound.wakeAt),
       ),
     );
+  }
+
+  /** Whether what this session has to say can come to anything but a refusal. */
+  isWelcome(session: SessionId): boolean {
+    return !this.#core.isStranger(session);
   }
 
   poll(): ServerOutput | undefined {

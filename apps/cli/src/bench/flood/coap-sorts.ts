@@ -58,10 +58,10 @@ export const COAP_SORTS: readonly Sort[] = [
     "CoAP, Update of nobody": (_, n) => message(n, request(Code.POST, { path: `/rd/${n}` })),
     "CoAP, first block of an upload": (_, n) => message(n, uploading(n, 0)),
     "CoAP, later block of nothing": (_, n) => message(n, uploading(n, 5)),
-    "OSCORE, outer block": ({ kid }, n) => message(n, outerBlock(n, kid)),
     "OSCORE, option that is none": (_, n) => withOscore(n, noise(n, 6, 0xe0)),
   }),
   ...sorts(OF_DEVICES, {
+    "OSCORE, known kid, outer block": ({ kid }, n) => message(n, outerBlock(n, kid)),
     "OSCORE, known kid, does not verify": ({ kid }, n) => protectedBy(n, { kid }),
     "OSCORE, known kid, another context": ({ kid }, n) =>
       protectedBy(n, { kid, kidContext: noise(n, 8) }),

@@ -26,15 +26,16 @@ export async function benchFlood(options: BenchOptions): Promise<Report> {
   const seconds = options.short ? SHORT.seconds : Math.max(1, options.seconds * 2);
   const before = load();
   const directory = await mkdtemp(join(tmpdir(), "godwit-bench-"));
+  const sorts = chosen(options.only);
   const bench = new Bench({ ...size, seconds }, options.progress);
   try {
     await bench.start(directory);
-    const rows = await bench.floods();
+    const rows = await bench.floods(sorts);
     const newcomer = await bench.newcomer();
     const figures = bench.figures(newcomer);
     await bench.stop();
     options.progress("the machines alone");
-    const inProcess = measureInProcess(size.batch, options.short ? 1 : options.rounds);
+    const inProcess = measureInProcess(sorts, size.batch, options.short ? 1 : options.rounds);
     return {
       benchmark: "flood",
       machine: machine(),
@@ -112,9 +113,9 @@ class Bench {
   }
 
   /** Each sort once; those that the others are held against at the beginning, in the middle and at the end. */
-  async floods(): Promise<readonly FloodRow[]> {
-    const references = SORTS.filter(isReference);
-    const others = SORTS.filter((sort) => !isReference(sort));
+  async floods(sorts: readonly Sort[]): Promise<readonly FloodRow[]> {
+    const references = sorts.filter(isReference);
+    const others = sorts.filter((sort) => !isReference(sort));
     const half = others.length >> 1;
     const ordered = [
       ...[...references, ...others.slice(0, half)],
@@ -125,18 +126,26 @@ class Bench {
     for (const [i, sort] of ordered.entries()) {
       if (i % QUIET_EVERY === 0) await this.#measureQuiet();
       this.#progress(`${i + 1} of ${ordered.length}: ${sort.name}`);
+      await this.#warmUp(sort);
       rows.push(await this.#flood(sort));
     }
     for (const { name, against } of references) {
       const costs = rows.filter(({ sort }) => sort === name).map((row) => row.microseconds);
       this.#costs.set(against, spread(costs).median);
     }
-    return SORTS.flatMap(({ name, against }) => {
+    return sorts.flatMap(({ name, against }) => {
       const row = rows.findLast(({ sort }) => sort === name);
       const held = this.#costs.get(against);
       if (row === undefined || held === undefined) return row ?? [];
       return { ...row, ratio: row.microseconds / held };
     });
+  }
+
+  /** The server's code for this sort is compiled by it. */
+  async #warmUp({ name }: Sort): Promise<void> {
+    const { seconds, perSecond } = this.#size;
+    const ask = { type: "flood", sort: name, seconds: seconds * WARM_UP, perSecond } as const;
+    await this.#strangers.ask(ask);
   }
 
   async #flood(sort: Sort): Promise<FloodRow> {
@@ -229,6 +238,16 @@ class Bench {
   }
 }
 
+/** The sorts with `text` in their names, and what they are held against. */
+function chosen(text = ""): readonly Sort[] {
+  const named = SORTS.filter(({ name }) => name.includes(text));
+  if (named.length === 0) throw new Error(`no sort of datagrams has "${text}" in its name`);
+  const against = new Set(named.map((sort) => sort.against));
+  return SORTS.filter(
+    (sort) => named.includes(sort) || (isReference(sort) && against.has(sort.against)),
+  );
+}
+
 function isReference({ name, against }: Sort): boolean {
   return name === against;
 }
@@ -269,6 +288,8 @@ function none(name: string, found: readonly string[]): Target {
   return { name: name + which, wanted: "none", reached: found.length, met: found.length === 0 };
 }
 
+/** Of the time that is measured. */
+const WARM_UP = 0.5;
 /** Sorts between two measurements without strangers. */
 const QUIET_EVERY = 10;
 const HALF_OPEN = "hello with cookie, then silence";

@@ -19,10 +19,14 @@ export type InProcessRow = {
 };
 
 /** `batch` datagrams of each sort in each round, between them the exchanges they are held against. */
-export function measureInProcess(batch: number, rounds: number): readonly InProcessRow[] {
+export function measureInProcess(
+  sorts: readonly Sort[],
+  batch: number,
+  rounds: number,
+): readonly InProcessRow[] {
   const under = new StackUnderFlood(DEVICES);
   const known = under.known();
-  const trials = SORTS.map((sort) => new Trial(sort, known, under.paths, batch));
+  const trials = sorts.map((sort) => new Trial(sort, known, under.paths, batch));
   for (let round = 0; round < rounds + WARM_UPS; round++) {
     for (const trial of trials) trial.run(under, round);
     if (round + 1 === WARM_UPS) for (const trial of trials) trial.forget();

@@ -17,6 +17,8 @@ export class Strangers {
   readonly #host: Sender[] = [];
   readonly #halfOpen: Sender[] = [];
   readonly #sessions: CidClient[] = [];
+  /** Datagrams made so far. */
+  #made = 0;
 
   async gather(ask: Extract<FloodAsk, { type: "gather" }>): Promise<FloodAnswer["gather"]> {
     this.#ports = ask.ports;
@@ -51,7 +53,10 @@ export class Strangers {
     const known = this.#known;
     const port = this.#ports[sort.port];
     const count = Math.min(MADE, Math.ceil(seconds * perSecond));
-    const made = Array.from({ length: count }, (_, n) => sort.datagram(known, n));
+    // None is a repetition of an earlier flood's: the server would answer that from memory.
+    const first = this.#made;
+    this.#made += count;
+    const made = Array.from({ length: count }, (_, i) => sort.datagram(known, first + i));
     const senders = this.#sendersOf(sort);
     if (sort.from === "halfOpen") await this.#begin(port);
     let replies = 0;
