@@ -144,6 +144,8 @@ for (const { what, device, nosec = true, found, says } of CASES) {
   });
 }
 
+const FLOOD = 1_000;
+
 test("a flood of refused requests is counted to the last, hides nobody, and none of its bodies is kept", async () => {
   const data = mkdtempSync(join(tmpdir(), "godwit-refusals-"));
   const served = await Served.start({ data, dtls: true, nosec: false });
@@ -183,8 +185,6 @@ test("a flood of refused requests is counted to the last, hides nobody, and none
     rmSync(data, { recursive: true, force: true });
   }
 });
-
-const FLOOD = 1_000;
 
 /** The first block of a Register whose list of objects goes on. */
 function uploading(n: number, endpoint: string): Uint8Array {

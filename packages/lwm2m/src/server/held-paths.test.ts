@@ -5,6 +5,8 @@ import { UdpSessions, coapTuning } from "@godwit/coap";
 import { HeldPaths } from "./held-paths.ts";
 import { SESSION_TABLE } from "./path-records.ts";
 
+const GET = Uint8Array.of(0x40, 1, 0, 1);
+
 // Sessions of a gateway: a device without security and devices under OSCORE speak from one socket.
 
 const OSCORE: readonly SessionId[] = [101, 102].map((n) => 2 ** 42 + n);
@@ -135,5 +137,3 @@ test("who travels at a path that a newcomer registers from stays there; the devi
 function pathFrom(port: number): Path {
   return { local: { host: "192.0.2.1", port: 5_683 }, remote: { host: "192.0.2.9", port } };
 }
-
-const GET = Uint8Array.of(0x40, 1, 0, 1);
