@@ -313,6 +313,10 @@ const ROWS: readonly Row[] = [
   { args: ["bench", "--rounds", "x"], says: /'--rounds <n>'/ },
   { args: ["bench", "--against", "/nowhere"], says: /--against \/nowhere: there is no built/ },
   {
+    args: ["bench", "flood", "--only", "nosuch"],
+    says: /no sort of datagrams has "nosuch" in its name/,
+  },
+  {
     args: ["bench", "flood", "--against", "."],
     says: /--against .*there is no built|coap, oscore/,
   },
