@@ -48,15 +48,22 @@ import type { CoapTuning } from "./tuning.ts";
 export class BlockServer {
   readonly #tuning: CoapTuning;
   readonly #rng: Rng;
+  readonly #mayUpload: (session: SessionId) => boolean;
   /** Oldest first; an entry lives only while a transfer runs. */
   readonly #bodies = new Map<SessionId, Body[]>();
   /** When a body nobody asked for is forgotten (RFC 7959 2.4, 2.5). */
   readonly #deadlines = new Deadlines<Body>();
   #bytes = 0;
 
-  constructor(tuning: CoapTuning, rng: Rng) {
+  /** `mayUpload`: see EndpointOptions. */
+  constructor(
+    tuning: CoapTuning,
+    rng: Rng,
+    mayUpload: (session: SessionId) => boolean = () => true,
+  ) {
     this.#tuning = tuning;
     this.#rng = rng;
+    this.#mayUpload = mayUpload;
   }
 
   /** Unfinished uploads and answers not fetched to their end. */
@@ -75,21 +82,16 @@ export class BlockServer {
 
   /**
    * A request as it came. "whole": for the application, blocks joined and the options of the transfer removed.
-   * "reply": to be sent at once. `mayUpload`: see EndpointOptions.
+   * "reply": to be sent at once.
    */
-  request(
-    session: SessionId,
-    request: Request,
-    now: Instant,
-    mayUpload: (session: SessionId) => boolean = () => true,
-  ): BlockResult {
+  request(session: SessionId, request: Request, now: Instant): BlockResult {
     const wrong = fault(request.options);
     if (wrong !== undefined) return reply(wrong);
     const block1 = findBlock(request.options, OptionNumber.Block1);
     const block2 = findBlock(request.options, OptionNumber.Block2);
     const size1 = block1 && findUint(request.options, OptionNumber.Size1);
     if (block1 !== undefined) {
-      if (block1.num === 0 && !mayUpload(session))
+      if (block1.num === 0 && !this.#mayUpload(session))
         return this.#whole(request, request, request.payload);
       return this.#upload(session, request, block1, size1, now);
     }

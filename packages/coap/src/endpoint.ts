@@ -104,7 +104,7 @@ export class Endpoint implements Machine<EndpointInput, EndpointOutput> {
       sizes: this.#sizes,
       sessionOf: (id) => this.#sessions.get(id),
       fragments: options.fragments ?? false,
-      mayUpload: options.mayUpload ?? (() => true),
+      mayUpload: options.mayUpload,
       lastingObservers: options.lastingObservers ?? false,
       protection: options.protection,
       follow: (id, now) => {

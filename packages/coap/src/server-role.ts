@@ -58,7 +58,7 @@ export type ServerRoleParts = {
   readonly sizes: PathSizes;
   readonly sessionOf: (id: SessionId) => EndpointSession | undefined;
   readonly fragments: boolean;
-  readonly mayUpload: (session: SessionId) => boolean;
+  readonly mayUpload: ((session: SessionId) => boolean) | undefined;
   readonly lastingObservers: boolean;
   readonly protection: RequestProtection | undefined;
   /** The protected session, at the carrier that leads to it. */
@@ -73,7 +73,6 @@ export class ServerRole {
   readonly #sender: Sender;
   readonly #cache: ReplyCache;
   readonly #fragments: boolean;
-  readonly #mayUpload: (session: SessionId) => boolean;
   readonly #sessionOf: (id: SessionId) => EndpointSession | undefined;
   readonly #protection: RequestProtection | undefined;
   /** The protected session, at the carrier that leads to it. */
@@ -102,8 +101,7 @@ export class ServerRole {
     this.#cache = cache;
     this.#sessionOf = sessionOf;
     this.#fragments = fragments;
-    this.#mayUpload = parts.mayUpload;
-    this.#blocks = new BlockServer(tuning, rng);
+    this.#blocks = new BlockServer(tuning, rng, parts.mayUpload);
     this.#outer = protection && new OuterBlocks(tuning, rng, protection.maxUnfragmented);
     const observers = new Observers(tuning, parts.lastingObservers);
     this.#sending = new AnswerSender({
@@ -184,7 +182,7 @@ export class ServerRole {
     exchange.echoed = this.#sending.prove(link, accepted, now);
     if (this.#saidBefore(exchange, now)) return;
     if (hasBlock(accepted)) {
-      const result = this.#blocks.request(session.id, request, now, this.#mayUpload);
+      const result = this.#blocks.request(session.id, request, now);
       if (result.kind === "whole") exchange.request = result.request;
       else {
         const { fragment } = result;
