@@ -10,6 +10,8 @@ import {
   response,
   withOption,
   type Response,
+  OptionNumber,
+  findUint,
 } from "@godwit/coap";
 import { decodeRegistration } from "./records.ts";
 import { observeRequest, readRequest } from "./requests.ts";
@@ -34,6 +36,7 @@ test("nothing is answered before it is durable, and a refusing store is answered
   bench.store = "fail";
   const refused = bench.register(2, ["ep=other", "lt=300", "lwm2m=1.1"]);
   assert.equal(formatCode(refused?.code ?? 0), "5.03");
+  assert.equal(secondsToWait(refused), 60);
   assert.equal(bench.server.registration("other", bench.now), undefined);
 });
 
@@ -413,6 +416,7 @@ test("as many names are contested at once as `maxTakeovers` says; who comes then
     bench.register(7, [`ep=${endpoint}`, "lt=60", "lwm2m=1.1"]);
   assert.equal(contest("a"), undefined);
   const busy = contest("b");
+  assert.equal(secondsToWait(busy), 60);
   assert.equal(formatCode(busy?.code ?? 0), "5.03");
   assert.match(new TextDecoder().decode(busy?.payload), /being checked/);
   const pings = bench.coap.filter((c) => c.type === "ping");
@@ -436,3 +440,7 @@ test("a device that comes back on the same host replaces its registration at onc
   assert.equal(bench.server.registrationCount, 1);
   assert.equal(bench.records.get("registration")?.size, 1);
 });
+
+function secondsToWait(answer: Response | undefined): number | undefined {
+  return answer && findUint(answer.options, OptionNumber.MaxAge);
+}
