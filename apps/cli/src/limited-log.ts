@@ -6,8 +6,6 @@ export type LimitedLine = {
   readonly source: string;
   readonly fields: Readonly<Record<string, unknown>>;
   readonly message: string;
-  /** How many more there were of this reason, from whatever source, which nobody looked at. */
-  readonly kept?: number;
 };
 
 /** Where lines go: a logger, or whatever writes them for people. */
@@ -24,6 +22,7 @@ export class LimitedLog {
   readonly #limits: LogLimits;
   readonly #written = new Map<string, number>();
   readonly #suppressed = new Map<string, Suppressed>();
+  readonly #reports: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(log: Lines, limits: Partial<LogLimits> = {}) {
@@ -33,10 +32,9 @@ export class LimitedLog {
 
   /** `limits`: for this line, in place of the log's. */
   write(line: LimitedLine, limits: Partial<Omit<LogLimits, "window">> = {}): void {
-    const { level, reason, source, fields, message, kept = 0 } = line;
+    const { level, reason, source, fields, message } = line;
     const { perReason, perSource, window } = { ...this.#limits, ...limits };
     this.#timer ??= setTimeout(() => this.flush(), window).unref();
-    if (kept > 0) this.#suppress({ reason }, line, kept);
     const own = `${reason} ${source}`;
     const ofSource = this.#written.get(own) ?? 0;
     const ofReason = this.#written.get(reason) ?? 0;
@@ -48,7 +46,21 @@ export class LimitedLog {
     this.#suppress(ofSource > 0 ? { reason, source } : { reason }, line, 1); // too many sources to name each
   }
 
-  #suppress(whose: Suppressed["whose"], { level, message }: LimitedLine, times: number): void {
+  /** `report`: asked at the end of each minute for what came and was never written here, to `leaveOut` it. */
+  beforeFlush(report: () => void): void {
+    this.#reports.push(report);
+  }
+
+  /** So many lines of a reason, from whatever source, that nobody has made. */
+  leaveOut(line: Pick<LimitedLine, "level" | "reason" | "message">, times: number): void {
+    this.#suppress({ reason: line.reason }, line, times);
+  }
+
+  #suppress(
+    whose: Suppressed["whose"],
+    { level, message }: Pick<LimitedLine, "level" | "message">,
+    times: number,
+  ): void {
     const key = JSON.stringify(whose);
     const known = this.#suppressed.get(key);
     this.#suppressed.set(key, { whose, level, message, count: (known?.count ?? 0) + times });
@@ -58,6 +70,7 @@ export class LimitedLog {
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    for (const report of this.#reports) report();
     this.#written.clear();
     for (const { whose, level, message, count } of this.#suppressed.values()) {
       this.#log[level]({ ...whose, suppressed: count }, `${message}: ${count} more suppressed`);

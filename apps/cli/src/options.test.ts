@@ -312,6 +312,7 @@ const ROWS: readonly Row[] = [
   { args: ["bench", "--seconds", "0"], says: /'--seconds <s>'/ },
   { args: ["bench", "--rounds", "x"], says: /'--rounds <n>'/ },
   { args: ["bench", "--against", "/nowhere"], says: /--against \/nowhere: there is no built/ },
+  { args: ["bench", "coap", "--only", "Register"], says: /only bench flood has sorts/ },
   {
     args: ["bench", "flood", "--only", "nosuch"],
     says: /no sort of datagrams has "nosuch" in its name/,

@@ -148,7 +148,8 @@ const FLOOD = 1_000;
 
 test("a flood of refused requests is counted to the last, hides nobody, and none of its bodies is kept", async () => {
   const data = mkdtempSync(join(tmpdir(), "godwit-refusals-"));
-  const served = await Served.start({ data, dtls: true, nosec: false });
+  const args = ["--log-level", "warn"];
+  const served = await Served.start({ data, dtls: true, nosec: false, args });
   const [stranger, other] = [createSocket("udp4"), createSocket("udp4")];
   try {
     await Promise.all(
@@ -178,6 +179,15 @@ test("a flood of refused requests is counted to the last, hides nobody, and none
       new RegExp(`not_admitted_total{stage="registration",reason="noSec"} ${FLOOD + 1}\\n`),
     );
     assert.match(metrics, new RegExp(`refusals_total{code="4.03"} ${FLOOD + 1}\\n`));
+    await served.end("SIGTERM");
+    const logged = served.said
+      .split("\n")
+      .filter((text) => text.startsWith("{"))
+      .map((text) => JSON.parse(text) as { reason?: string; suppressed?: number })
+      .filter(({ reason }) => reason === "noSec");
+    assert.ok(logged.length < 20);
+    const all = logged.reduce((sum, { suppressed = 1 }) => sum + suppressed, 0);
+    assert.equal(all, FLOOD + 1, "what was written and what was left out is all there was");
   } finally {
     stranger.close();
     other.close();

@@ -1,4 +1,4 @@
-import { sourceOf, type Server } from "@godwit/server";
+import { sourceOf, type RefusalView, type Server } from "@godwit/server";
 import type { Logger } from "pino";
 import { nameAlerts } from "./alert-words.ts";
 import type { LimitedLog } from "./limited-log.ts";
@@ -24,21 +24,35 @@ export function logEvents(server: Server, log: Logger, limited: LimitedLog): voi
     limited.write({ level: "warn", reason, source: fields.endpoint, fields, message });
   });
   logQuarantine(server, log);
-  server.on("refusal", (refusal) => {
-    const { stage, reason, code, endpoint, identity, address, rule, advice, kept } = refusal;
+  logRefusals(server, limited);
+  if (!log.isLevelEnabled("debug")) return;
+  server.on("updated", ({ device, moved }) => {
+    log.debug({ endpoint: device.endpoint, moved }, "updated");
+  });
+}
+
+/** Who is not let in. In a flood most are only counted, and no event: what the log leaves out is taken from the counts. */
+function logRefusals(server: Server, limited: LimitedLog): void {
+  const told = new Map<string, number>();
+  const messageOf = (stage: RefusalView["stage"]): string =>
+    stage === "handshake" ? "handshake failed" : "refused";
+  server.on("refusal", ({ stage, reason, code, endpoint, identity, address, rule, advice }) => {
+    told.set(reason, (told.get(reason) ?? 0) + 1);
     const fields = { reason, code, endpoint, identity, address, rule: nameAlerts(rule), advice };
     limited.write({
       level: "warn",
       reason,
       source: sourceOf(address),
       fields,
-      message: stage === "handshake" ? "handshake failed" : "refused",
-      kept,
+      message: messageOf(stage),
     });
   });
-  if (!log.isLevelEnabled("debug")) return;
-  server.on("updated", ({ device, moved }) => {
-    log.debug({ endpoint: device.endpoint, moved }, "updated");
+  limited.beforeFlush(() => {
+    for (const { stage, reason, times } of server.refusalCounts) {
+      const rest = times - (told.get(reason) ?? 0);
+      told.set(reason, times);
+      if (rest > 0) limited.leaveOut({ level: "warn", reason, message: messageOf(stage) }, rest);
+    }
   });
 }
 

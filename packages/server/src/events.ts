@@ -45,9 +45,9 @@ export type Events = {
   };
   /**
    * Somebody was not let in: at the handshake, by OSCORE, or at its Register, Update or De-register. Of OSCORE a few a second
-   * are told, however many come, and of all together 200. `kept`: how many of its reason came since the last that was told.
+   * are told, however many come, and of all together 200. See `refusalCounts` of the server for how many there were.
    */
-  readonly refusal: RefusalView & { readonly kept: number };
+  readonly refusal: RefusalView;
   /** A Register, Update or De-register was refused; see `refusal` for words. */
   readonly refused: { readonly session: SessionId; readonly code: number; readonly detail: string };
   readonly dropped: { readonly session: SessionId; readonly reason: string };

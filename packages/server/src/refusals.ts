@@ -43,6 +43,8 @@ export type Refused = Pick<
 export type Refusing = Pick<RefusalView, "stage" | "reason"> & {
   /** Of the peer. */
   readonly host: string;
+  /** How many it stands for: of handshakes that came to nothing some are told together. */
+  readonly times: number;
   /** ms since 1970. */
   readonly at: number;
 };
@@ -61,29 +63,16 @@ export class Refusals {
   readonly #lookedOf = new Map<string, number>();
   #since = 0;
 
-  /**
-   * Counts a refusal, and looks at it if there is room: `tell` says what is known of it. Returns the entry that it is in, and how
-   * many of its reason went by unlooked since the last.
-   */
-  note(
-    { stage, reason, host, at }: Refusing,
-    tell: () => Refused,
-  ): { readonly entry: RefusalView; readonly kept: number } | undefined {
-    const count = this.#count(stage, reason);
-    count.times += 1;
-    if (!this.#mayLook(host, at)) {
-      count.kept += 1;
-      return undefined;
-    }
-    const { kept } = count;
-    count.kept = 0;
-    return { entry: this.#add(tell(), at), kept };
+  /** Counts a refusal, and looks at it if there is room: `tell` says what is known of it. Returns the entry that it is in. */
+  note({ stage, reason, host, times, at }: Refusing, tell: () => Refused): RefusalView | undefined {
+    this.#count(stage, reason).times += times;
+    return this.#mayLook(host, at) ? this.#add(tell(), at) : undefined;
   }
 
   #count(stage: RefusalView["stage"], reason: RefusedFor): Count {
     const known = this.#counts.get(reason);
     if (known !== undefined) return known;
-    const count = { stage, times: 0, kept: 0 };
+    const count = { stage, times: 0 };
     this.#counts.set(reason, count);
     return count;
   }
@@ -179,8 +168,6 @@ function cut(text: string | undefined): string | undefined {
 type Count = {
   readonly stage: RefusalView["stage"];
   times: number;
-  /** Not looked at since the last that was. */
-  kept: number;
 };
 
 const SECOND = 1_000;

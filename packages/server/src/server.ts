@@ -533,7 +533,13 @@ export class Server {
       case "handshakeFailed": {
         const { why, path, kept } = output;
         this.#listeners.emit("handshakeFailed", { address: formatAddress(path.remote), why, kept });
-        return this.#refusal("handshake", output.reason, path, () => failedHandshake(output));
+        return this.#refusal(
+          "handshake",
+          output.reason,
+          path,
+          () => failedHandshake(output),
+          1 + kept,
+        );
       }
       case "refused": {
         this.#listeners.emit("refused", output);
@@ -575,10 +581,11 @@ export class Server {
     reason: RefusedFor,
     path: Path | undefined,
     tell: () => Refused,
+    times = 1,
   ): void {
     const host = path?.remote.host ?? "";
-    const noted = this.#refusals.note({ stage, reason, host, at: Date.now() }, tell);
-    if (noted !== undefined) this.#listeners.emit("refusal", { ...noted.entry, kept: noted.kept });
+    const entry = this.#refusals.note({ stage, reason, host, times, at: Date.now() }, tell);
+    if (entry !== undefined) this.#listeners.emit("refusal", entry);
   }
 
   #emitTask(task: Task): void {

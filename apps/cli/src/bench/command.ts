@@ -40,6 +40,10 @@ export function benchCommand(): Command {
       const progress = (text: string): void => {
         if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
       };
+      if (options.only !== undefined && name !== "flood")
+        throw new Error(
+          "--only: only bench flood has sorts of datagrams: godwit bench flood --only",
+        );
       if (options.against !== undefined) {
         const names = name === undefined ? COMPARED : [name];
         const ratios = [];

@@ -241,7 +241,10 @@ class Bench {
 /** The sorts with `text` in their names, and what they are held against. */
 function chosen(text = ""): readonly Sort[] {
   const named = SORTS.filter(({ name }) => name.includes(text));
-  if (named.length === 0) throw new Error(`--only: no sort of datagrams has "${text}" in its name`);
+  if (named.length === 0) {
+    const all = SORTS.map(({ name }) => name).join("; ");
+    throw new Error(`--only: no sort of datagrams has "${text}" in its name; there are: ${all}`);
+  }
   const against = new Set(named.map((sort) => sort.against));
   return SORTS.filter(
     (sort) => named.includes(sort) || (isReference(sort) && against.has(sort.against)),
