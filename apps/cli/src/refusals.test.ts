@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { CON, Code, OptionNumber, encodeMessage, formatCode, request } from "@godwit/coap";
 import type { RefusalView } from "@godwit/server";
+import { answerCookie, hello, noise, protectedBy } from "./bench/flood/datagrams.ts";
 import { Served } from "./crash/served.test-kit.ts";
 
 const GODWIT = fileURLToPath(new URL("../bin/godwit.mjs", import.meta.url));
@@ -30,7 +31,7 @@ const secured =
     ...["--server", `coaps://127.0.0.1:${ports.coaps}`, "--endpoint", endpoint],
     ...["--psk-identity", identity, "--psk-key", key],
   ];
-const protectedBy =
+const underOscore =
   (more: object) =>
   ({ server }: Served, directory: string): readonly string[] => {
     const file = join(directory, "oscore.json");
@@ -84,12 +85,12 @@ const CASES: readonly Case[] = [
   },
   {
     what: "an unknown OSCORE sender id",
-    device: protectedBy({ senderId: "0909" }),
+    device: underOscore({ senderId: "0909" }),
     found: { stage: "oscore", reason: "unknownContext", identity: "oscore:0909" },
   },
   {
     what: "a wrong OSCORE master secret",
-    device: protectedBy({ masterSecret: OTHER }),
+    device: underOscore({ masterSecret: OTHER }),
     found: { stage: "oscore", reason: "forged", identity: "oscore:01", endpoint: "shielded" },
     says: /the server refuses us without OSCORE: it has other keys/,
   },
@@ -150,14 +151,8 @@ test("a flood of refused requests is counted to the last, hides nobody, and none
   const data = mkdtempSync(join(tmpdir(), "godwit-refusals-"));
   const args = ["--log-level", "warn"];
   const served = await Served.start({ data, dtls: true, nosec: false, args });
-  const [stranger, other] = [createSocket("udp4"), createSocket("udp4")];
+  const [stranger, other] = [await bound("127.0.0.2"), await bound("127.0.0.3")];
   try {
-    await Promise.all(
-      [stranger, other].map((socket, i) => {
-        socket.bind(0, `127.0.0.${2 + i}`);
-        return once(socket, "listening");
-      }),
-    );
     const { coap } = served.ports;
     const ask = async (socket: Socket, n: number, endpoint: string): Promise<string> => {
       const answer = once(socket, "message");
@@ -196,6 +191,57 @@ test("a flood of refused requests is counted to the last, hides nobody, and none
   }
 });
 
+test("1 000 of an unknown OSCORE context, and 30 failed handshakes, are counted to the last, and hide nobody", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "godwit-refusals-"));
+  const file = join(directory, "credentials.json");
+  const shielded = { kind: "oscore", endpoint: "shielded", senderId: "02", recipientId: "01" };
+  const credentials = [
+    { ...shielded, masterSecret: KEY, derivation: "negotiated" },
+    { kind: "psk", endpoint: "safe", identity: "s1", key: KEY },
+  ];
+  writeFileSync(file, JSON.stringify(credentials));
+  const args = ["--credentials", file, "--log-level", "warn"];
+  const served = await Served.start({ data: join(directory, "data"), dtls: true, args });
+  const [loud, quiet] = [await bound("127.0.0.2"), await bound("127.0.0.3")];
+  try {
+    const { coap, coaps } = served.ports;
+    const counted = (name: string, times: number) =>
+      until(10_000, async () => {
+        const { body } = await served.call("GET", "/api/v1/refusals?limit=1000");
+        const { counts, items } = body as { counts: Record<string, number>; items: RefusalView[] };
+        return counts[name] === times ? items : undefined;
+      });
+    for (let n = 0; n < FLOOD; n++) {
+      loud.send(protectedBy(n, { kid: Uint8Array.of(n >> 8, n, 9) }), coap, "127.0.0.1");
+      if (n % 100 === 99) await counted("unknownContext", n + 1); // no more at once than a socket holds
+    }
+    quiet.send(protectedBy(1, { kid: Uint8Array.of(0xab, 0xcd) }), coap, "127.0.0.1");
+    const after = await counted("unknownContext", FLOOD + 1);
+    assert.equal(after[0]?.identity, "oscore:abcd");
+    assert.ok(after[0]?.address.startsWith("127.0.0.3:"));
+    for (let n = 0; n < 30; n++) {
+      const socket = await bound("127.0.0.2"); // no alert that an earlier one got is taken for an answer
+      const first = hello({ n, extensions: noise(n, 7) });
+      socket.send(first, coaps, "127.0.0.1");
+      const [answer] = (await once(socket, "message")) as [Buffer];
+      const second = answerCookie(first, answer);
+      assert.ok(second !== undefined, "a HelloVerifyRequest");
+      socket.send(second, coaps, "127.0.0.1");
+      await counted("protocol", n + 1);
+      socket.close();
+    }
+    const metrics = String((await served.call("GET", "/metrics")).body);
+    assert.match(metrics, /not_admitted_total\{stage="oscore",reason="unknownContext"\} 1001\n/);
+    assert.match(metrics, /not_admitted_total\{stage="handshake",reason="protocol"\} 30\n/);
+    assert.match(metrics, /handshakes_failed_total 30\n/);
+  } finally {
+    loud.close();
+    quiet.close();
+    await served.end("SIGTERM");
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
 /** The first block of a Register whose list of objects goes on. */
 function uploading(n: number, endpoint: string): Uint8Array {
   const { code, options, payload } = request(Code.POST, {
@@ -206,6 +252,13 @@ function uploading(n: number, endpoint: string): Uint8Array {
   });
   const token = Uint8Array.of(n >> 8, n);
   return encodeMessage({ type: CON, code, mid: n & 0xffff, token, options, payload });
+}
+
+async function bound(host: string): Promise<Socket> {
+  const socket = createSocket("udp4");
+  socket.bind(0, host);
+  await once(socket, "listening");
+  return socket;
 }
 
 /** What `look` finds, looked for until `most` ms have passed. */

@@ -123,7 +123,7 @@ export function metrics(server: Server): {
     server.on("deregistered", ({ why }) => ended.inc({ why })),
     server.on("refused", ({ code }) => refused(code)),
     server.on("dropped", ({ reason }) => dropped(reason)),
-    server.on("handshakeFailed", ({ kept }) => handshakes.inc(1 + kept)),
+    server.on("handshakeFailed", () => handshakes.inc()),
     server.on("task", ({ task }) => {
       if (task.endedAt !== undefined) tasks.inc({ op: task.operation, result: task.state });
     }),

@@ -11,6 +11,7 @@ export function addressPrefix(host: string): string {
 
 /** What a single subscriber has: an IPv4 address, also where it is written as IPv6, or the first 64 bits of any other IPv6 address. */
 export function subscriberPrefix(host: string): string {
+  if (!host.includes(":")) return host;
   const text = MAPPED.exec(host)?.[1] ?? host;
   if (!text.includes(":")) return text;
   const zone = text.indexOf("%");

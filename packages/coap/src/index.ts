@@ -1,4 +1,4 @@
-export { type RequestProtection, type UnprotectedRequest } from "./protection.ts";
+export { type RequestProtection, type Stranger, type UnprotectedRequest } from "./protection.ts";
 export {
   MAX_BLOCK_NUM,
   blockOffset,

@@ -8,11 +8,8 @@ import type { Request, Response } from "./message.ts";
 export interface RequestProtection {
   /** MAX_UNFRAGMENTED_SIZE: the longest protected message that is put together from outer blocks (RFC 8613 4.1.3.4.2). */
   readonly maxUnfragmented: number;
-  /**
-   * Why a datagram from an address that was not heard before is thrown away before a session is made for it; undefined if it
-   * may be somebody's.
-   */
-  strange(datagram: Uint8Array, now: Instant): string | undefined;
+  /** Why a datagram from an address not heard before is thrown away before a session is made for it; undefined: it may be somebody's. */
+  strange(datagram: Uint8Array): Stranger | undefined;
   /** Whether the session is one of its own. */
   knows(session: SessionId): boolean;
   /** The carrier that leads to the session's peer, as far as known. */
@@ -47,6 +44,9 @@ export interface RequestProtection {
     now: Instant,
   ): { readonly exchange: unknown; readonly outcome: ResponseOutcome } | undefined;
 }
+
+/** Who is thrown away for `reason`: `kid` is what it calls itself, a view of the datagram. */
+export type Stranger = { readonly reason: string; readonly kid: Uint8Array };
 
 export type ProtectedRequest =
   | {

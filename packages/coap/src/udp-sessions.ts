@@ -41,13 +41,13 @@ export type UdpSessionsOptions = {
   /** No session has a higher number. */
   readonly last?: SessionId;
   /** Why a message from a new path is thrown away before there is a session, for reasons of the layers above. */
-  readonly strange?: (bytes: Uint8Array, now: Instant) => string | undefined;
+  readonly strange?: (bytes: Uint8Array, path: Path) => string | undefined;
 };
 
 /** Tells the sessions of plain UDP apart by their paths (RFC 7252 4.1: the endpoint is an IP address and a port). */
 export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   readonly #tuning: CoapTuning;
-  readonly #strangeAbove: (bytes: Uint8Array, now: Instant) => string | undefined;
+  readonly #strangeAbove: (bytes: Uint8Array, path: Path) => string | undefined;
   readonly #outbox = new Outbox<TransportOutput>();
   readonly #sessions = new Map<SessionId, UdpSession>();
   /** One for each socket of ours; few. */
@@ -166,7 +166,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     const local = this.#local(path);
     let session = sessionAt(local, path);
     if (session === undefined) {
-      const stray = this.#strange(local, bytes, now);
+      const stray = this.#strange(local, path, bytes);
       if (stray !== undefined) {
         this.strays.datagram("in");
         this.strays.add("in", "header", bytes.length);
@@ -186,7 +186,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
   }
 
   /** Why a datagram from a new path opens no session: only who begins a conversation may be a stranger. */
-  #strange(local: Local, bytes: Uint8Array, now: Instant): string | undefined {
+  #strange(local: Local, path: Path, bytes: Uint8Array): string | undefined {
     if (bytes.length < 4) return "short";
     const first = bytes[0]!; // there are four
     if (first >>> 6 !== 1) return "version";
@@ -196,7 +196,7 @@ export class UdpSessions implements Machine<UdpSessionsInput, TransportOutput> {
     if (type === NON && !isRequest(bytes[1]!) && !isResponse(bytes[1]!)) return "format"; // there are four
     if (local.multicast) return "multicast";
     if (this.#next > this.#end) return "numbersUsedUp";
-    return this.#strangeAbove(bytes, now);
+    return this.#strangeAbove(bytes, path);
   }
 
   #send(id: SessionId, bytes: Uint8Array): void {

@@ -323,7 +323,6 @@ export class DtlsClient implements Machine<DtlsClientInput, DtlsOutput> {
             why: effect.why,
             reason: effect.reason,
             claimed: handshake.claimed,
-            kept: 0,
           });
           return;
         case "stalled":

@@ -74,8 +74,6 @@ export type HandshakeFailure = {
   readonly reason: FailureReason;
   /** Whom the peer claims to be; not proven. */
   readonly claimed: Identity;
-  /** How many from its network, for such a reason, were not told of since the last. */
-  readonly kept: number;
 };
 
 /**

@@ -426,8 +426,7 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
   }
 
   #failed({ path, claimed }: ServerHandshake, why: string, reason: FailureReason): void {
-    const kept = this.#refusals.mayTell(path, why, this.#now);
-    if (kept !== undefined) this.#outbox.push({ type: "failed", path, why, reason, claimed, kept });
+    this.#outbox.push({ type: "failed", path, why, reason, claimed });
   }
 
   /** The client has proven itself: what must outlive a restart goes to the store, then the client hears of it. */

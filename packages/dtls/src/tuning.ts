@@ -45,7 +45,7 @@ export type DtlsTuning = {
   readonly maxHandshakesPerNetwork: number;
   /** A handshake that has waited so long for its client gives way to a new one where a limit is reached. */
   readonly halfOpenGrace: number;
-  /** How often one network is told of refusals with one alert in `refusalPeriod`, and the layer above for one reason. */
+  /** How often one network is told of refusals with one alert in `refusalPeriod`. */
   readonly refusalsPerSource: number;
   readonly refusalPeriod: number;
   /** The same for all networks, in one second. */

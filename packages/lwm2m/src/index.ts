@@ -121,6 +121,7 @@ export { Lwm2mServer } from "./server/server.ts";
 export { serverTuning, type ServerTuning } from "./server/tuning.ts";
 export {
   ServerStack,
+  type DroppedFrom,
   type ServerStackInput,
   type ServerStackOptions,
   type ServerStackOutput,

@@ -56,8 +56,6 @@ export type ProtectionOutput =
       readonly type: "dropped";
       readonly session: SessionId | undefined;
       readonly reason: string;
-      readonly from?: DroppedFrom;
+      /** By what it came, and the sender id that it gave; neither is proven. */
+      readonly from?: { readonly carrier: SessionId; readonly kid: Uint8Array };
     };
-
-/** Who sent what was thrown away: the sender id it gave, in hex, and by what it came. Neither is proven. */
-export type DroppedFrom = { readonly carrier: SessionId; readonly kid: string };

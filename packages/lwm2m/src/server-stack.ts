@@ -25,6 +25,7 @@ import {
   isResponse,
   type CoapTuning,
   type EndpointOutput,
+  type Stranger,
 } from "@godwit/coap";
 import { CredentialBook, type CredentialSealer } from "./server/credential-book.ts";
 import { CredentialCommands } from "./server/credential-commands.ts";
@@ -36,7 +37,7 @@ import {
   type CredentialView,
 } from "./server/credential.ts";
 import type { ServerEvent, ServerInput, ServerOutput, StoredRecord } from "./server/events.ts";
-import type { DroppedFrom, ProtectionOutput } from "./protection-layer.ts";
+import type { ProtectionOutput } from "./protection-layer.ts";
 import {
   ProtectedSessions,
   type OscoreCredential,
@@ -97,9 +98,12 @@ export type ServerStackOutput =
       readonly type: "dropped";
       readonly session: SessionId;
       readonly reason: string;
-      /** Who sent it, where somebody should know: a few times a second, however many come. */
+      /** Who sent it, where OSCORE does not let somebody in. */
       readonly from?: DroppedFrom;
     };
+
+/** From where, and the sender id that it gave, a view of the message. Neither is proven. */
+export type DroppedFrom = { readonly path: Path | undefined; readonly kid: Uint8Array };
 
 export type ServerStackOptions = {
   readonly rng: Rng;
@@ -165,7 +169,9 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       numbers,
       dtls,
       sealer: sealer && dtlsSealer(sealer),
-      strange: protection && ((datagram, at) => protection.layer.strange(datagram, at)),
+      strange:
+        protection &&
+        ((datagram, path) => this.#stranger(protection.layer.strange(datagram), path)),
     });
     this.#endpoint = new Endpoint({
       tuning,
@@ -515,7 +521,7 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
         (output.session === undefined ? this.#strays : this.ledgerOf(output.session)).drop(
           output.reason,
         );
-        this.#out.push({ ...output, session: output.session ?? NOBODY });
+        this.#dropped(output);
         return;
       case "established":
         this.server.handle({ type: "established", session: output.session }, now);
@@ -526,6 +532,25 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
       default:
         unreachable(output);
     }
+  }
+
+  #dropped({
+    session = NOBODY,
+    reason,
+    from,
+  }: Extract<ProtectionOutput, { type: "dropped" }>): void {
+    if (from === undefined) return this.#out.push({ type: "dropped", session, reason });
+    const { carrier, kid } = from;
+    const path = this.#transports.lastPathOf(carrier);
+    this.#out.push({ type: "dropped", session, reason, from: { path, kid } });
+  }
+
+  /** Somebody unknown to OSCORE, from a new path: opens no session of plain UDP. */
+  #stranger(stranger: Stranger | undefined, path: Path): string | undefined {
+    if (stranger === undefined) return undefined;
+    const { reason, kid } = stranger;
+    this.#out.push({ type: "dropped", session: NOBODY, reason, from: { path, kid } });
+    return reason;
   }
 
   #fromEndpoint(output: EndpointOutput, now: Instant): void {

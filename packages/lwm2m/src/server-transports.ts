@@ -91,7 +91,7 @@ export type ServerTransportsOptions = {
   /** As they go on after an earlier run. */
   readonly numbers: Numbers;
   /** See UdpSessions. */
-  readonly strange: ((datagram: Uint8Array, now: Instant) => string | undefined) | undefined;
+  readonly strange: ((datagram: Uint8Array, path: Path) => string | undefined) | undefined;
 };
 
 export class ServerTransports implements Machine<ServerTransportsInput, ServerTransportsOutput> {

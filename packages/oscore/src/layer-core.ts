@@ -1,7 +1,7 @@
 import { Deadlines, Outbox, type Instant, type Rng, type SessionId } from "@godwit/base";
 import type { Association } from "./association.ts";
 import { ContextDirectory } from "./context-directory.ts";
-import type { DropReason, OscoreOutput, RekeyReason } from "./layer-events.ts";
+import type { DroppedFrom, DropReason, OscoreOutput, RekeyReason } from "./layer-events.ts";
 import { SEQUENCE_LIMIT, type SecurityContext } from "./security-context.ts";
 import type { OscoreTuning } from "./tuning.ts";
 
@@ -23,11 +23,7 @@ export class LayerCore {
     this.rng = rng;
   }
 
-  drop(
-    session: SessionId | undefined,
-    reason: DropReason,
-    from?: { readonly carrier: SessionId; readonly kid: string },
-  ): void {
+  drop(session: SessionId | undefined, reason: DropReason, from?: DroppedFrom): void {
     if (from === undefined) this.outbox.push({ type: "dropped", session, reason });
     else this.outbox.push({ type: "dropped", session, reason, from });
   }

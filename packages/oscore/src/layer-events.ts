@@ -77,9 +77,12 @@ export type OscoreOutput =
       readonly type: "dropped";
       readonly session: SessionId | undefined;
       readonly reason: DropReason;
-      /** Who sent it, for people to know: a few times a second, however many come. */
-      readonly from?: { readonly carrier: SessionId; readonly kid: string };
+      /** Who sent it, where that is somebody who is not let in. */
+      readonly from?: DroppedFrom;
     };
+
+/** By what it came, and the Sender ID that it gave, a view of the message; empty where it gave none. Neither is proven. */
+export type DroppedFrom = { readonly carrier: SessionId; readonly kid: Uint8Array };
 
 export type RekeyReason = "sequence" | "encryptions" | "forgeries";
 export type DeathReason = "noRecord" | "corruptRecord" | "restoredBackup";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { UsageError, hex, seededRng } from "@godwit/base";
+import { UsageError, hex, seededRng, toHex } from "@godwit/base";
 import {
   Code,
   OptionNumber,
@@ -106,6 +106,12 @@ test("RFC 8613 8.2: unprotected errors are few per second, and speak only if tol
   assert.deepEqual(
     [receive(server, forged).kind, receive(server, forged).kind],
     ["reply", "silence"],
+  );
+  const told = server.take("dropped").filter(({ reason }) => reason === "forged");
+  assert.deepEqual(
+    told.map(({ from }) => from && toHex(from.kid)),
+    [toHex(INPUT.senderId), toHex(INPUT.senderId)],
+    "our own side hears of who is not answered, too",
   );
 });
 

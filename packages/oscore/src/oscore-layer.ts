@@ -8,7 +8,14 @@ import {
   type Rng,
   type SessionId,
 } from "@godwit/base";
-import { OptionNumber, isRequest, optionAt, type Request, type Response } from "@godwit/coap";
+import {
+  OptionNumber,
+  isRequest,
+  optionAt,
+  type Request,
+  type Response,
+  type Stranger,
+} from "@godwit/coap";
 import { Association, type ClientExchange, type ServerExchange } from "./association.ts";
 import { ClientRole } from "./client-role.ts";
 import { decodeRecord } from "./context-record.ts";
@@ -73,15 +80,14 @@ export class OscoreLayer implements Machine<OscoreInput, OscoreOutput> {
   }
 
   /** A request under a kid that nobody has leads to nothing at all: see RequestProtection. */
-  strange(datagram: Uint8Array, now: Instant): string | undefined {
+  strange(datagram: Uint8Array): Stranger | undefined {
     const found = optionAt(datagram, OptionNumber.Oscore);
     if (found < 0 || !isRequest(datagram[1]!)) return undefined; // what has an option has a code
     const from = Math.floor(found / 0x1_0000);
     const length = found % 0x1_0000;
     const kid = kidAt(datagram, from, length);
     if (kid < 0 || this.#core.directory.has(datagram, kid, from + length)) return undefined;
-    // A few take the long way, where it is told who they were.
-    return this.#server.tells(now) ? undefined : "unknownKid";
+    return { reason: "unknownKid", kid: datagram.subarray(kid, from + length) };
   }
 
   /** Whether the session is one of ours. */

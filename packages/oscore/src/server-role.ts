@@ -1,12 +1,4 @@
-import {
-  EMPTY,
-  UsageError,
-  concat,
-  equal,
-  toHex,
-  type Instant,
-  type SessionId,
-} from "@godwit/base";
+import { EMPTY, UsageError, concat, equal, type Instant, type SessionId } from "@godwit/base";
 import {
   Code,
   OptionNumber,
@@ -23,7 +15,7 @@ import type { ClientRole } from "./client-role.ts";
 import { EchoMint } from "./echo-mint.ts";
 import { IssuedNonces } from "./issued-nonces.ts";
 import type { LayerCore } from "./layer-core.ts";
-import type { ProtectedResponse, UnprotectedRequest } from "./layer-events.ts";
+import type { DroppedFrom, ProtectedResponse, UnprotectedRequest } from "./layer-events.ts";
 import { encodePiv, type OscoreOption } from "./oscore-option.ts";
 import {
   oscoreOptionOf,
@@ -53,21 +45,12 @@ type Incoming = {
   readonly proven: boolean;
 };
 
-/** Who sent a message: by what, and the sender id it gives, a view of the datagram. */
-type From = { readonly carrier: SessionId; readonly kid: Uint8Array };
-
-function shown({ carrier, kid }: From): { readonly carrier: SessionId; readonly kid: string } {
-  return { carrier, kid: toHex(kid) };
-}
-
 /** Verifies the peer's requests and protects their responses. */
 export class ServerRole {
   readonly #core: LayerCore;
   readonly #keeper: SequenceKeeper;
   readonly #client: ClientRole;
   readonly #refusals: Refusals;
-  /** Limits what is said of requests that are not answered. */
-  readonly #told: Refusals;
   readonly #mint: EchoMint;
   #held = 0;
 
@@ -76,7 +59,6 @@ export class ServerRole {
     this.#keeper = keeper;
     this.#client = client;
     this.#refusals = new Refusals(core.tuning);
-    this.#told = new Refusals(core.tuning);
     this.#mint = new EchoMint(core.rng, core.tuning.echoLifetime);
   }
 
@@ -103,15 +85,9 @@ export class ServerRole {
     if (sharing.length === 0) {
       const from = { carrier, kid: option.kid };
       if (proven) return this.#refuse(undefined, "unknownContext", now, from);
-      // Nothing to gain for who only guesses; our own side is told of a few.
-      return this.#silence(undefined, "unknownKid", this.#told.spend(now) ? from : undefined);
+      return this.#silence(undefined, "unknownKid", from); // nothing to gain for who only guesses
     }
     return this.#byTrial(sharing, { carrier, outer, option, ref, proven }, now);
-  }
-
-  /** Whether it may be told now who sends under a kid that nobody has. */
-  tells(now: Instant): boolean {
-    return this.#told.may(now);
   }
 
   protect(
@@ -450,12 +426,11 @@ export class ServerRole {
     association: Association | undefined,
     refusal: Refusal,
     now: Instant,
-    from?: From,
+    from?: DroppedFrom,
   ): UnprotectedRequest {
     const session = association?.session;
     const answer = this.#refusals.answer(refusal, now);
-    const told = from !== undefined && answer !== undefined ? shown(from) : undefined;
-    if (refusal !== "unavailable") this.#core.drop(session, refusal, told);
+    if (refusal !== "unavailable") this.#core.drop(session, refusal, from);
     if (answer !== undefined) return { kind: "reply", session, response: answer };
     return this.#silence(association, "errorRate");
   }
@@ -463,9 +438,9 @@ export class ServerRole {
   #silence(
     association: Association | undefined,
     reason: Extract<UnprotectedRequest, { kind: "silence" }>["reason"],
-    from?: From,
+    from?: DroppedFrom,
   ): UnprotectedRequest {
-    this.#core.drop(association?.session, reason, from && shown(from));
+    this.#core.drop(association?.session, reason, from);
     return { kind: "silence", reason };
   }
 }

@@ -44,22 +44,15 @@ export type Events = {
     readonly heardAt: number;
   };
   /**
-   * Somebody was not let in: at the handshake, by OSCORE, or at its Register, Update or De-register. Of OSCORE a few a second
-   * are told, however many come, and of all together 200. See `refusalCounts` of the server for how many there were.
+   * Somebody was not let in: at the handshake, by OSCORE, or at its Register, Update or De-register. At most 200 a second are
+   * told, 50 of one host. See `refusalCounts` of the server for how many there were.
    */
   readonly refusal: RefusalView;
   /** A Register, Update or De-register was refused; see `refusal` for words. */
   readonly refused: { readonly session: SessionId; readonly code: number; readonly detail: string };
   readonly dropped: { readonly session: SessionId; readonly reason: string };
-  /**
-   * A DTLS handshake came to nothing; `why` is in our own words. `address` is for people to read. `kept`: how many like it, from
-   * the same network, came since the last that was told: in a flood a few are.
-   */
-  readonly handshakeFailed: {
-    readonly address: string;
-    readonly why: string;
-    readonly kept: number;
-  };
+  /** A DTLS handshake came to nothing; `why` is in our own words. `address` is for people to read. */
+  readonly handshakeFailed: { readonly address: string; readonly why: string };
   /** A record of the store could not be restored at the start and was set aside. `reason` is in our own words. */
   readonly quarantined: { readonly table: string; readonly key: string; readonly reason: string };
   /** A line for SSLKEYLOGFILE: with it anybody can read what was recorded. Only where `keyLog` is on. */

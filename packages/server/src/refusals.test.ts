@@ -16,8 +16,8 @@ const refused = (more: Partial<Refused> = {}): Refused => ({
 /** Each at a time of its own, so that it is looked at; `at` for one that comes with others. */
 function note(refusals: Refusals, more: Partial<Refused> = {}, at = (clock += 1_000)) {
   const one = refused(more);
-  const host = one.address.replace(/:\d+$/, "");
-  return refusals.note({ stage: one.stage, reason: one.reason, host, times: 1, at }, () => one);
+  const host = one.address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, "");
+  return refusals.note({ stage: one.stage, reason: one.reason, host, at }, () => one);
 }
 let clock = 0;
 
@@ -76,6 +76,16 @@ test("in a flood from one host all are counted and 50 a second are looked at; wh
   assert.equal(note(refusals, {}, 5_999), undefined);
   assert.ok(note(refusals, {}, 6_000), "another second");
   assert.deepEqual(refusals.counts, [{ stage: "handshake", reason: "wrongKey", times: 10_003 }]);
+});
+
+test("four loud hosts, and a /64 of IPv6 with many addresses, leave room for others all through a second", () => {
+  const refusals = new Refusals();
+  for (let n = 0; n < 10_000; n++) {
+    note(refusals, { address: `203.0.113.${n % 4}:40000` }, 5_000);
+    note(refusals, { address: `[2001:db8::${n.toString(16)}]:40000` }, 5_000);
+  }
+  const others = Array.from({ length: 50 }, (_, n) => ({ address: `192.0.2.${n}:1` }));
+  for (const other of others) assert.ok(note(refusals, other, 5_900), other.address);
 });
 
 test("in a flood from everywhere 200 a second are looked at, and a clock that is set back stops nothing", () => {

@@ -43,8 +43,6 @@ export type Refused = Pick<
 export type Refusing = Pick<RefusalView, "stage" | "reason"> & {
   /** Of the peer. */
   readonly host: string;
-  /** How many it stands for: of handshakes that came to nothing some are told together. */
-  readonly times: number;
   /** ms since 1970. */
   readonly at: number;
 };
@@ -52,7 +50,7 @@ export type Refusing = Pick<RefusalView, "stage" | "reason"> & {
 /**
  * The latest refusals, newest first, those that are alike together. One source has at most so many entries: whoever floods
  * us with names does not push out the others. All are counted, but in a second at most so many are looked at, and of one host
- * fewer: what is kept of a flood does not cost more than what the flood asks for, and does not hide who else was refused.
+ * (of IPv6 a /64) fewer: what is kept of a flood does not cost more than what the flood asks for, and does not hide who else was refused.
  */
 export class Refusals {
   readonly #entries = new Map<string, RefusalView>();
@@ -64,8 +62,8 @@ export class Refusals {
   #since = 0;
 
   /** Counts a refusal, and looks at it if there is room: `tell` says what is known of it. Returns the entry that it is in. */
-  note({ stage, reason, host, times, at }: Refusing, tell: () => Refused): RefusalView | undefined {
-    this.#count(stage, reason).times += times;
+  note({ stage, reason, host, at }: Refusing, tell: () => Refused): RefusalView | undefined {
+    this.#count(stage, reason).times += 1;
     return this.#mayLook(host, at) ? this.#add(tell(), at) : undefined;
   }
 
@@ -84,10 +82,11 @@ export class Refusals {
       this.#lookedOf.clear();
     }
     if (this.#looked >= LOOKED_AT) return false;
-    const ofHost = this.#lookedOf.get(host) ?? 0;
-    if (ofHost >= LOOKED_AT_OF_HOST) return false;
+    const subscriber = subscriberPrefix(host);
+    const ofHost = this.#lookedOf.get(subscriber) ?? 0;
+    if (ofHost >= (this.#looked < LOOKED_AT / 2 ? LOOKED_AT_OF_HOST : LAST_OF_HOST)) return false;
     this.#looked += 1;
-    this.#lookedOf.set(host, ofHost + 1);
+    this.#lookedOf.set(subscriber, ofHost + 1);
     return true;
   }
 
@@ -174,6 +173,8 @@ const SECOND = 1_000;
 /** In a second. */
 const LOOKED_AT = 200;
 const LOOKED_AT_OF_HOST = 50;
+/** Once half of those are looked at: a few loud hosts leave room for others. */
+const LAST_OF_HOST = 5;
 const ENTRIES = 1_000;
 const PER_SOURCE = 50;
 const LETTERS = 256;

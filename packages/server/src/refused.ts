@@ -1,6 +1,11 @@
-import { formatAddress, type Path } from "@godwit/base";
+import { formatAddress, toHex, type Path } from "@godwit/base";
 import { formatCode } from "@godwit/coap";
-import { credentialIdOf, type ServerStack, type ServerStackOutput } from "@godwit/lwm2m";
+import {
+  credentialIdOf,
+  type DroppedFrom,
+  type ServerStack,
+  type ServerStackOutput,
+} from "@godwit/lwm2m";
 import { RULES } from "./refusal-words.ts";
 import type { Refused, RefusedFor } from "./refusals.ts";
 
@@ -44,15 +49,13 @@ function mismatch(
   return `Register names the endpoint ${named}, and the credential belongs to ${own}`;
 }
 
-/** `kid`: the sender id that the message gives, in hex. */
 export function refusedByOscore(
   dropped: string,
-  kid: string,
-  path: Path | undefined,
+  { path, kid }: DroppedFrom,
   stack: Pick<ServerStack, "endpointOf">,
 ): Refused {
   const reason = oscoreReason(dropped);
-  const identity = { kind: "oscore", senderId: kid, idContext: undefined } as const;
+  const identity = { kind: "oscore", senderId: toHex(kid), idContext: undefined } as const;
   return {
     stage: "oscore",
     reason,

@@ -531,15 +531,15 @@ export class Server {
       case "credential":
         return this.#refs.get(output.ref)?.(output.ok, output.why);
       case "handshakeFailed": {
-        const { why, path, kept } = output;
-        this.#listeners.emit("handshakeFailed", { address: formatAddress(path.remote), why, kept });
-        return this.#refusal(
-          "handshake",
-          output.reason,
-          path,
-          () => failedHandshake(output),
-          1 + kept,
-        );
+        const { why, path, reason } = output;
+        const { remote } = path;
+        this.#listeners.emit("handshakeFailed", {
+          why,
+          get address() {
+            return formatAddress(remote);
+          },
+        });
+        return this.#refusal("handshake", reason, path, () => failedHandshake(output));
       }
       case "refused": {
         this.#listeners.emit("refused", output);
@@ -553,10 +553,8 @@ export class Server {
         this.#listeners.emit("dropped", output);
         const { from, reason } = output;
         if (from === undefined) return;
-        const { stack } = this.#machine;
-        const path = stack.lastPathOf(from.carrier);
-        return this.#refusal("oscore", oscoreReason(reason), path, () =>
-          refusedByOscore(reason, from.kid, path, stack),
+        return this.#refusal("oscore", oscoreReason(reason), from.path, () =>
+          refusedByOscore(reason, from, this.#machine.stack),
         );
       }
       case "observation":
@@ -581,10 +579,9 @@ export class Server {
     reason: RefusedFor,
     path: Path | undefined,
     tell: () => Refused,
-    times = 1,
   ): void {
     const host = path?.remote.host ?? "";
-    const entry = this.#refusals.note({ stage, reason, host, times, at: Date.now() }, tell);
+    const entry = this.#refusals.note({ stage, reason, host, at: Date.now() }, tell);
     if (entry !== undefined) this.#listeners.emit("refusal", entry);
   }
 

@@ -158,7 +158,7 @@ test("maxHandshakes: a handshake that goes on does not give way to one that begi
   assert.equal(one.of("opened").length, 1);
 });
 
-test("a hello that is bad in the same way 20 000 times is answered and told of a few times, and counted", () => {
+test("a hello that is bad in the same way 20 000 times is answered a few times, and each is told to the layer above", () => {
   const wire = new Wire();
   quiet(wire, 10);
   let alerts = 0;
@@ -175,28 +175,30 @@ test("a hello that is bad in the same way 20 000 times is answered and told of a
   const told = wire.server.of("failed");
   const drops = wire.server.machine.ledger.snapshot().drops;
   assert.ok(alerts <= 15 && alerts >= 5, `${alerts} alerts`);
-  assert.ok(told.length <= 15 && told.length >= 5, `${told.length} told`);
   assert.equal(alerts + (drops["alertsKept"] ?? 0), 20_000);
-  assert.equal(told.length + (drops["failuresKept"] ?? 0), 20_000);
-  // Somebody elsewhere, and somebody there with another fault, is told at once.
+  assert.equal(told.length, 20_000);
+  // Somebody elsewhere, and somebody there with another fault, is answered at once.
   const before = alerts;
   halfOpen(wire, { host: "192.0.2.1", port: 1 }, bad);
   halfOpen(wire, { host: "203.0.113.66", port: 1 }, { version: 0xfeff });
   assert.equal(alerts, before + 2);
-  wire.run(20_000);
-  halfOpen(wire, { host: "203.0.113.66", port: 2 }, bad);
-  const last = wire.server.of("failed").at(-1);
-  assert.ok((last?.kept ?? 0) > 1_000, "the next that is told says how many were not");
 });
 
-test("refusalsPerSecond, maxRefusalSources: from ever new networks as many are told a second, and as many remembered", () => {
+test("refusalsPerSecond, maxRefusalSources: of ever new networks as many are answered a second, and as many remembered", () => {
   const tuning = { refusalsPerSecond: 7, maxRefusalSources: 20 };
   const wire = new Wire({ server: { tuning } });
   quiet(wire, 10);
+  let alerts = 0;
+  const carry = wire.carry;
+  wire.carry = (datagram) => {
+    if (datagram.bytes[0] === ContentType.alert) alerts += 1;
+    return carry(datagram);
+  };
   for (let n = 0; n < 500; n++) {
     halfOpen(wire, { host: `10.${n >> 8}.${n & 255}.1`, port: 1 }, { extensions: [] });
   }
-  assert.ok(wire.server.of("failed").length <= 7);
+  assert.ok(alerts <= 7, `${alerts} alerts`);
+  assert.equal(wire.server.of("failed").length, 500);
 });
 
 test("RFC 5246 7.4.1.2: six handshakes of one identity leave the others' resumption alone, also after a restart", () => {
