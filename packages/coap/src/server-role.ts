@@ -281,14 +281,16 @@ export class ServerRole {
         return;
       }
       case "duplicate": {
-        exchange.session = this.#follow(result.session, now);
+        const session = this.#follow(result.session, now);
         const before = result.carrier === undefined ? undefined : this.#sessionOf(result.carrier);
         const place =
           before === undefined || before === link
             ? -1
             : this.#cache.find(before.replies, mid, hash, now);
-        if (place >= 0) this.#sayAgain(exchange, place, now);
-        else if (result.refusal === undefined)
+        if (place >= 0) {
+          exchange.session = session;
+          this.#sayAgain(exchange, place, now);
+        } else if (result.refusal === undefined)
           this.#sending.remember(exchange, SILENT, undefined, now);
         else this.#sending.transmit(exchange, result.refusal, result.refusal, now, false);
         return;

@@ -110,6 +110,8 @@ export class ServerHandshake extends HandshakeBase<State> {
   #refused = false;
   /** `doubtfulKey` was put out. */
   reported = false;
+  /** How many the peer began before it, one upon the other. */
+  attempt = 0;
 
   /** `first`: the ClientHello. A server without memory goes on from its numbers (RFC 6347 4.2.1). */
   constructor(
@@ -150,6 +152,14 @@ export class ServerHandshake extends HandshakeBase<State> {
     else if (tooLong && refused === undefined) {
       this.end(`chain too long, or another message: above ${maxMessage} bytes`);
     } else this.giveUp();
+  }
+
+  /** It ends before its time, for `why`, unless more is known of what went wrong. */
+  giveWay(why: string): void {
+    if (this.done) return;
+    const { doubtfulKey } = this;
+    if (doubtfulKey !== undefined) this.end(DOUBTS[doubtfulKey], doubtfulKey);
+    else this.giveUp(why);
   }
 
   /**

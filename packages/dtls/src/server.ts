@@ -365,10 +365,12 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       case "begin": {
         const { mark, gone } = verdict;
         if (gone !== undefined && gone !== running) this.ledger.drop("halfOpenGaveWay");
-        if (gone !== undefined) this.#drop(gone);
+        if (gone !== undefined && gone === running) this.#begunAnew(gone);
+        else if (gone !== undefined) this.#giveWay(gone, CROWDED);
         this.#resumption.rotate(now);
         const first = { start, fragment, mark, sequence };
         const handshake = new ServerHandshake(this.#setup, path, first, new Ledger(), now);
+        if (running !== undefined) handshake.attempt = running.attempt + 1;
         this.#handshakes.set(handshake);
         return this.#toHandshake(handshake, record, now);
       }
@@ -415,6 +417,21 @@ export class DtlsServer implements Machine<DtlsServerInput, DtlsOutput> {
       }
     }
     if (this.#isRunning(handshake)) this.#schedule(handshake, handshake.wakeAt);
+  }
+
+  /** A client may change its hello once, and come in. Who goes on so has a reason, and our side hears of it. */
+  #begunAnew(handshake: ServerHandshake): void {
+    if (handshake.attempt === 0) this.#drop(handshake);
+    else this.#giveWay(handshake, BEGUN_ANEW);
+  }
+
+  /** What waits for its peer has come to nothing, and our side hears of it. */
+  #giveWay(handshake: ServerHandshake, why: string): void {
+    if (handshake.waits) {
+      handshake.giveWay(why);
+      this.#drain(handshake);
+    }
+    this.#drop(handshake);
   }
 
   /** A peer with a wrong key is not told so, and goes on for a while. Our own side hears of it at once, and once. */
@@ -722,6 +739,9 @@ function deletionOf({ session }: Association): StoreChange {
   return { table: TABLES.association, key: String(session), value: undefined };
 }
 
+/** Why a handshake came to nothing before its time. */
+const CROWDED = "no answer by the time that others needed its place";
+const BEGUN_ANEW = "it began anew before it was through";
 /** ms until what the store refused is tried again. */
 const KEEP_AGAIN = 5_000;
 /** Sweeps in one idle limit. */

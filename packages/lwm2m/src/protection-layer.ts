@@ -57,5 +57,9 @@ export type ProtectionOutput =
       readonly session: SessionId | undefined;
       readonly reason: string;
       /** By what it came, and the sender id that it gave; neither is proven. */
-      readonly from?: { readonly carrier: SessionId; readonly kid: Uint8Array };
+      readonly from?: {
+        readonly carrier: SessionId;
+        readonly kid: Uint8Array;
+        readonly answered: boolean;
+      };
     };

@@ -103,7 +103,11 @@ export type ServerStackOutput =
     };
 
 /** From where, and the sender id that it gave, a view of the message. Neither is proven. */
-export type DroppedFrom = { readonly path: Path | undefined; readonly kid: Uint8Array };
+export type DroppedFrom = {
+  readonly path: Path | undefined;
+  readonly kid: Uint8Array;
+  readonly answered: boolean;
+};
 
 export type ServerStackOptions = {
   readonly rng: Rng;
@@ -540,16 +544,17 @@ export class ServerStack implements Machine<ServerStackInput, ServerStackOutput>
     from,
   }: Extract<ProtectionOutput, { type: "dropped" }>): void {
     if (from === undefined) return this.#out.push({ type: "dropped", session, reason });
-    const { carrier, kid } = from;
+    const { carrier, kid, answered } = from;
     const path = this.#transports.lastPathOf(carrier);
-    this.#out.push({ type: "dropped", session, reason, from: { path, kid } });
+    this.#out.push({ type: "dropped", session, reason, from: { path, kid, answered } });
   }
 
   /** Somebody unknown to OSCORE, from a new path: opens no session of plain UDP. */
   #stranger(stranger: Stranger | undefined, path: Path): string | undefined {
     if (stranger === undefined) return undefined;
     const { reason, kid } = stranger;
-    this.#out.push({ type: "dropped", session: NOBODY, reason, from: { path, kid } });
+    const from = { path, kid, answered: false };
+    this.#out.push({ type: "dropped", session: NOBODY, reason, from });
     return reason;
   }
 

@@ -82,7 +82,12 @@ export type OscoreOutput =
     };
 
 /** By what it came, and the Sender ID that it gave, a view of the message; empty where it gave none. Neither is proven. */
-export type DroppedFrom = { readonly carrier: SessionId; readonly kid: Uint8Array };
+export type DroppedFrom = {
+  readonly carrier: SessionId;
+  readonly kid: Uint8Array;
+  /** Whether it gets an answer: at most so many a second do. */
+  readonly answered: boolean;
+};
 
 export type RekeyReason = "sequence" | "encryptions" | "forgeries";
 export type DeathReason = "noRecord" | "corruptRecord" | "restoredBackup";

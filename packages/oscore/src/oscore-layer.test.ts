@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { UsageError, hex, seededRng, toHex } from "@godwit/base";
+import { UsageError, concat, hex, seededRng, toHex } from "@godwit/base";
 import {
   Code,
   OptionNumber,
@@ -81,6 +81,30 @@ test("RFC 8613 8.2: an unknown kid is answered only where the address is proven"
   assert.ok(result.kind === "reply" && result.response.code === Code.Unauthorized);
 });
 
+test("a stranger is one whose option a request may have; any other is looked at, and called what it is", () => {
+  const { server } = ends("fixed");
+  const asked = (option: string): string | undefined => {
+    const value = hex(option);
+    const message = concat(
+      hex("40020001"),
+      Uint8Array.of(0x90 | value.length),
+      value,
+      hex("ff0102030405060708"),
+    );
+    return server.layer.strange(message)?.reason;
+  };
+  assert.equal(asked("09050209"), "unknownKid");
+  for (const [what, option] of [
+    ["no Partial IV", "080209"],
+    ["a Partial IV of 6", "0e0102030405060209"],
+    ["a Partial IV of 7", "0f010203040506070209"],
+    ["a leading zero", "0a00010209"],
+    ["no kid", "0105"],
+    ["reserved bits", "29050209"],
+  ] as const)
+    assert.equal(asked(option), undefined, what);
+});
+
 test("RFC 8613 8.2: unprotected errors are few per second, and speak only if told to", () => {
   const quiet = new Refusals(oscoreTuning({ errorsPerSecond: 10, errorBurst: 3 }));
   const answered = (now: number) => quiet.answer("forged", now) !== undefined;
@@ -103,14 +127,16 @@ test("RFC 8613 8.2: unprotected errors are few per second, and speak only if tol
   const forged = withPayload(
     protectRequest(new KeySource(INPUT).derive(undefined), UPDATE)!.request,
   );
-  assert.deepEqual(
-    [receive(server, forged).kind, receive(server, forged).kind],
-    ["reply", "silence"],
-  );
+  const [first, second] = [receive(server, forged), receive(server, forged)];
+  assert.deepEqual([first.kind, second.kind], ["reply", "silence"]);
+  assert.equal(first.kind === "reply" && first.session, undefined, "it is nobody's");
   const told = server.take("dropped").filter(({ reason }) => reason === "forged");
   assert.deepEqual(
-    told.map(({ from }) => from && toHex(from.kid)),
-    [toHex(INPUT.senderId), toHex(INPUT.senderId)],
+    told.map(({ from }) => from && [toHex(from.kid), from.answered]),
+    [
+      [toHex(INPUT.senderId), true],
+      [toHex(INPUT.senderId), false],
+    ],
     "our own side hears of who is not answered, too",
   );
 });

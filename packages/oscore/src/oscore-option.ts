@@ -52,13 +52,15 @@ export function scanOscoreOption(value: Uint8Array): OscoreOption | string {
 
 /**
  * Where the kid begins in the value of the option that is the `length` bytes from `from` on: it reaches to the end of that. -1
- * where there is none, or the value is no such option.
+ * where there is none, or the value is no option that a request may have.
  */
 export function kidAt(bytes: Uint8Array, from: number, length: number): number {
   const flags = length === 0 ? 0 : bytes[from]!; // callers keep from + length within
   if ((flags & RESERVED) !== 0 || (flags & KID) === 0) return -1;
+  const n = flags & PIV_LENGTH;
+  if (n === 0 || n > MAX_PIV || (n > 1 && bytes[from + 1] === 0)) return -1;
   const end = from + length;
-  let at = from + 1 + (flags & PIV_LENGTH);
+  let at = from + 1 + n;
   if ((flags & KID_CONTEXT) !== 0) {
     if (at >= end) return -1;
     at += 1 + bytes[at]!; // the line above checked the end

@@ -45,6 +45,8 @@ type Incoming = {
   readonly proven: boolean;
 };
 
+type Sender = Omit<DroppedFrom, "answered">;
+
 /** Verifies the peer's requests and protects their responses. */
 export class ServerRole {
   readonly #core: LayerCore;
@@ -85,7 +87,7 @@ export class ServerRole {
     if (sharing.length === 0) {
       const from = { carrier, kid: option.kid };
       if (proven) return this.#refuse(undefined, "unknownContext", now, from);
-      return this.#silence(undefined, "unknownKid", from); // nothing to gain for who only guesses
+      return this.#silence(undefined, "unknownKid", { ...from, answered: false }); // nothing to gain for who only guesses
     }
     return this.#byTrial(sharing, { carrier, outer, option, ref, proven }, now);
   }
@@ -426,12 +428,15 @@ export class ServerRole {
     association: Association | undefined,
     refusal: Refusal,
     now: Instant,
-    from?: DroppedFrom,
+    from?: Sender,
   ): UnprotectedRequest {
     const session = association?.session;
     const answer = this.#refusals.answer(refusal, now);
-    if (refusal !== "unavailable") this.#core.drop(session, refusal, from);
-    if (answer !== undefined) return { kind: "reply", session, response: answer };
+    const told = from && { ...from, answered: answer !== undefined };
+    if (refusal !== "unavailable") this.#core.drop(session, refusal, told);
+    // What does not verify is nobody's, whatever it says: the answer goes where it came from.
+    const whose = UNVERIFIED.has(refusal) ? undefined : session;
+    if (answer !== undefined) return { kind: "reply", session: whose, response: answer };
     return this.#silence(association, "errorRate");
   }
 
@@ -460,6 +465,8 @@ function greater(a: Uint8Array, b: Uint8Array): boolean {
   return at >= 0 && a[at]! > b[at]!; // found in both
 }
 
+/** What is refused before it is known whose it is. */
+const UNVERIFIED: ReadonlySet<Refusal> = new Set(["badOption", "unknownContext", "forged"]);
 /** Requests without their Echo before new keys are made in its place. */
 const PATIENCE = 2;
 

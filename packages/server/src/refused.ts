@@ -51,7 +51,7 @@ function mismatch(
 
 export function refusedByOscore(
   dropped: string,
-  { path, kid }: DroppedFrom,
+  { path, kid, answered }: DroppedFrom,
   stack: Pick<ServerStack, "endpointOf">,
 ): Refused {
   const reason = oscoreReason(dropped);
@@ -59,7 +59,7 @@ export function refusedByOscore(
   return {
     stage: "oscore",
     reason,
-    code: dropped === "unknownKid" ? undefined : CODES.get(reason),
+    code: answered ? CODES.get(reason) : undefined,
     endpoint: stack.endpointOf(identity),
     identity: credentialIdOf(identity),
     address: addressOf(path),

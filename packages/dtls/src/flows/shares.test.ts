@@ -138,6 +138,11 @@ test("maxHandshakesPerHost and maxHandshakesPerNetwork: at its share a place wai
     for (let n = 6; n < 9; n++) halfOpen(wire, at(n));
     assert.equal(wire.server.machine.handshakes, 5);
     assert.equal(drops()["halfOpenGaveWay"], 3);
+    const gone = wire.server.of("failed");
+    assert.deepEqual(
+      gone.map(({ reason, why }) => [reason, why]),
+      Array(3).fill(["noAnswer", "no answer by the time that others needed its place"]),
+    );
   }
 });
 
@@ -156,6 +161,31 @@ test("maxHandshakes: a handshake that goes on does not give way to one that begi
   wire.tell(wire.server, { type: "psk", id: lookup.id, key: KEY });
   wire.run(60_000);
   assert.equal(one.of("opened").length, 1);
+});
+
+test("a peer that begins anew again and again is told to the layer above, with what each came to; once is not told", () => {
+  const wire = new Wire();
+  quiet(wire, 10);
+  const at = (port: number): SocketAddress => ({ host: "203.0.113.1", port });
+  const refuse = (port: number): void =>
+    wire.inject(plainRecord(ContentType.alert, 2, Uint8Array.of(2, 40)), at(port));
+  const failed = (): unknown =>
+    wire.server.of("failed").map(({ reason, path }) => [reason, path.remote.port]);
+  for (let n = 0; n < 2; n++) {
+    halfOpen(wire, at(1));
+    halfOpen(wire, at(2));
+    refuse(2);
+  }
+  assert.deepEqual(failed(), []);
+  halfOpen(wire, at(1));
+  halfOpen(wire, at(2));
+  const told = [
+    ["noAnswer", 1],
+    ["alert", 2],
+  ];
+  assert.deepEqual(failed(), told);
+  wire.run(300_000);
+  assert.equal(wire.server.of("failed").length, 4, "and those that came after them");
 });
 
 test("a hello that is bad in the same way 20 000 times is answered a few times, and each is told to the layer above", () => {
