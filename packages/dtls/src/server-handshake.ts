@@ -144,22 +144,22 @@ export class ServerHandshake extends HandshakeBase<State> {
   }
 
   wake(now: Instant): void {
-    if (this.done || this.transport.wake(now)) return;
+    if (!this.done && !this.transport.wake(now)) this.giveUp();
+  }
+
+  /** It ends before its time, for `why`, unless more is known of what went wrong. */
+  giveWay(why: string): void {
+    if (!this.done) this.giveUp(why);
+  }
+
+  protected override giveUp(unanswered?: string): void {
     const { tooLong, refused } = this.transport;
     const { maxMessage } = this.#setup.tuning;
     const { doubtfulKey } = this;
     if (doubtfulKey !== undefined) this.end(DOUBTS[doubtfulKey], doubtfulKey);
     else if (tooLong && refused === undefined) {
       this.end(`chain too long, or another message: above ${maxMessage} bytes`);
-    } else this.giveUp();
-  }
-
-  /** It ends before its time, for `why`, unless more is known of what went wrong. */
-  giveWay(why: string): void {
-    if (this.done) return;
-    const { doubtfulKey } = this;
-    if (doubtfulKey !== undefined) this.end(DOUBTS[doubtfulKey], doubtfulKey);
-    else this.giveUp(why);
+    } else super.giveUp(unanswered);
   }
 
   /**
